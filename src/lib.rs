@@ -1,0 +1,9 @@
+//! Fizz: a container orchestrator with no leader.
+//!
+//! Rooms are listed in reading order. A room may use only the rooms above it; `tests/tidy.rs`
+//! holds the table. The first rooms are pure: no clock, no sockets, no files, no tasks. They decide;
+//! the rooms below them only carry.
+
+// Pure rooms.
+pub mod model;
+pub mod compose;

@@ -1,0 +1,2 @@
+//! The `fizz` command.
+fn main() {}

@@ -1,0 +1,12 @@
+//! The nouns of Fizz, as types that cannot hold a wrong value.
+
+mod id;
+mod moment;
+mod lifecycle;
+
+pub use id::{
+    ContainerId, ContainerName, ImageId, InvalidName, NodeId, NodeName, ProjectName, Revision,
+    ServiceKey, ServiceName, Slot,
+};
+pub use lifecycle::{ContainerEvent, ContainerState, Illegal, NodeEvent, NodeState};
+pub use moment::{Millis, Moment, WallTime};
