@@ -1,8 +1,9 @@
 //! The nouns of Fizz, as types that cannot hold a wrong value.
 
 mod id;
-mod moment;
 mod lifecycle;
+mod moment;
+pub mod spec;
 
 pub use id::{
     ContainerId, ContainerName, ImageId, InvalidName, NodeId, NodeName, ProjectName, Revision,
