@@ -7,3 +7,4 @@
 // Pure rooms.
 pub mod model;
 pub mod compose;
+pub mod runtime;
