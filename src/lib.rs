@@ -8,3 +8,4 @@
 pub mod model;
 pub mod compose;
 pub mod runtime;
+pub mod api;
