@@ -9,7 +9,7 @@ mod request;
 mod view;
 
 pub use effect::{Activity, Effect, Launch, Notice, Subject};
-pub use event::{Event, Failure, Now, ProbeResult};
+pub use event::{Event, Failure, Now, ProbeResult, Sight};
 pub use request::{
     DeployRequest, DownRequest, Planned, PlannedAction, PlannedService, Refusal, Request,
     RequestId, Response, RunRequest, ServiceVerb,
