@@ -7,3 +7,9 @@
 // Pure rooms.
 pub mod model;
 pub mod compose;
+pub mod state;
+pub mod node;
+
+// Rooms that touch the world.
+pub mod runtime;
+pub mod api;

@@ -26,11 +26,11 @@ use crate::model::Revision;
 /// One difference.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
-    /// Where, from the service on: `ports[0].published`. For what was removed, where it was.
-    pub path: Path,
-    /// What was there.
+    /// Its path in the service: `environment.LOG_LEVEL`. For what was removed, where it was.
+    pub path: String,
+    /// The value before; `None` when it was not set.
     pub old: Option<Value>,
-    /// What is there.
+    /// The value after; `None` when it is removed.
     pub new: Option<Value>,
 }
 
@@ -47,12 +47,12 @@ fn compare(path: &Path, old: &Value, new: &Value, found: &mut Vec<Change>) {
         (Value::Object(old), Value::Object(new)) => compare_maps(path, old, new, found),
         (Value::Array(old), Value::Array(new)) => compare_lists(path, old, new, found),
         _ if old == new => {}
-        _ => found.push(change(path.clone(), Some(old), Some(new))),
+        _ => found.push(change(path, Some(old), Some(new))),
     }
 }
 
-fn change(path: Path, old: Option<&Value>, new: Option<&Value>) -> Change {
-    Change { path, old: old.cloned(), new: new.cloned() }
+fn change(path: &Path, old: Option<&Value>, new: Option<&Value>) -> Change {
+    Change { path: path.to_string(), old: old.cloned(), new: new.cloned() }
 }
 
 fn compare_maps(
@@ -66,7 +66,7 @@ fn compare_maps(
         let path = path.key(key);
         match (old.get(key), new.get(key)) {
             (Some(old), Some(new)) => compare(&path, old, new, found),
-            (old, new) => found.push(change(path, old, new)),
+            (old, new) => found.push(change(&path, old, new)),
         }
     }
 }
@@ -82,7 +82,7 @@ fn compare_lists(path: &Path, old: &[Value], new: &[Value], found: &mut Vec<Chan
         let path = path.index(head + index);
         match (old.get(index), new.get(index)) {
             (Some(old), Some(new)) => compare(&path, old, new, found),
-            (old, new) => found.push(change(path, old, new)),
+            (old, new) => found.push(change(&path, old, new)),
         }
     }
 }
