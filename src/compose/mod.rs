@@ -4,5 +4,8 @@
 //! `docker compose` does.
 
 pub mod files;
+mod places;
 pub mod problem;
+pub mod schema;
 pub mod tree;
+pub mod units;
