@@ -4,8 +4,11 @@
 //! `docker compose` does.
 
 pub mod files;
+pub mod lexical;
+pub mod merge;
 mod places;
 pub mod problem;
 pub mod schema;
+pub mod shape;
 pub mod tree;
 pub mod units;
