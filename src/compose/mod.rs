@@ -6,9 +6,11 @@
 pub mod files;
 pub mod lexical;
 pub mod merge;
+pub mod normalise;
 mod places;
 pub mod problem;
 pub mod schema;
+pub mod select;
 pub mod shape;
 pub mod tree;
 pub mod units;
