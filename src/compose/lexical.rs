@@ -113,7 +113,9 @@ mod tests {
 
     #[test]
     fn absolute_windows_paths_are_known() {
-        for path in ["C:\\a", "c:/a", "\\\\host\\share", "//host/share", "\\\\.\\pipe\\x", "\\\\?\\c:\\"] {
+        for path in
+            ["C:\\a", "c:/a", "\\\\host\\share", "//host/share", "\\\\.\\pipe\\x", "\\\\?\\c:\\"]
+        {
             assert!(is_absolute_windows(path), "{path}");
         }
         for path in ["", "C:", "C:a", "\\a", "/a", "a\\b", "."] {

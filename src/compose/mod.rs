@@ -3,6 +3,7 @@
 //! Follows the Compose specification (compose-spec, 2025) and, where that is silent, what
 //! `docker compose` does.
 
+pub mod consistency;
 pub mod files;
 pub mod lexical;
 pub mod merge;

@@ -11,12 +11,7 @@ pub(super) fn each(root: &mut Node, pattern: &str, visit: &mut dyn FnMut(&mut No
     descend(root, &Path::default(), &steps, visit);
 }
 
-fn descend(
-    node: &mut Node,
-    path: &Path,
-    steps: &[&str],
-    visit: &mut dyn FnMut(&mut Node, &Path),
-) {
+fn descend(node: &mut Node, path: &Path, steps: &[&str], visit: &mut dyn FnMut(&mut Node, &Path)) {
     let Some((step, rest)) = steps.split_first() else { return visit(node, path) };
     match (&mut node.value, *step) {
         (Value::Map(map), "*") => {

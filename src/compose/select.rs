@@ -74,7 +74,12 @@ fn with_profiles(root: &Node, profiles: &[String]) -> BTreeSet<String> {
 }
 
 fn profiles_of(service: &Node) -> impl Iterator<Item = &str> {
-    service.get("profiles").and_then(Node::as_list).unwrap_or_default().iter().filter_map(Node::as_text)
+    service
+        .get("profiles")
+        .and_then(Node::as_list)
+        .unwrap_or_default()
+        .iter()
+        .filter_map(Node::as_text)
 }
 
 /// The services asked for and everything that they depend on.
@@ -134,7 +139,7 @@ fn drop_dependencies(root: &mut Node, kept: &BTreeSet<String>) {
 fn drop_unused(root: &mut Node) {
     let mut used: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     for (_, service) in places::section(root, "services") {
-        for (section, names) in used_by(service) {
+        for (section, names) in service.as_map().map(used_by).into_iter().flatten() {
             used.entry(section).or_default().extend(names);
         }
     }
@@ -150,22 +155,23 @@ fn drop_unused(root: &mut Node) {
 }
 
 /// The resources that a service names.
-pub(super) fn used_by(service: &Node) -> [(&'static str, Vec<String>); 5] {
-    let keys = |key| service.get(key).and_then(Node::as_map).into_iter().flat_map(Map::keys).cloned();
+pub(super) fn used_by(service: &Map) -> [(&'static str, Vec<String>); 5] {
+    let get = |key: &str| service.get(key).map(|it| &it.node);
+    let keys = |key| get(key).and_then(Node::as_map).into_iter().flat_map(Map::keys).cloned();
     let sources = |list: Option<&Node>| -> Vec<String> {
         let items = list.and_then(Node::as_list).unwrap_or_default().iter();
         items.filter_map(|it| Some(it.get("source")?.as_text()?.to_owned())).collect()
     };
-    let volumes = service.get("volumes").and_then(Node::as_list).unwrap_or_default().iter();
-    let volumes = volumes.filter(|it| it.get("type").and_then(Node::as_text) == Some("volume"));
+    let named = |it: &&Node| it.get("type").and_then(Node::as_text) == Some("volume");
+    let volumes = get("volumes").and_then(Node::as_list).unwrap_or_default().iter().filter(named);
     let volumes = volumes.filter_map(|it| Some(it.get("source")?.as_text()?.to_owned()));
-    let mut secrets = sources(service.get("secrets"));
-    secrets.extend(sources(service.get("build").and_then(|it| it.get("secrets"))));
+    let mut secrets = sources(get("secrets"));
+    secrets.extend(sources(get("build").and_then(|it| it.get("secrets"))));
     [
         ("networks", keys("networks").collect()),
         ("volumes", volumes.filter(|it| !it.is_empty()).collect()),
         ("secrets", secrets),
-        ("configs", sources(service.get("configs"))),
+        ("configs", sources(get("configs"))),
         ("models", keys("models").collect()),
     ]
 }

@@ -165,7 +165,9 @@ mod tests {
 
     #[test]
     fn what_is_not_a_duration_is_refused() {
-        for text in ["", "-", "+", "10", "s", "1x", "1s ", " 1s", "1s2", ".s", "99999999w", "1.2.3s"] {
+        for text in
+            ["", "-", "+", "10", "s", "1x", "1s ", " 1s", "1s2", ".s", "99999999w", "1.2.3s"]
+        {
             assert_eq!(duration(text), None, "{text}");
         }
     }
@@ -190,7 +192,9 @@ mod tests {
         ] {
             assert_eq!(bytes(text), Some(size), "{text}");
         }
-        for text in ["", "hello", "-32k", "32bb", "32kib2", "32x", "1e3k", ". k", "9999999p", "1 2k"] {
+        for text in
+            ["", "hello", "-32k", "32bb", "32kib2", "32x", "1e3k", ". k", "9999999p", "1 2k"]
+        {
             assert_eq!(bytes(text), None, "{text}");
         }
     }

@@ -120,7 +120,8 @@ impl Merge<'_> {
             let key = subnet(&pool);
             match key.as_ref().and_then(|key| places.get(key)) {
                 Some(place) => {
-                    let old = std::mem::replace(&mut merged[*place], Node::new(Value::Null, pool.at));
+                    let old =
+                        std::mem::replace(&mut merged[*place], Node::new(Value::Null, pool.at));
                     merged[*place] = self.nodes_inside(old, pool);
                 }
                 None => {

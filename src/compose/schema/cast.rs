@@ -65,7 +65,10 @@ pub(super) fn number(scalar: &Scalar) -> Cast {
 pub(super) fn duration(scalar: &Scalar) -> Cast {
     match (scalar.kind, units::duration(&scalar.text)) {
         (ScalarKind::String, Some(length)) => Ok(string(units::duration_text(length))),
-        _ => Err(format!("{:?} is not a duration; write a number with a unit, such as 1m30s", scalar.text)),
+        _ => Err(format!(
+            "{:?} is not a duration; write a number with a unit, such as 1m30s",
+            scalar.text
+        )),
     }
 }
 
@@ -80,7 +83,10 @@ pub(super) fn bytes(scalar: &Scalar, min: i64) -> Cast {
     match size {
         Some(size) if size < min => Err(format!("{size} is too small; it must be at least {min}")),
         Some(size) => Ok(string(size.to_string())),
-        None => Err(format!("{:?} is not a size; write bytes as an integer, or such as 512m", scalar.text)),
+        None => Err(format!(
+            "{:?} is not a size; write bytes as an integer, or such as 512m",
+            scalar.text
+        )),
     }
 }
 
@@ -93,7 +99,9 @@ pub(super) fn mode(scalar: &Scalar) -> Cast {
     };
     match mode.filter(|it| *it >= 0) {
         Some(mode) => Ok(string(format!("0{mode:o}"))),
-        None => Err(format!("{:?} is not a file mode; write it in octal, such as 0440", scalar.text)),
+        None => {
+            Err(format!("{:?} is not a file mode; write it in octal, such as 0440", scalar.text))
+        }
     }
 }
 
@@ -102,8 +110,9 @@ pub(super) fn devices(scalar: &Scalar) -> Cast {
     if scalar.kind == ScalarKind::String && scalar.text.eq_ignore_ascii_case("all") {
         return Ok(int(-1));
     }
-    integer(scalar, -1, i64::MAX)
-        .map_err(|_| format!("{:?} is not a number of devices; write an integer or all", scalar.text))
+    integer(scalar, -1, i64::MAX).map_err(|_| {
+        format!("{:?} is not a number of devices; write an integer or all", scalar.text)
+    })
 }
 
 /// A string, made from one of the other kinds that the place takes.
@@ -118,7 +127,7 @@ pub(super) fn spoken(scalar: &Scalar, kinds: &[Kind]) -> Option<Scalar> {
 }
 
 /// A scalar as docker compose prints it where a string belongs.
-pub(in crate::compose) fn print(scalar: &Scalar) -> String {
+fn print(scalar: &Scalar) -> String {
     match scalar.kind {
         ScalarKind::String => scalar.text.clone(),
         ScalarKind::Bool(truth) => truth.to_string(),

@@ -115,9 +115,7 @@ impl Check<'_> {
             Shape::Bytes(min) => cast::bytes(scalar, *min),
             Shape::Mode => cast::mode(scalar),
             Shape::Devices => cast::devices(scalar),
-            Shape::Spoken(kinds) => {
-                cast::spoken(scalar, kinds).ok_or_else(|| belongs(node, shape))
-            }
+            Shape::Spoken(kinds) => cast::spoken(scalar, kinds).ok_or_else(|| belongs(node, shape)),
             Shape::Any
             | Shape::Null
             | Shape::Text

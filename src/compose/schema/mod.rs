@@ -16,7 +16,6 @@ use std::collections::BTreeSet;
 use super::{problem::Problems, tree::Node};
 
 pub use language::{Key, Kind, Names, Shape};
-pub(super) use cast::print;
 pub use table::ROOT;
 
 /// Checks a whole file, notes every violation, and casts what is right to the type of its place.

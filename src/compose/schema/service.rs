@@ -53,10 +53,7 @@ pub(super) const SERVICE: &[Key] = &[
     ),
     may("external_links", Shape::Set(&TEXT)),
     may("extra_hosts", HOSTS),
-    may(
-        "gpus",
-        Shape::OneOf(&[Shape::Word(&["all"]), Shape::List(&Shape::Keys(GPU))]),
-    ),
+    may("gpus", Shape::OneOf(&[Shape::Word(&["all"]), Shape::List(&Shape::Keys(GPU))])),
     may("group_add", Shape::Set(&Shape::Spoken(&[Kind::Number]))),
     may("healthcheck", Shape::Keys(HEALTHCHECK)),
     may("hostname", TEXT),
@@ -123,8 +120,7 @@ const BYTES: Shape = Shape::Bytes(i64::MIN);
 /// Nothing, a line that is split into words, or the words.
 const COMMAND: Shape = Shape::OneOf(&[Shape::Null, TEXT, Shape::List(&TEXT)]);
 
-const LOG_OPTIONS: Shape =
-    Shape::Named(Names::Free, &Shape::Spoken(&[Kind::Number, Kind::Null]));
+const LOG_OPTIONS: Shape = Shape::Named(Names::Free, &Shape::Spoken(&[Kind::Number, Kind::Null]));
 
 const BLKIO: &[Key] = &[
     may("weight", INTEGER),
@@ -199,10 +195,8 @@ const HEALTHCHECK: &[Key] = &[
     may("timeout", Shape::Duration),
 ];
 
-const MODEL: Shape = Shape::OneOf(&[
-    Shape::Keys(&[may("endpoint_var", TEXT), may("model_var", TEXT)]),
-    Shape::Null,
-]);
+const MODEL: Shape =
+    Shape::OneOf(&[Shape::Keys(&[may("endpoint_var", TEXT), may("model_var", TEXT)]), Shape::Null]);
 
 const NETWORK: Shape = Shape::OneOf(&[
     Shape::Keys(&[
@@ -249,10 +243,7 @@ const PRE_START: &[Key] = &[
 
 const PROVIDER: &[Key] = &[
     must("type", TEXT),
-    may(
-        "options",
-        Shape::Named(Names::Free, &Shape::OneOf(&[SPOKEN, Shape::List(&SPOKEN)])),
-    ),
+    may("options", Shape::Named(Names::Free, &Shape::OneOf(&[SPOKEN, Shape::List(&SPOKEN)]))),
 ];
 const SPOKEN: Shape = Shape::Spoken(&[Kind::Number, Kind::Bool]);
 

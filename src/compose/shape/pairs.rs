@@ -61,7 +61,8 @@ pub(super) fn ssh(node: &mut Node, path: &Path, shaping: &mut Shaping<'_>) {
     to_map(node);
     for (id, entry) in node.as_map().into_iter().flatten() {
         if entry.node.value == Value::Null && id != "default" {
-            let why = format!("the key {id:?} needs a path; write {id}=PATH, or default for the agent");
+            let why =
+                format!("the key {id:?} needs a path; write {id}=PATH, or default for the agent");
             shaping.error(&entry.node, &path.key(id), why);
         }
     }

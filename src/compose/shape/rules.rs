@@ -231,7 +231,8 @@ fn device(node: &mut Node, path: &Path, shaping: &mut Shaping<'_>) {
         [source, target] => (source, target, "rwm"),
         [source, target, permissions] => (source, target, permissions),
         _ => {
-            let why = format!("{text:?} has too many colons; use source, target and permissions as keys");
+            let why =
+                format!("{text:?} has too many colons; use source, target and permissions as keys");
             return shaping.error(node, path, why);
         }
     };

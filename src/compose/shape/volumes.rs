@@ -30,7 +30,9 @@ pub(super) fn parse(text: &str) -> Result<Mount, String> {
     }
     let parts = parts(text);
     if parts.iter().any(String::is_empty) {
-        return Err(format!("{text:?} has nothing between two colons; write SOURCE:TARGET:OPTIONS"));
+        return Err(format!(
+            "{text:?} has nothing between two colons; write SOURCE:TARGET:OPTIONS"
+        ));
     }
     let mut parts = parts.into_iter();
     let mut mount = Mount::default();
@@ -98,7 +100,8 @@ mod tests {
     fn said(text: &str) -> String {
         let mount = parse(text).unwrap();
         let kind = if mount.is_bind() { "bind" } else { "volume" };
-        let mut said = format!("{kind} {} {}", mount.source.as_deref().unwrap_or("-"), mount.target);
+        let mut said =
+            format!("{kind} {} {}", mount.source.as_deref().unwrap_or("-"), mount.target);
         for (is, name) in [(mount.read_only, " ro"), (mount.no_copy, " nocopy")] {
             said.push_str(if is { name } else { "" });
         }

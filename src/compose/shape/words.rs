@@ -75,7 +75,8 @@ impl Split {
             }
             ';' | '&' | '|' | '<' | '>' if self.is_bare() => {
                 // `2>file`: the digit belongs to the operator.
-                let redirects = letter == '>' && self.word.starts_with(|it: char| it.is_ascii_digit());
+                let redirects =
+                    letter == '>' && self.word.starts_with(|it: char| it.is_ascii_digit());
                 self.begun &= !redirects;
                 return Step::Stop;
             }
@@ -137,7 +138,11 @@ mod tests {
             ("sh -c 'a; b | c'", vec!["sh", "-c", "a; b | c"]),
             ("héé ß", vec!["héé", "ß"]),
         ] {
-            assert_eq!(split(line).map(|it| it.words), Some(words.iter().map(|it| (*it).to_owned()).collect()), "{line}");
+            assert_eq!(
+                split(line).map(|it| it.words),
+                Some(words.iter().map(|it| (*it).to_owned()).collect()),
+                "{line}"
+            );
         }
     }
 
