@@ -4,5 +4,7 @@
 //! `docker compose` does.
 
 pub mod files;
+pub mod interpolate;
 pub mod problem;
 pub mod tree;
+pub mod yaml;
