@@ -18,9 +18,15 @@ fn merged(base: &str, over: &str, key: &str) -> serde_json::Value {
     under(&root, &format!("services.web.{key}"))
 }
 
+fn all(cases: &[(&str, &str, &str, serde_json::Value)]) {
+    for (base, over, key, expected) in cases {
+        assert_eq!(merged(base, over, key), *expected, "{base} | {over}");
+    }
+}
+
 #[test]
-fn each_place_merges_by_its_rule() {
-    for (base, over, key, expected) in [
+fn single_values_give_way_and_commands_are_replaced() {
+    all(&[
         ("user: a", "user: b", "user", json!("b")),
         ("user: a", "tty: true", "user", json!("a")),
         ("cap_add: [A]", "cap_add: [B, A]", "cap_add", json!(["A", "B"])),
@@ -33,6 +39,12 @@ fn each_place_merges_by_its_rule() {
             "healthcheck",
             json!({"test": ["CMD", "b"], "retries": 1}),
         ),
+    ]);
+}
+
+#[test]
+fn pairs_join_whether_written_as_a_list_or_a_mapping() {
+    all(&[
         (
             "environment: {A: 1, B: 2}",
             "environment: [B=3, C]",
@@ -41,6 +53,12 @@ fn each_place_merges_by_its_rule() {
         ),
         ("environment: [A=1]", "environment: {A: }", "environment", json!({"A": null})),
         ("labels: [a=1]", "labels: {a: 2, b: 3}", "labels", json!({"a": "2", "b": "3"})),
+    ]);
+}
+
+#[test]
+fn a_build_joins_with_its_short_form() {
+    all(&[
         (
             "build: ./a",
             "build: {dockerfile: D}",
@@ -65,6 +83,12 @@ fn each_place_merges_by_its_rule() {
             "build.ssh",
             json!({"default": null, "a": "b"}),
         ),
+    ]);
+}
+
+#[test]
+fn names_join_with_their_settings() {
+    all(&[
         (
             "depends_on: [a]",
             "depends_on: {b: {condition: service_healthy}}",
@@ -92,6 +116,12 @@ fn each_place_merges_by_its_rule() {
             json!({"a": {"aliases": ["x"]}}),
         ),
         ("models: [a]", "models: {a: {model_var: V}}", "models", json!({"a": {"model_var": "V"}})),
+    ]);
+}
+
+#[test]
+fn lists_grow() {
+    all(&[
         ("dns: 1.1.1.1", "dns: [2.2.2.2, 1.1.1.1]", "dns", json!(["1.1.1.1", "2.2.2.2"])),
         ("tmpfs: /a", "tmpfs: [/b]", "tmpfs", json!(["/a", "/b"])),
         (
@@ -106,6 +136,12 @@ fn each_place_merges_by_its_rule() {
             "extra_hosts",
             json!(["a=1.1.1.1", "b=2.2.2.2"]),
         ),
+    ]);
+}
+
+#[test]
+fn settings_join_only_for_the_same_driver() {
+    all(&[
         (
             "logging: {driver: a, options: {x: 1}}",
             "logging: {driver: a, options: {y: 2}}",
@@ -130,6 +166,12 @@ fn each_place_merges_by_its_rule() {
             "ulimits",
             json!({"nofile": {"soft": 3, "hard": 4}, "nproc": 2}),
         ),
+    ]);
+}
+
+#[test]
+fn lists_with_a_key_hold_one_item_for_each() {
+    all(&[
         (
             "volumes: ['a1:/a']",
             "volumes: ['/b:/a:ro', 'c1:/c']",
@@ -161,6 +203,12 @@ fn each_place_merges_by_its_rule() {
         ),
         ("expose: [80]", "expose: ['80', 81]", "expose", json!(["80", "81"])),
         ("security_opt: [a]", "security_opt: [b]", "security_opt", json!(["a", "b"])),
+    ]);
+}
+
+#[test]
+fn the_rest_joins_unless_it_is_overridden() {
+    all(&[
         (
             "deploy: {labels: [a=1], replicas: 1}",
             "deploy: {labels: {b: 2}, replicas: 2}",
@@ -179,9 +227,7 @@ fn each_place_merges_by_its_rule() {
         ("annotations: [a=1]", "annotations: [b=2]", "annotations", json!({"a": "1", "b": "2"})),
         ("profiles: [a]", "profiles: [b, a]", "profiles", json!(["a", "b"])),
         ("x-a: {b: [1]}", "x-a: {b: [2], c: 3}", "x-a", json!({"b": [1, 2], "c": 3})),
-    ] {
-        assert_eq!(merged(base, over, key), expected, "{base} | {over}");
-    }
+    ]);
 }
 
 #[test]

@@ -8,9 +8,15 @@ use crate::compose::{
     schema,
 };
 
+fn all(cases: &[(&str, &str, serde_json::Value)]) {
+    for (lines, key, long) in cases {
+        assert_eq!(under(&service(lines), key), *long, "{lines}");
+    }
+}
+
 #[test]
-fn short_forms_become_long() {
-    for (lines, key, long) in [
+fn builds_and_commands_become_long() {
+    all(&[
         ("build: ./dir", "build", json!({"context": "./dir"})),
         ("build: {args: [A=1, B, C=x=y]}", "build.args", json!({"A": "1", "B": null, "C": "x=y"})),
         ("build: {additional_contexts: [a=./b]}", "build.additional_contexts", json!({"a": "./b"})),
@@ -24,6 +30,12 @@ fn short_forms_become_long() {
         ("command: echo \"hello world\"", "command", json!(["echo", "hello world"])),
         ("command: ''", "command", json!([])),
         ("entrypoint: [a, b]", "entrypoint", json!(["a", "b"])),
+    ]);
+}
+
+#[test]
+fn what_a_service_needs_becomes_long() {
+    all(&[
         ("configs: [a]", "configs", json!([{"source": "a"}])),
         (
             "depends_on: [db]",
@@ -58,6 +70,12 @@ fn short_forms_become_long() {
             "extra_hosts",
             json!(["a=1.1.1.1", "a=::1", "b=2.2.2.2"]),
         ),
+    ]);
+}
+
+#[test]
+fn the_rest_becomes_long() {
+    all(&[
         ("gpus: all", "gpus", json!([{"count": -1}])),
         (
             "healthcheck: {test: curl localhost}",
@@ -79,6 +97,12 @@ fn short_forms_become_long() {
         ("secrets: [a]", "secrets", json!([{"source": "a"}])),
         ("sysctls: [a=1]", "sysctls", json!({"a": "1"})),
         ("tmpfs: /run", "tmpfs", json!(["/run"])),
+    ]);
+}
+
+#[test]
+fn ports_and_mounts_become_long() {
+    all(&[
         ("ports: [80]", "ports", json!([{"mode": "ingress", "protocol": "tcp", "target": 80}])),
         (
             "ports: ['127.0.0.1:1-2:3-4/udp']",
@@ -97,9 +121,7 @@ fn short_forms_become_long() {
              "bind": {"create_host_path": true, "selinux": "z"}},
             {"type": "volume", "source": "vv", "target": "/e", "volume": {"nocopy": true}}]),
         ),
-    ] {
-        assert_eq!(under(&service(lines), key), long, "{lines}");
-    }
+    ]);
 }
 
 #[test]
