@@ -3,6 +3,7 @@
 //! Follows the Compose specification (compose-spec, 2025) and, where that is silent, what
 //! `docker compose` does.
 
+pub mod dotenv;
 pub mod files;
 pub mod interpolate;
 pub mod problem;
