@@ -55,6 +55,39 @@ pub fn parse(
     }
 }
 
+/// Reads a file in the `raw` format, that of `docker run --env-file`: every line is a name and what
+/// follows the `=` as it stands.
+pub fn parse_raw(
+    bytes: &[u8],
+    outer: Outer<'_>,
+    variables: &mut Environment,
+) -> Result<(), String> {
+    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
+    for (index, line) in bytes.split(|it| *it == b'\n').enumerate() {
+        let number = index + 1;
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let line = std::str::from_utf8(line).map_err(|_| format!("line {number}: not UTF-8"))?;
+        let line = line.trim_start();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let (key, value) = match line.split_once('=') {
+            Some((key, value)) => (key, Some(value.to_owned())),
+            None => (line, outer(line)),
+        };
+        if key.is_empty() {
+            return Err(format!("line {number}: no variable name in {line:?}; write NAME=value"));
+        }
+        if key.contains(char::is_whitespace) {
+            return Err(format!("line {number}: variable {key:?} contains white space; remove it"));
+        }
+        if let Some(value) = value {
+            variables.insert(key.into(), value);
+        }
+    }
+    Ok(())
+}
+
 fn position(source: SourceId, text: &str, offset: usize) -> Position {
     let before = &text[..offset];
     let line = before.bytes().filter(|it| *it == b'\n').count() + 1;
@@ -123,7 +156,8 @@ impl<'a> File<'a> {
         }
         let rest = self.rest();
         let end = rest.find(['=', ':', '\n']).unwrap_or(rest.len());
-        let (key, has_value) = (rest[..end].trim_end(), !rest[end..].is_empty() && !rest[end..].starts_with('\n'));
+        let (key, has_value) =
+            (rest[..end].trim_end(), !rest[end..].is_empty() && !rest[end..].starts_with('\n'));
         let allowed = |it: char| it.is_alphanumeric() || is_blank(it) || "_.-[]".contains(it);
         if let Some((offset, bad)) = key.char_indices().find(|it| !allowed(it.1)) {
             self.at += offset;

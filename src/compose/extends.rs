@@ -10,10 +10,10 @@ use super::{
 };
 
 /// How long a chain of services that extend each other may be.
-pub const CHAIN_MAX: usize = 100;
+pub(super) const CHAIN_MAX: usize = 100;
 
 /// How many values all extended services of one file may bring together.
-pub const EXTENDED_NODES_MAX: usize = 200_000;
+pub(super) const EXTENDED_NODES_MAX: usize = 200_000;
 
 /// Completes every service of a document that extends another.
 pub(super) fn apply(
@@ -23,15 +23,22 @@ pub(super) fn apply(
     path: &Path,
     scope: Scope<'_>,
 ) {
-    let Some(services) = document.as_map_mut().and_then(|it| it.get_mut("services")) else { return };
+    let Some(services) = document.as_map_mut().and_then(|it| it.get_mut("services")) else {
+        return;
+    };
     let Value::Map(map) = &mut services.node.value else { return };
     if map.values().all(|it| it.node.get("extends").is_none()) {
         return;
     }
     let names: Vec<String> = map.keys().cloned().collect();
     let opened = Opened { path: path.into(), services: std::mem::take(map), resets };
-    let mut extends =
-        Extends { reader, scope, files: vec![opened], chain: Vec::new(), budget: EXTENDED_NODES_MAX };
+    let mut extends = Extends {
+        reader,
+        scope,
+        files: vec![opened],
+        chain: Vec::new(),
+        budget: EXTENDED_NODES_MAX,
+    };
     for name in names {
         extends.complete(0, &name);
     }
@@ -86,7 +93,12 @@ impl Extends<'_, '_> {
                 "cannot extend service {name:?}: service {:?} not found in {}; name one of: {}",
                 reference.service,
                 self.reader.name_of(&self.files[target].path),
-                self.files[target].services.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
+                self.files[target]
+                    .services
+                    .keys()
+                    .map(String::as_str)
+                    .collect::<Vec<_>>()
+                    .join(", ")
             );
             self.reader.error(at, &place, message);
             return None;
@@ -204,9 +216,11 @@ fn reference(extends: &Node, name: &str) -> Result<Reference, String> {
     let file = extends.get("file").filter(|it| it.value != Value::Null);
     let path = file.map(|it| it.as_text().ok_or("`file` must be a path, as text"));
     match service {
-        Some(service) => {
-            Ok(Reference { service: service.into(), file: path.transpose()?.map(str::to_owned), at })
-        }
+        Some(service) => Ok(Reference {
+            service: service.into(),
+            file: path.transpose()?.map(str::to_owned),
+            at,
+        }),
         None => Err(format!(
             "extends.{name}.service is required; write the service's name, or `service:` and `file:`"
         )),
@@ -215,7 +229,8 @@ fn reference(extends: &Node, name: &str) -> Result<Reference, String> {
 
 /// Why a reference that is not a path on this machine cannot be followed.
 pub(super) fn remote(written: &str) -> Option<String> {
-    let is_remote = written.contains("://") || written.starts_with("git@") || written.starts_with("oci:");
+    let is_remote =
+        written.contains("://") || written.starts_with("git@") || written.starts_with("oci:");
     is_remote.then(|| {
         format!("{written} is not on this machine; fetch it first and refer to the local file")
     })

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use super::{
     extends::{relative, remote},
     merge,
-    normalise,
     reader::{Folder, Reader, Scope},
     reset,
     tree::{self, Map, Node, Position, Value},
@@ -15,7 +14,7 @@ use super::{
 const KINDS: [&str; 6] = ["services", "volumes", "networks", "secrets", "configs", "models"];
 
 /// How deep projects may include each other.
-pub const DEPTH_MAX: usize = 50;
+pub(super) const DEPTH_MAX: usize = 50;
 
 /// Brings into a document what it includes.
 pub(super) fn apply(
@@ -65,7 +64,8 @@ fn wanted(reader: &mut Reader<'_>, item: &Node, place: &tree::Path) -> Option<Wa
             return Some(wanted);
         }
         Value::Null | Value::List(_) => {
-            let message = format!("this is {}; write a path, or a mapping with `path:`", item.kind());
+            let message =
+                format!("this is {}; write a path, or a mapping with `path:`", item.kind());
             reader.error(item.at, place, message);
             return None;
         }
@@ -77,7 +77,9 @@ fn wanted(reader: &mut Reader<'_>, item: &Node, place: &tree::Path) -> Option<Wa
         match (key.as_str(), texts) {
             ("path", Some(paths)) => wanted.paths = paths,
             ("env_file", Some(paths)) => wanted.env_files = paths,
-            ("project_directory", Some(mut paths)) if paths.len() < 2 => wanted.folder = paths.pop(),
+            ("project_directory", Some(mut paths)) if paths.len() < 2 => {
+                wanted.folder = paths.pop()
+            }
             ("path" | "env_file" | "project_directory", _) => {
                 reader.error(node.at, &place, format!("this is {}; write a path", node.kind()));
                 good = false;
@@ -155,7 +157,7 @@ fn imported(
     }
     let inside = Scope { folder: &folder, environment: &environment, included: scope.included };
     let mut model = reader.model(files, inside);
-    normalise::paths(&mut model, &folder.written);
+    reader.paths(&mut model, &folder.written, &environment);
     if let Some(map) = model.as_map_mut() {
         map.retain(|key, _| KINDS.contains(&key.as_str()));
     }
@@ -192,7 +194,9 @@ fn join(reader: &mut Reader<'_>, mut base: Node, over: Node, resets: &[tree::Pat
     let sides_are_maps = |kind: &str| over.get(kind).is_none_or(|it| it.as_map().is_some());
     if let Some(map) = base.as_map_mut() {
         // What is no mapping in the document is a problem of its own that the schema reports.
-        map.retain(|kind, entry| sides_are_maps(kind) && entry.node.as_map().is_some_and(|it: &Map| !it.is_empty()));
+        map.retain(|kind, entry| {
+            sides_are_maps(kind) && entry.node.as_map().is_some_and(|it: &Map| !it.is_empty())
+        });
     }
     merge::merge(base, over, &mut reader.problems)
 }

@@ -138,7 +138,12 @@ impl Project {
                 is_file.then_some(default).into_iter().collect()
             }
         };
-        let read = reader.env_files(&paths, &self.environment, Position::default());
+        let read = reader.env_files(
+            &paths,
+            &self.environment,
+            Position::default(),
+            &tree::Path::default(),
+        );
         for (name, value) in read {
             self.environment.entry(name).or_insert(value);
         }

@@ -14,17 +14,18 @@ use super::{
     files::{FILE_BYTES_MAX, Files},
     include,
     interpolate::{self, Environment},
+    lexical::Folders,
     load::LoadOptions,
     merge, normalise,
     problem::Problems,
     project::STDIN,
     reset, schema, shape,
     tree::{self, Map, Node, Position, SourceId, Value},
-    yaml,
+    variables, yaml,
 };
 
 /// How many files one project may come to, with all that they include and extend.
-pub const FILES_MAX: usize = 1000;
+pub(super) const FILES_MAX: usize = 1000;
 
 /// Reads files, and gathers what is wrong with them.
 pub(super) struct Reader<'a> {
@@ -87,7 +88,12 @@ impl<'a> Reader<'a> {
     }
 
     /// The content of a file that is referred to at a place.
-    pub(super) fn bytes(&mut self, path: &Path, at: Position, place: &tree::Path) -> Option<Vec<u8>> {
+    pub(super) fn bytes(
+        &mut self,
+        path: &Path,
+        at: Position,
+        place: &tree::Path,
+    ) -> Option<Vec<u8>> {
         self.read += 1;
         if self.read > FILES_MAX {
             let message = format!("the project comes to more than {FILES_MAX} files; use fewer");
@@ -147,6 +153,7 @@ impl<'a> Reader<'a> {
             }
         }
         shape::fill_defaults(&mut model);
+        variables::look_up(&mut model, scope.environment);
         model
     }
 
@@ -215,7 +222,13 @@ impl<'a> Reader<'a> {
                 self.lengthen(&mut model);
             }
         }
-        normalise::paths(&mut model, folder);
+        self.paths(&mut model, folder, environment);
         (model, resets)
+    }
+
+    /// Puts a folder before every relative path.
+    pub(super) fn paths(&mut self, model: &mut Node, base: &str, environment: &Environment) {
+        let home = environment.get("HOME").map(String::as_str);
+        normalise::paths(model, Folders { base, home }, &mut self.problems);
     }
 }

@@ -6,7 +6,7 @@
 use super::tree::{Node, Path, Step, Tag, Value};
 
 /// Takes the tags out of a tree, and the values that `!reset` stands on. Returns their places.
-pub fn take(root: &mut Node) -> Vec<Path> {
+pub(super) fn take(root: &mut Node) -> Vec<Path> {
     let mut places = Vec::new();
     root.tag = None;
     take_below(root, &Path::default(), &mut Some(&mut places));
@@ -38,7 +38,7 @@ fn take_below(node: &mut Node, path: &Path, places: &mut Option<&mut Vec<Path>>)
 }
 
 /// Clears the places in a tree.
-pub fn apply(root: &mut Node, places: &[Path]) {
+pub(super) fn apply(root: &mut Node, places: &[Path]) {
     for place in places {
         clear(root, place.steps());
     }
