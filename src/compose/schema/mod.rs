@@ -69,3 +69,6 @@ fn collect(place: &str, shape: &Shape, paths: &mut BTreeSet<String>) {
         | Shape::Devices => {}
     }
 }
+
+#[cfg(test)]
+mod tests;
