@@ -1,8 +1,10 @@
 //! The nouns of Fizz, as types that cannot hold a wrong value.
 
 mod id;
-mod moment;
 mod lifecycle;
+mod moment;
+mod observed;
+pub mod spec;
 
 pub use id::{
     ContainerId, ContainerName, ImageId, InvalidName, NodeId, NodeName, ProjectName, Revision,
@@ -10,3 +12,4 @@ pub use id::{
 };
 pub use lifecycle::{ContainerEvent, ContainerState, Illegal, NodeEvent, NodeState};
 pub use moment::{Millis, Moment, WallTime};
+pub use observed::{Observed, ObservedPort, RuntimeId, RuntimeState};

@@ -1,0 +1,14 @@
+//! Container runtimes behind one trait.
+//!
+//! A runtime only carries: it makes what it is told to make and reports what it sees. Restart
+//! policies, health checks, order and naming are decided above; the runtime's own are turned off.
+
+mod contract;
+
+pub use crate::model::{Observed, ObservedPort, RuntimeId, RuntimeState};
+pub use contract::{
+    AttachRequest, BuildRequest, ContainerStats, CreateContainer, Credentials, ExecRequest,
+    ExecSession, ImageInfo, LogLine, LogsRequest, MountedFile, ProcessList, Progress, Reply,
+    ResolvedNetwork, Runtime, RuntimeError, RuntimeEvent, RuntimeEventKind, RuntimeInfo, Session,
+    SessionInput, SessionOutput, StreamKind, VolumeInfo, labels,
+};
