@@ -18,6 +18,7 @@ pub mod interpolate;
 pub mod json;
 pub mod lexical;
 pub mod merge;
+mod near;
 pub mod normalise;
 mod places;
 pub mod problem;

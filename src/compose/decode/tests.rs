@@ -86,7 +86,7 @@ fn ports_are_one_a_range_or_any() {
 fn quantities_are_exact() {
     let spec = web(json!({
         "cpus": 0.1, "mem_limit": "536870912", "memswap_limit": "-1", "pids_limit": -1,
-        "shm_size": 65536, "mem_swappiness": "0", "stop_grace_period": "1m30s",
+        "shm_size": "64k", "mem_swappiness": "0", "stop_grace_period": "1m30s",
         "deploy": {"resources": {
             "limits": {"cpus": "0.1"}, "reservations": {"cpus": 0.0001, "memory": "1024"},
         }},
@@ -421,7 +421,7 @@ fn every_wrong_value_is_told_with_what_would_be_right() {
         (json!({"ports": {}}), "ports: is a mapping; it must be a list"),
         (json!({"expose": ["80/x"]}), "expose[0]: `80/x` is not a port"),
         (json!({"cpus": "half"}), "cpus: `half` is not a number of CPUs such as `1.5`"),
-        (json!({"mem_limit": "1g"}), "mem_limit: `1g` is not an integer of at least 0"),
+        (json!({"mem_limit": "1x"}), "mem_limit: `1x` is not a number of bytes"),
         (
             json!({"cpus": 1, "deploy": {"resources": {"limits": {"cpus": 2}}}}),
             "cpus: differs from the same setting under `deploy.resources`",

@@ -120,9 +120,8 @@ mod tests {
     fn run(text: &str, environment: &Environment) -> (Node, Problems) {
         let mut problems = Problems::default();
         let source = problems.source("compose.yaml");
-        let mut root = super::super::yaml::parse(text.as_bytes(), source, &mut problems)
-            .unwrap()
-            .remove(0);
+        let mut root =
+            super::super::yaml::parse(text.as_bytes(), source, &mut problems).unwrap().remove(0);
         interpolate(&mut root, environment, &mut BTreeSet::new(), &mut problems);
         (root, problems)
     }
@@ -130,7 +129,8 @@ mod tests {
     #[test]
     fn values_are_interpolated_and_keys_are_not() {
         let environment = Environment::from([("TAG".into(), "3".into())]);
-        let (root, problems) = run("image: 'nginx:$TAG'\nlist: ['$TAG']\n$TAG: x\nn: 5\n", &environment);
+        let (root, problems) =
+            run("image: 'nginx:$TAG'\nlist: ['$TAG']\n$TAG: x\nn: 5\n", &environment);
         assert_eq!(root.get("image").unwrap().as_text(), Some("nginx:3"));
         assert_eq!(root.get("list").unwrap().as_list().unwrap()[0].as_text(), Some("3"));
         assert!(root.get("$TAG").is_some());

@@ -196,7 +196,9 @@ impl<'a> Parts<'a> {
         };
         let operand_at = after + 1 + usize::from(or_empty);
         let Some(last) = self.last_brace_of_line(operand_at) else { return self.invalid() };
-        let end = self.at + 1 + balancing_brace(&self.text[self.at + 1..=last]).unwrap_or(last - self.at - 1);
+        let end = self.at
+            + 1
+            + balancing_brace(&self.text[self.at + 1..=last]).unwrap_or(last - self.at - 1);
         self.at = end + 1;
         Part::Operator(name, operator, &self.text[operand_at..end])
     }
@@ -389,7 +391,17 @@ mod tests {
 
     #[test]
     fn malformed_expressions_are_named() {
-        for text in ["${", "${}", "${ }", "${ FOO}", "${FOO }", "${FOO!}", "${1}", "${FOO:-x", "${FOO:-a\nb}"] {
+        for text in [
+            "${",
+            "${}",
+            "${ }",
+            "${ FOO}",
+            "${FOO }",
+            "${FOO!}",
+            "${1}",
+            "${FOO:-x",
+            "${FOO:-a\nb}",
+        ] {
             assert!(becomes(text).starts_with("! invalid interpolation format: \"${"), "{text}");
         }
     }
@@ -414,7 +426,11 @@ mod tests {
     #[test]
     fn hostile_text_is_bounded() {
         const MIB: usize = 1 << 20;
-        assert_eq!(substitute(&"${A:-".repeat(MIB / 5), &mut known()).map_err(|it| matches!(it, TemplateError::Invalid(_))), Err(true));
+        assert_eq!(
+            substitute(&"${A:-".repeat(MIB / 5), &mut known())
+                .map_err(|it| matches!(it, TemplateError::Invalid(_))),
+            Err(true)
+        );
         let nested = "${A:-".repeat(1000) + &"}".repeat(1000);
         assert_eq!(substitute(&nested, &mut known()), Err(TemplateError::Deep));
         assert_eq!(becomes(&"${A:-}".repeat(MIB / 6)), "");

@@ -19,7 +19,8 @@ fn cast(lines: &str, key: &str) -> serde_json::Value {
 
 #[test]
 fn every_violation_is_told_with_its_place() {
-    let text = "services:\n  web:\n    foo: 1\n    image: 5\n    init: maybe\nvolumes: []\nbar: 1\n";
+    let text =
+        "services:\n  web:\n    foo: 1\n    image: 5\n    init: maybe\nvolumes: []\nbar: 1\n";
     let told = complaints(text);
     for part in ["services.web.foo", "services.web.image", "services.web.init", "volumes", "bar"] {
         assert!(told.iter().any(|it| it.starts_with(&format!("{part}: "))), "{part} in {told:?}");
@@ -126,16 +127,31 @@ fn strings_become_what_their_place_asks_for() {
         ("stop_grace_period: 90s", "stop_grace_period", serde_json::json!("1m30s")),
         ("expose: [80, '81-82']", "expose", serde_json::json!(["80", "81-82"])),
         ("group_add: [1000]", "group_add", serde_json::json!(["1000"])),
-        ("environment: {A: 1, B: true, C: 1.50, D: , E: x}", "environment",
-            serde_json::json!({"A": "1", "B": "true", "C": "1.5", "D": null, "E": "x"})),
-        ("ulimits: {nofile: '5', nproc: {soft: '1', hard: 2}}", "ulimits",
-            serde_json::json!({"nofile": 5, "nproc": {"soft": 1, "hard": 2}})),
-        ("secrets: [{source: a, mode: 0440}]", "secrets",
-            serde_json::json!([{"source": "a", "mode": "0440"}])),
-        ("depends_on: {db: {condition: service_started, required: 'false'}}", "depends_on",
-            serde_json::json!({"db": {"condition": "service_started", "required": false}})),
-        ("ports: [80, {target: '90', published: 91}]", "ports",
-            serde_json::json!(["80", {"target": 90, "published": "91"}])),
+        (
+            "environment: {A: 1, B: true, C: 1.50, D: , E: x}",
+            "environment",
+            serde_json::json!({"A": "1", "B": "true", "C": "1.5", "D": null, "E": "x"}),
+        ),
+        (
+            "ulimits: {nofile: '5', nproc: {soft: '1', hard: 2}}",
+            "ulimits",
+            serde_json::json!({"nofile": 5, "nproc": {"soft": 1, "hard": 2}}),
+        ),
+        (
+            "secrets: [{source: a, mode: 0440}]",
+            "secrets",
+            serde_json::json!([{"source": "a", "mode": "0440"}]),
+        ),
+        (
+            "depends_on: {db: {condition: service_started, required: 'false'}}",
+            "depends_on",
+            serde_json::json!({"db": {"condition": "service_started", "required": false}}),
+        ),
+        (
+            "ports: [80, {target: '90', published: 91}]",
+            "ports",
+            serde_json::json!(["80", {"target": 90, "published": "91"}]),
+        ),
     ] {
         assert_eq!(cast(lines, key), value, "{lines}");
     }

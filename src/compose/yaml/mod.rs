@@ -34,7 +34,10 @@ struct Raw<'a> {
 }
 
 enum RawKind<'a> {
-    Scalar { text: Cow<'a, str>, plain: bool },
+    Scalar {
+        text: Cow<'a, str>,
+        plain: bool,
+    },
     List(Vec<u32>),
     Map(Vec<(u32, u32)>),
     Alias(u32),
@@ -76,11 +79,7 @@ pub fn parse(bytes: &[u8], source: SourceId, problems: &mut Problems) -> Option<
 }
 
 /// The text of a file: UTF-8, or UTF-16 where a byte order mark says so.
-fn decode<'a>(
-    bytes: &'a [u8],
-    source: SourceId,
-    problems: &mut Problems,
-) -> Option<Cow<'a, str>> {
+fn decode<'a>(bytes: &'a [u8], source: SourceId, problems: &mut Problems) -> Option<Cow<'a, str>> {
     let unit = match bytes {
         [0xff, 0xfe, ..] => Some(u16::from_le_bytes as fn([u8; 2]) -> u16),
         [0xfe, 0xff, ..] => Some(u16::from_be_bytes as fn([u8; 2]) -> u16),

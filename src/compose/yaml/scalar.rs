@@ -127,10 +127,13 @@ mod tests {
 
     #[test]
     fn decimals_are_numbers_and_what_merely_looks_like_one_is_text() {
-        for (text, number) in [("1.5", 1.5), (".5", 0.5), ("1.", 1.0), ("1e3", 1000.0), ("08", 8.0)] {
+        for (text, number) in [("1.5", 1.5), (".5", 0.5), ("1.", 1.0), ("1e3", 1000.0), ("08", 8.0)]
+        {
             assert_eq!(kind(text), Some(ScalarKind::Float(number)), "{text}");
         }
-        for text in ["1.2.3", "0xZZ", "1e", "-", "+", ".", "1:2", "1e400", "--1", "0x", "yes", "off", "y"] {
+        for text in
+            ["1.2.3", "0xZZ", "1e", "-", "+", ".", "1:2", "1e400", "--1", "0x", "yes", "off", "y"]
+        {
             assert_eq!(kind(text), Some(ScalarKind::String), "{text}");
         }
         assert_eq!(kind("18446744073709551615"), Some(ScalarKind::Float(18446744073709551615.0)));

@@ -49,8 +49,7 @@ fn a_file_may_hold_several_documents_or_none() {
 fn a_byte_order_mark_and_carriage_returns_are_no_content() {
     let root = &read("\u{feff}a: x\r\nb:\r\n  - y\r\n")[0];
     assert_eq!(text_at(root, &["a"]), Some("x"));
-    let utf16: Vec<u8> =
-        "\u{feff}a: ü\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let utf16: Vec<u8> = "\u{feff}a: ü\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
     let mut problems = Problems::default();
     let documents = parse(&utf16, SourceId(0), &mut problems).unwrap();
     assert_eq!(text_at(&documents[0], &["a"]), Some("ü"));
@@ -66,7 +65,9 @@ fn merge_keys_fill_in_what_the_mapping_does_not_say() {
     assert_eq!(text_at(root, &["many", "l"]), Some("b"));
     assert_eq!(text_at(root, &["many", "k"]), Some("a"));
     assert_eq!(text_at(root, &["list", "l"]), Some("a"));
-    assert!(complaint("x-s: &s text\na: {<<: *s}\n").contains("compose.yaml:2:5: a: the merge key"));
+    assert!(
+        complaint("x-s: &s text\na: {<<: *s}\n").contains("compose.yaml:2:5: a: the merge key")
+    );
 }
 
 #[test]
