@@ -42,7 +42,7 @@ fn listing() -> String {
         let (verdict, detail) = match key.support {
             Support::Honoured => ("honoured", String::new()),
             Support::Differs(how) => ("differs", how.to_owned()),
-            Support::Warned(why) => ("warning", why.to_owned()),
+            Support::Warned(why) => ("warning", format!("{}{why}", values(key))),
             Support::Refused(why) => ("error", format!("{}{why}", values(key))),
         };
         text.push_str(&format!("| `{}` | {verdict} | {detail} |\n", key.path));

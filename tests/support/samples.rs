@@ -11,7 +11,10 @@ pub(crate) fn value(path: &str) -> Option<Value> {
         ("ports[]", "target") => json!(81),
         ("blkio_config.weight_device[]", "path") => json!("/dev/b"),
         ("x-fizz", "health") => json!({"tcp": {"port": 80}}),
-        ("x-fizz", "job") => json!({}),
+        ("x-fizz.job", "retries") => json!(3),
+        ("deploy.update_config", "failure_action") => json!("continue"),
+        ("deploy.update_config", "order") => json!("start-first"),
+        ("deploy.update_config", "parallelism") => json!(3),
         ("x-fizz", "partition") => json!("singleton"),
         ("volumes[]", "source") => json!("n"),
         ("configs[]" | "secrets[]", "source") => json!("m"),
@@ -154,9 +157,14 @@ pub(crate) fn services(path: &str, value: Value) -> (Value, Value) {
 
 /// A value at a path of otherwise empty mappings and lists.
 fn at(path: &str, value: Value) -> Value {
+    let name = match path.split_once('.') {
+        Some(("depends_on", _)) => "db",
+        Some(("ulimits", _)) => "nofile",
+        _ => "n",
+    };
     path.rsplit('.').fold(value, |value, step| match step.strip_suffix("[]") {
         Some(step) => json!({step: [value]}),
-        None if step == "*" => json!({"n": value}),
+        None if step == "*" => json!({name: value}),
         None => json!({step: value}),
     })
 }

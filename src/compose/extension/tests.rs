@@ -6,7 +6,7 @@ use crate::{
         Millis,
         spec::{
             Affinity, ConcurrencyPolicy, CronSpec, HealthSpec, HealthTest, HttpCheck, IngressSpec,
-            JobSpec, MissedRunPolicy, Mode, PartitionMode, ServiceSpec, TcpCheck,
+            JobSpec, MissedRunPolicy, Mode, PartitionMode, RestartCondition, ServiceSpec, TcpCheck,
         },
     },
 };
@@ -172,6 +172,20 @@ fn two_health_checks_contradict_each_other() {
     let timing = json!({"health": {"tcp": {"port": 80}, "interval": "1s"}});
     let error = web(json!({"healthcheck": {"interval": "2s"}, "x-fizz": timing})).unwrap_err();
     assert!(error.contains("`healthcheck.interval` says this too"), "{error}");
+}
+
+#[test]
+fn a_jobs_retries_are_restarts_after_failures() {
+    let restart = |service| web(service).map(|it| it.deploy.restart);
+    let spec = restart(json!({"x-fizz": {"job": {"retries": 3}}})).unwrap();
+    assert_eq!((spec.condition, spec.attempts_max), (RestartCondition::OnFailure, Some(3)));
+    let job = json!({"job": {"retries": 3}});
+    let spec = restart(json!({"restart": "on-failure:3", "x-fizz": job})).unwrap();
+    assert_eq!(spec.attempts_max, Some(3));
+    for policy in ["no", "on-failure:5"] {
+        let error = restart(json!({"restart": policy, "x-fizz": job})).unwrap_err();
+        assert!(error.contains("job.retries: contradicts the service's restart"), "{error}");
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ pub(super) fn keys() -> impl Iterator<Item = Key> {
     let honoured = HONOURED.iter().map(move |path| key(path, Support::Honoured, When::Set));
     let differs =
         DIFFERS.iter().map(move |(path, how)| key(path, Support::Differs(how), When::Set));
-    let warned = WARNED.iter().map(move |(path, why)| key(path, Support::Warned(why), When::Set));
+    let warned = WARNED.iter().map(move |(path, when, why)| key(path, Support::Warned(why), *when));
     let refused =
         REFUSED.iter().map(move |(path, when, why)| key(path, Support::Refused(why), *when));
     honoured.chain(differs).chain(warned).chain(refused)
@@ -122,7 +122,8 @@ const HONOURED: &[&str] = &[
     "services.*.deploy.restart_policy.condition",
     "services.*.deploy.restart_policy.delay",
     "services.*.deploy.restart_policy.max_attempts",
-    "services.*.deploy.restart_policy.window",
+    "services.*.deploy.update_config",
+    "services.*.deploy.update_config.parallelism",
     "services.*.device_cgroup_rules",
     "services.*.devices",
     "services.*.devices[].permissions",
@@ -251,6 +252,7 @@ const HONOURED: &[&str] = &[
     "services.*.x-fizz",
     "services.*.x-fizz.health",
     "services.*.x-fizz.job",
+    "services.*.x-fizz.job.retries",
     "volumes",
     "volumes.*.driver",
     "volumes.*.driver_opts",
@@ -321,59 +323,109 @@ const ENGINE_28: &str = "needs Docker Engine 28 or newer; with an older one `up`
 const ENGINE_28_1: &str =
     "needs Docker Engine 28.1 or newer; with an older one `up` says so and stops";
 
-/// Keys that are ignored, why, and what to do.
-const WARNED: &[(&str, &str)] = &[
+/// Keys that, or some of whose values, are ignored, why, and what to do.
+const WARNED: &[(&str, When, &str)] = &[
     (
         "services.*.build.cache_to",
+        When::Set,
         "Fizz builds without BuildKit, which alone can export a cache; the image is the \
          same without it; remove it",
     ),
     (
         "services.*.build.no_cache_filter",
+        When::Set,
         "Fizz builds without BuildKit, which alone can leave out stages; use `no_cache` \
          for all of them",
     ),
     (
         "services.*.build.provenance",
+        When::Set,
         "Fizz builds without BuildKit, which alone makes attestations; the image is the \
          same without them; remove it",
     ),
     (
         "services.*.build.sbom",
+        When::Set,
         "Fizz builds without BuildKit, which alone makes attestations; the image is the \
          same without them; remove it",
     ),
-    ("services.*.cpu_count", "it is for Windows containers; use `cpus`"),
-    ("services.*.cpu_percent", "it is for Windows containers; use `cpus`"),
+    ("services.*.cpu_count", When::Set, "it is for Windows containers; use `cpus`"),
+    ("services.*.cpu_percent", When::Set, "it is for Windows containers; use `cpus`"),
     (
         "services.*.deploy.placement",
+        When::Set,
         "all containers run on this one node; it begins to count when there are several",
     ),
     (
         "services.*.deploy.resources.reservations.generic_resources",
+        When::Set,
         "it only guides placement, to which one node leaves no choice; remove it",
     ),
     (
+        "services.*.deploy.restart_policy.window",
+        When::Set,
+        "earlier attempts are forgotten once a container has run for ten seconds, as with \
+         the engine's own policy; remove it",
+    ),
+    (
         "services.*.deploy.rollback_config",
+        When::Set,
         "Fizz does not roll back by itself on one node; deploy the previous file to go \
          back",
     ),
     (
-        "services.*.deploy.update_config",
-        "on one node an old container is stopped before its replacement starts, whatever \
-         this says",
+        "services.*.deploy.update_config.delay",
+        When::Set,
+        "the next replacement begins when the last one is well; remove it",
     ),
-    ("services.*.develop", "Fizz does not watch files; run `fizz up --build` after a change"),
+    (
+        "services.*.deploy.update_config.failure_action",
+        When::Not(&["pause"]),
+        "replacing pauses when a new container is not well, which is the default; remove \
+         it",
+    ),
+    (
+        "services.*.deploy.update_config.max_failure_ratio",
+        When::Set,
+        "replacing pauses at the first new container that is not well; remove it",
+    ),
+    (
+        "services.*.deploy.update_config.monitor",
+        When::Set,
+        "a new container is watched for as long as it runs; remove it",
+    ),
+    (
+        "services.*.deploy.update_config.order",
+        When::Is(&["start-first"]),
+        "the old container is stopped before its replacement starts, so that no port is \
+         wanted twice; remove it",
+    ),
+    (
+        "services.*.develop",
+        When::Set,
+        "Fizz does not watch files; run `fizz up --build` after a change",
+    ),
     (
         "services.*.x-fizz.ingress",
+        When::Set,
         "one node has no ingress to steer; ports are published by the engine",
     ),
     (
+        "services.*.x-fizz.job.timeout",
+        When::Set,
+        "a run may take as long as it does; let the program itself give up",
+    ),
+    (
         "services.*.x-fizz.placement",
+        When::Set,
         "all containers run on this one node; it begins to count when there are several",
     ),
-    ("services.*.x-fizz.update", "on one node all replicas are replaced, without a canary"),
-    ("version", "it is obsolete; remove it"),
+    (
+        "services.*.x-fizz.update",
+        When::Set,
+        "on one node all replicas are replaced, without a canary",
+    ),
+    ("version", When::Set, "it is obsolete; remove it"),
 ];
 
 /// Keys whose values, or some of them, are refused, why, and what to do.
