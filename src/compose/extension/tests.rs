@@ -142,7 +142,10 @@ fn nothing_wrong_is_ignored() {
             json!({"health": {"http": {"port": 80}, "tcp": {"port": 80}}}),
             "health.tcp: a service has one health check; keep `http` or `tcp`",
         ),
-        (json!({"job": {"retry": 1}}), "job.retry: there is no such key; did you mean `retries`?"),
+        (
+            json!({"job": {"retires": 1}}),
+            "job.retires: there is no such key; did you mean `retries`?",
+        ),
         (json!({"job": {"retries": -1}}), "job.retries: `-1` is not an integer from 0"),
         (json!({"cron": {}}), "cron.schedule: is missing"),
         (json!({"cron": {"schedule": "61 * * * *"}}), "cron.schedule: `61` is not a minute"),
