@@ -3,6 +3,7 @@
 
 mod world;
 
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::{Refusal, Request, ServiceVerb};
@@ -346,4 +347,99 @@ fn everything_a_node_knows_survives_its_disk() {
     world.restart_daemon();
     assert_eq!(world.agreed(), known);
     assert_eq!(world.view().projects, before.projects);
+}
+
+/// One thing that happens in a story made up by chance.
+#[derive(Clone, Debug)]
+enum Happening {
+    Up { version: u8, replicas: u32 },
+    Stop,
+    Start,
+    Restart,
+    Kill,
+    Crash(u8, i64),
+    Vanish(u8),
+    Health(bool),
+    DaemonKilled,
+    DaemonKilledAt(usize, bool),
+    RuntimeLost,
+    RuntimeFound,
+    Pass(u64),
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    use Happening as H;
+    prop_oneof![
+        4 => (0..3_u8, 0..4_u32).prop_map(|(version, replicas)| H::Up { version, replicas }),
+        1 => Just(H::Stop),
+        1 => Just(H::Start),
+        1 => Just(H::Restart),
+        1 => Just(H::Kill),
+        3 => (any::<u8>(), 0..3_i64).prop_map(|(which, code)| H::Crash(which, code)),
+        2 => any::<u8>().prop_map(H::Vanish),
+        2 => any::<bool>().prop_map(H::Health),
+        2 => Just(H::DaemonKilled),
+        2 => (0..20_usize, any::<bool>()).prop_map(|(at, carried)| H::DaemonKilledAt(at, carried)),
+        1 => Just(H::RuntimeLost),
+        1 => Just(H::RuntimeFound),
+        5 => (1..20_000_u64).prop_map(H::Pass),
+    ]
+}
+
+fn shop_of(version: u8, replicas: u32) -> serde_json::Value {
+    let check = json!({"test": ["CMD", "ok"], "interval": "1s", "retries": 2});
+    json!({
+        "db": {"image": "db", "restart": "always"},
+        "web": {
+            "image": format!("web:{version}"), "scale": replicas, "restart": "always",
+            "deploy": {"update_config": {"parallelism": 2}}, "healthcheck": check,
+            "depends_on": {"db": {"condition": "service_started", "required": true}},
+        },
+    })
+}
+
+fn happen(world: &mut World, happening: Happening) {
+    use Happening as H;
+    let mut verb = |verb| world.try_verb(&["web"], verb);
+    match happening {
+        H::Up { version, replicas } => {
+            world.up(shop_of(version, replicas));
+        }
+        H::Stop => verb(ServiceVerb::Stop(None)),
+        H::Start => verb(ServiceVerb::Start),
+        H::Restart => verb(ServiceVerb::Restart { grace: None, no_deps: false }),
+        H::Kill => verb(ServiceVerb::Kill("SIGKILL".to_owned())),
+        H::Crash(which, code) => world.crash_some(which, code),
+        H::Vanish(which) => world.vanish_some(which),
+        H::Health(well) => world.health("web", well),
+        H::DaemonKilled => world.restart_daemon(),
+        H::DaemonKilledAt(cut, carried) => world.kill_daemon_at(cut, carried),
+        H::RuntimeLost => world.lose_runtime(),
+        H::RuntimeFound => world.find_runtime(),
+        H::Pass(millis) => world.pass(millis),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_it_settles_as_wanted(story in proptest::collection::vec(happening(), 1..30)) {
+        let mut world = World::new();
+        for happening in story {
+            happen(&mut world, happening);
+        }
+        world.health("web", true);
+        world.find_runtime();
+        world.up(shop_of(9, 3));
+        world.pass(200_000);
+        prop_assert_eq!(world.running(), ["shop-db-1", "shop-web-1", "shop-web-2", "shop-web-3"]);
+        prop_assert_eq!(world.images("web"), ["web:9", "web:9", "web:9"]);
+        prop_assert!(world.is_ready("web") && world.is_ready("db"));
+        prop_assert!(world.at_most_one_ran_per_name());
+        world.down();
+        world.pass(200_000);
+        prop_assert!(world.runtime_ids().is_empty());
+        prop_assert!(world.view().state.containers().next().is_none());
+    }
 }

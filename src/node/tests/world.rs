@@ -126,6 +126,13 @@ impl World {
         self.ask(Request::Services(shop(), services, verb)).unwrap();
     }
 
+    /// Like [`Self::verb`], where there may be nothing to do it to.
+    pub(super) fn try_verb(&mut self, services: &[&str], verb: ServiceVerb) {
+        if self.view().projects.contains_key(&shop()) {
+            self.verb(services, verb);
+        }
+    }
+
     pub(super) fn down(&mut self) {
         let request = DownRequest {
             project: shop(),
@@ -206,6 +213,33 @@ impl World {
         self.turn();
     }
 
+    /// The process of one of the containers ends, if any runs.
+    pub(super) fn crash_some(&mut self, which: u8, code: i64) {
+        let up = |it: &&Observed| matches!(it.state, RuntimeState::Running { .. });
+        let up: Vec<RuntimeId> =
+            self.containers.values().filter(up).map(|it| it.runtime_id.clone()).collect();
+        if let Some(id) = up.get(usize::from(which) % up.len().max(1)) {
+            self.now.wall.0 += 1;
+            self.end(id, code);
+            if !self.lost {
+                self.see(id);
+            }
+            self.turn();
+        }
+    }
+
+    /// One of the containers is removed by somebody else, if there is any.
+    pub(super) fn vanish_some(&mut self, which: u8) {
+        let all: Vec<RuntimeId> = self.containers.keys().cloned().collect();
+        if let Some(id) = all.get(usize::from(which) % all.len().max(1))
+            && let Some(it) = self.containers.remove(id)
+            && !self.lost
+        {
+            self.events.push_back(Event::Seen(it.container, Sight::default()));
+            self.turn();
+        }
+    }
+
     pub(super) fn lose_runtime(&mut self) {
         self.lost = true;
         self.events.push_back(Event::RuntimeLost("gone".into()));
@@ -232,8 +266,10 @@ impl World {
         self.events.clear();
         let seed = 1_000 + u64::try_from(self.carried).unwrap();
         self.node = Node::new(ME, facts(), state, seed);
-        self.events.push_back(Event::RuntimeFound("docker 1".into()));
-        self.observe();
+        if !self.lost {
+            self.events.push_back(Event::RuntimeFound("docker 1".into()));
+            self.observe();
+        }
         self.turn();
     }
 
@@ -354,8 +390,24 @@ impl World {
         }
     }
 
+    /// While the runtime is away, whatever needs it fails for now.
     fn carry(&mut self, effect: Effect) {
+        let away = || Failure { reason: "the runtime is away".into(), passing: true };
         match effect {
+            Effect::Launch(launch) | Effect::Start(launch) if self.lost => {
+                self.events.push_back(Event::Finished(launch.container, Err(away()), None));
+            }
+            Effect::Halt { container, .. }
+            | Effect::Discard { container, .. }
+            | Effect::Signal { container, .. }
+                if self.lost =>
+            {
+                self.events.push_back(Event::Finished(container, Err(away()), None));
+            }
+            Effect::Clear { project, .. } if self.lost => {
+                self.events.push_back(Event::Cleared(project, Err(away())));
+            }
+            Effect::Look(..) if self.lost => {}
             Effect::Persist(writes) => {
                 for row in writes.iter().flat_map(|it| state::encode(it).unwrap()) {
                     match row.value {
@@ -427,7 +479,7 @@ impl World {
         self.made += 1;
         let id = RuntimeId(self.made.to_string().into());
         let name = match &launch.replaces {
-            Some(_) => format!("new-{}", launch.name),
+            Some(_) => format!("{}-{}", launch.name, launch.container.short()),
             None => launch.name.to_string(),
         };
         assert!(self.containers.values().all(|it| it.name != name), "{name} is taken");
