@@ -1,3 +1,5 @@
+//! `x-fizz` as users write it, right and wrong.
+
 use serde_json::{Value, json};
 
 use crate::{

@@ -4,6 +4,7 @@
 //! warning; or refused, where ignoring it would change isolation, safety or data. [`table`] decides for
 //! each key, the guide prints it, and [`check`] tells the user.
 
+mod honoured;
 mod table;
 
 use std::collections::BTreeMap;
