@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    compose::json::to_tree,
+    compose::{
+        json::{from_tree, to_tree},
+        load::{LoadRequest, load},
+    },
     model::{
         Millis,
         spec::{
@@ -423,4 +426,60 @@ fn no_json_makes_decoding_panic() {
             let _ = decoded(&root);
         }
     }
+}
+
+#[test]
+fn a_file_decodes_alike_where_it_was_written_and_where_it_runs() {
+    let text = "
+name: shop
+services:
+  web:
+    image: web
+    cpus: 0.1
+    ports: ['127.0.0.1:8080:80', '53:53/udp']
+    blkio_config: {weight_device: [{path: /dev/sda, weight: 400}]}
+    extra_hosts: ['a:1.2.3.4', 'b:::1']
+    ulimits: {nofile: {soft: 20, hard: 40}, nproc: 65535}
+    deploy: {update_config: {max_failure_ratio: 0.3, delay: 90s}}
+    mem_limit: 50M
+    gpus: all
+    configs: [conf]
+    secrets: [{source: key, mode: 0440}]
+    volumes: ['data:/data', './src:/src:ro']
+    x-fizz: {health: {http: {port: 80}}, placement: {affinity: [db]}}
+  db:
+    image: db
+    healthcheck: {test: ready, interval: 1m30s}
+    volumes: [{type: tmpfs, target: /t, tmpfs: {size: 1m, mode: 0o1777}}]
+volumes: {data: }
+configs: {conf: {file: ./conf}}
+secrets: {key: {environment: KEY}}
+";
+    let files = [("/w/compose.yaml", text), ("/w/conf", "a: b")];
+    let files = files.map(|(path, text)| (path.into(), text.as_bytes().to_vec()));
+    let files = crate::compose::files::MemoryFiles(files.into());
+    let request = LoadRequest {
+        working_dir: "/w".into(),
+        environment: [("KEY".to_owned(), "secret".to_owned())].into(),
+        ..LoadRequest::default()
+    };
+    let mut loaded = load(&request, &files).unwrap_or_else(|problems| panic!("{problems}"));
+    let mut problems = loaded.problems;
+    attach_contents(&mut loaded.model, &files, &loaded.environment, &mut problems);
+    let secrets = secret_values(&loaded.model, &files, &loaded.environment, &mut problems);
+    let here = project(&loaded.model, &mut problems).unwrap_or_else(|| panic!("{problems}"));
+    assert_eq!(Ok(&here), decoded(&from_tree(&loaded.model)).as_ref());
+
+    assert_eq!(secrets, [("key".to_owned(), b"secret".to_vec())].into());
+    assert_eq!(here.configs["conf"].content.as_deref(), Some(&b"a: b"[..]));
+    let web = &here.services[&"web".parse().unwrap()];
+    assert_eq!(web.container.resources.nano_cpus, Some(100_000_000));
+    assert_eq!(web.container.resources.memory_bytes, Some(50 << 20));
+    assert_eq!(web.container.resources.blkio.as_ref().unwrap().weight_device[0].weight, 400);
+    assert_eq!(web.container.ports[0].published, PublishedPorts::One(8080));
+    assert_eq!(web.container.extra_hosts[1], ("b".to_owned(), "::1".to_owned()));
+    assert_eq!(web.container.secrets[0].mode, Some(0o440));
+    assert_eq!(web.deploy.update.failure_ratio_max_ppm, 300_000);
+    let tmpfs = MountKind::Tmpfs { size_bytes: Some(1 << 20), mode: Some(0o1777) };
+    assert_eq!(here.services[&"db".parse().unwrap()].container.mounts[0].kind, tmpfs);
 }
