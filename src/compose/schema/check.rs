@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use super::{
     cast::{self, Cast},
     language::{Key, Kind, Names, Shape},
-    near,
 };
 use crate::compose::{
+    near,
     problem::Problems,
     tree::{Map, Node, Path, Position, Scalar, ScalarKind, Value},
 };
@@ -257,7 +257,7 @@ fn describe(shape: &Shape, kinds: &mut BTreeSet<&'static str>) {
 }
 
 fn unknown_key(name: &str, keys: &[Key], extensible: bool) -> String {
-    if let Some(near) = near::nearest(name, keys) {
+    if let Some(near) = near::nearest(name, keys.iter().map(|key| key.name)) {
         return format!("unknown key `{name}`; did you mean `{near}`?");
     }
     if extensible {
