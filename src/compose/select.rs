@@ -167,9 +167,6 @@ pub(super) struct Use {
 /// The resources that a service names.
 pub(super) fn used_by(service: &Map) -> Vec<Use> {
     let get = |key: &str| service.get(key).map(|it| &it.node);
-    let items = |list: Option<&'_ Node>| -> Vec<&Node> {
-        list.and_then(Node::as_list).into_iter().flatten().collect()
-    };
     let mut uses = Vec::new();
     for section in ["networks", "models"] {
         let keys = get(section).and_then(Node::as_map).into_iter().flatten();
@@ -190,6 +187,10 @@ pub(super) fn used_by(service: &Map) -> Vec<Use> {
         }));
     }
     uses
+}
+
+fn items(list: Option<&Node>) -> Vec<&Node> {
+    list.and_then(Node::as_list).into_iter().flatten().collect()
 }
 
 #[cfg(test)]
