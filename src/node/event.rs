@@ -21,8 +21,9 @@ pub struct Now {
 pub enum Event {
     /// A user or a tool wants something. From the API.
     Asked(RequestId, Request),
-    /// The runtime answers, and these are all the containers that bear this node's label; images'
-    /// own health checks beside them.
+    /// The runtime answers; this is its name and version.
+    RuntimeFound(Arc<str>),
+    /// All the containers that bear this node's label, and their images' own health checks.
     Observed(Vec<Observed>, BTreeMap<ImageId, HealthSpec>),
     /// The runtime cannot be reached, for this reason.
     RuntimeLost(Arc<str>),
@@ -35,8 +36,8 @@ pub enum Event {
     Finished(ContainerId, Result<(), Failure>, Option<Sight>),
     /// What was begun for a project's networks, volumes and images is over.
     Cleared(ProjectName, Result<(), Failure>),
-    /// A health check has a result.
-    Probed(ContainerId, ProbeResult),
+    /// A health check has a result, or `None`: it could not be made, which says nothing.
+    Probed(ContainerId, Option<ProbeResult>),
     /// Time has passed.
     Tick,
 }

@@ -60,7 +60,7 @@ pub(super) struct DeploymentForm {
     working_dir: String,
     files: Vec<String>,
     updated: u64,
-    removal: Option<(bool, Option<String>, Option<u64>)>,
+    removal: Option<(bool, Vec<String>, Option<u64>)>,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -56,8 +56,8 @@ pub struct DeploymentRecord {
 pub struct Removal {
     /// Its volumes.
     pub volumes: bool,
-    /// `local` or `all` images.
-    pub images: Option<String>,
+    /// These images.
+    pub images: Vec<String>,
     /// How long containers may take to stop.
     pub grace: Option<Millis>,
 }
