@@ -76,7 +76,7 @@ step() {
         printf 'ok      %4d s\n' $((SECONDS - began))
     else
         printf 'FAILED  %4d s\n' $((SECONDS - began))
-        tail -n 200 "$log" | sed 's/^/    /'
+        grep -v ' [.][.][.] ok$' "$log" | tail -n 200 | sed 's/^/    /'
         complaints+=("$name")
     fi
     return $status
