@@ -9,7 +9,7 @@ use super::events::EventLog;
 use crate::{
     node::{Refusal, Request, Response, View},
     runtime::Runtime,
-    state::SealedSecret,
+    state::{SealedSecret, SecretPath},
 };
 
 /// A request on its way to the node, and where its answer goes.
@@ -20,8 +20,8 @@ pub struct Ask {
     pub reply: oneshot::Sender<Result<Response, Refusal>>,
 }
 
-/// Seals a secret to this node's cluster.
-pub type Sealer = Arc<dyn Fn(&[u8]) -> Result<SealedSecret, String> + Send + Sync>;
+/// Seals a secret to this node's cluster and to its own place, so that it opens nowhere else.
+pub type Sealer = Arc<dyn Fn(&SecretPath, &[u8]) -> Result<SealedSecret, String> + Send + Sync>;
 
 /// Everything that the routes use. Cheap to clone.
 #[derive(Clone)]
