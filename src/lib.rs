@@ -8,8 +8,10 @@
 pub mod model;
 pub mod compose;
 pub mod state;
+pub mod secrets;
 pub mod node;
 
 // Rooms that touch the world.
 pub mod runtime;
 pub mod api;
+pub mod daemon;
