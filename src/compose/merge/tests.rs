@@ -1,0 +1,1 @@
+//! Merging, in the words of the specification's chapter on it.
