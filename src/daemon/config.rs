@@ -156,15 +156,21 @@ pub enum LogFormat {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct File {
+    #[serde(deserialize_with = "section")]
     node: NodeFile,
+    #[serde(deserialize_with = "section")]
     cluster: ClusterFile,
+    #[serde(deserialize_with = "section")]
     network: NetworkFile,
+    #[serde(deserialize_with = "section")]
     runtime: RuntimeFile,
+    #[serde(deserialize_with = "section")]
     api: ApiFile,
     #[serde(deserialize_with = "absolute")]
     data_dir: Option<PathBuf>,
     #[serde(deserialize_with = "absolute")]
     run_dir: Option<PathBuf>,
+    #[serde(deserialize_with = "section")]
     logging: LoggingFile,
 }
 
@@ -297,6 +303,11 @@ fn plain(error: &serde_saphyr::Error) -> String {
     let text = error.without_snippet().to_string();
     let line = text.lines().next().unwrap_or_default();
     line.split(" at line ").next().unwrap_or(line).to_owned()
+}
+
+/// A section that may be there without a key in it.
+fn section<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
+    Option::deserialize(from).map(Option::unwrap_or_default)
 }
 
 fn parsed<'de, D: Deserializer<'de>>(from: D) -> Result<Option<NodeName>, D::Error> {

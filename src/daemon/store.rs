@@ -143,6 +143,11 @@ impl Store {
         read().map_err(self.io("read"))
     }
 
+    /// An error of this store that came from elsewhere.
+    pub(super) fn failed(&self, doing: &'static str, why: &dyn std::fmt::Display) -> StoreError {
+        StoreError::Io { doing, path: self.path.clone(), why: why.to_string() }
+    }
+
     fn check_cluster(&self, configured: &str) -> Result<(), StoreError> {
         let stored = self.own(CLUSTER)?;
         let stored = String::from_utf8_lossy(&stored).into_owned();

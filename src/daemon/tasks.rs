@@ -26,6 +26,12 @@ impl Tasks {
         }
     }
 
+    /// The same daemon's tasks, with a bound of their own.
+    #[must_use]
+    pub fn group(&self, running_max: usize) -> Self {
+        Self { slots: Arc::new(Semaphore::new(running_max)), ..self.clone() }
+    }
+
     /// Cancelled when the daemon stops.
     #[must_use]
     pub fn stopping(&self) -> CancellationToken {
