@@ -8,6 +8,7 @@
 mod clock;
 mod cluster;
 mod codec;
+mod forms;
 mod lww_map;
 mod or_set;
 mod records;
@@ -18,6 +19,6 @@ pub use codec::{CodecError, Row, decode, encode};
 pub use lww_map::{LwwMap, Register};
 pub use or_set::OrSet;
 pub use records::{
-    ContainerRecord, DeploymentRecord, Intent, IpAllocation, NodeRecord, Removal, SealedSecret,
-    SecretPath, ServiceRecord,
+    ContainerRecord, DeploymentRecord, Intent, IpAllocation, NodeRecord, OneOff, Removal,
+    SealedSecret, SecretPath, ServiceRecord,
 };
