@@ -17,3 +17,4 @@ pub mod node;
 pub mod runtime;
 pub mod api;
 pub mod daemon;
+pub mod cli;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::events::EventLog;
+use super::{events::EventLog, metrics::Metrics};
 use crate::{
     node::{Refusal, Request, Response, View},
     runtime::Runtime,
@@ -36,4 +36,13 @@ pub struct Backend {
     pub runtime: Arc<dyn Runtime>,
     /// Seals secrets at the door.
     pub seal: Sealer,
+    /// What is counted, for `/metrics`.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Backend {
+    /// The node's picture as it is now.
+    pub(super) fn now(&self) -> Arc<View> {
+        self.view.borrow().clone()
+    }
 }

@@ -175,3 +175,87 @@ pub(super) fn used_by(service: &Map) -> [(&'static str, Vec<String>); 5] {
         ("models", keys("models").collect()),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compose::sample::{canonical, lines, under};
+
+    const PROJECT: &str = "
+services:
+  web: {image: i, depends_on: [db], networks: [front], volumes: ['vol:/v'], secrets: [s], build: {secrets: [b]}}
+  db: {image: i, networks: [back], configs: [c]}
+  debug: {image: i, profiles: [debug, all], depends_on: {db: {condition: service_started}}}
+  helper: {image: i, profiles: [debug]}
+  lost: {image: i, profiles: [lost], depends_on: [debug]}
+  maybe: {image: i, depends_on: {helper: {condition: service_started, required: false}}}
+networks: {front: , back: , unused: }
+volumes: {vol: , spare: }
+secrets: {s: {file: f}, b: {file: f}, t: {file: f}}
+configs: {c: {file: f}}
+";
+
+    fn chosen(profiles: &[&str], services: &[&str]) -> (Node, Vec<String>) {
+        let owned = |list: &[&str]| list.iter().map(|it| (*it).to_owned()).collect();
+        let choice =
+            Choice { profiles: owned(profiles), services: owned(services), all_resources: false };
+        let mut root = canonical(PROJECT);
+        let mut problems = Problems::default();
+        choice.apply(&mut root, &mut problems);
+        (root, lines(&problems))
+    }
+
+    fn names(root: &Node, section: &str) -> String {
+        let names: Vec<&str> = places::section(root, section).map(|(name, _)| name).collect();
+        names.join(" ")
+    }
+
+    #[test]
+    fn profiles_and_names_choose_services() {
+        for (profiles, services, expected) in [
+            (&[][..], &[][..], "db maybe web"),
+            (&["debug"], &[], "db debug helper maybe web"),
+            (&["all"], &[], "db debug maybe web"),
+            (&["*"], &[], "db debug helper lost maybe web"),
+            (&["other"], &[], "db maybe web"),
+            (&[], &["web"], "db web"),
+            (&[], &["db"], "db"),
+            (&[], &["debug"], "db debug"),
+            (&[], &["maybe"], "maybe"),
+            (&["debug"], &["maybe"], "helper maybe"),
+            (&["debug"], &["lost"], "db debug lost"),
+        ] {
+            let (root, problems) = chosen(profiles, services);
+            assert_eq!(problems, Vec::<String>::new());
+            assert_eq!(names(&root, "services"), expected, "{profiles:?} {services:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_chosen_is_told() {
+        assert!(chosen(&[], &["gone"]).1[0].contains("no service \"gone\""));
+        assert!(chosen(&[], &["lost"]).1[0].contains("\"debug\" is off"));
+    }
+
+    #[test]
+    fn dependencies_that_are_not_chosen_go() {
+        let (root, _) = chosen(&[], &["maybe"]);
+        assert_eq!(under(&root, "services.maybe.depends_on"), serde_json::Value::Null);
+    }
+
+    #[test]
+    fn resources_that_nothing_uses_go() {
+        let (root, _) = chosen(&[], &["web"]);
+        assert_eq!(names(&root, "networks"), "back front");
+        assert_eq!(names(&root, "volumes"), "vol");
+        assert_eq!(names(&root, "secrets"), "b s");
+        assert_eq!(names(&root, "configs"), "c");
+        let (root, _) = chosen(&[], &["db"]);
+        assert_eq!(names(&root, "networks"), "back");
+        assert!(root.get("volumes").is_none());
+        let mut root = canonical(PROJECT);
+        let all = Choice { all_resources: true, ..Choice::default() };
+        all.apply(&mut root, &mut Problems::default());
+        assert_eq!(names(&root, "networks"), "back front unused");
+    }
+}

@@ -13,6 +13,8 @@ mod random;
 mod request;
 mod settle;
 mod sight;
+#[cfg(test)]
+mod tests;
 mod view;
 mod wellbeing;
 
