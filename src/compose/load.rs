@@ -86,7 +86,8 @@ pub struct Loaded {
     pub folder: PathBuf,
     /// The files that it was read from, without those that they include.
     pub files: Vec<PathBuf>,
-    /// The variables that its files could refer to.
+    /// The variables that its files could refer to, and those of included projects that configs
+    /// and secrets are made of.
     pub environment: Environment,
     /// The profiles that are on.
     pub profiles: Vec<String>,
@@ -113,6 +114,9 @@ fn run(request: &LoadRequest, reader: &mut Reader<'_>) -> Option<Loaded> {
     project.environment.insert("COMPOSE_PROJECT_NAME".into(), name.clone());
     let model = model(files, &name, &project, request, reader)?;
     let profiles = profiles(request, &project.environment);
+    for (name, value) in std::mem::take(&mut reader.wanted) {
+        project.environment.entry(name).or_insert(value);
+    }
     let mut loaded = Loaded {
         model,
         name,

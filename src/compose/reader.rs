@@ -34,6 +34,8 @@ pub(super) struct Reader<'a> {
     pub(super) problems: Problems,
     /// The variables that a warning was given for.
     pub(super) missed: BTreeSet<String>,
+    /// The variables that configs and secrets name, with their values.
+    pub(super) wanted: Environment,
     /// Names in messages are relative to this.
     working_dir: &'a Path,
     read: usize,
@@ -65,8 +67,15 @@ pub(super) struct Folder {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(files: &'a dyn Files, options: &'a LoadOptions, dir: &'a Path) -> Self {
-        let (problems, missed) = (Problems::default(), BTreeSet::new());
-        Self { files, options, problems, missed, working_dir: dir, read: 0 }
+        Self {
+            files,
+            options,
+            problems: Problems::default(),
+            missed: BTreeSet::new(),
+            wanted: Environment::new(),
+            working_dir: dir,
+            read: 0,
+        }
     }
 
     /// What messages call a file.
@@ -153,7 +162,7 @@ impl<'a> Reader<'a> {
             }
         }
         shape::fill_defaults(&mut model);
-        variables::look_up(&mut model, scope.environment);
+        self.wanted.extend(variables::look_up(&mut model, scope.environment));
         model
     }
 

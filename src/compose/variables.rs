@@ -10,25 +10,26 @@ use super::{
     places,
     problem::Problems,
     reader::Reader,
-    tree::{self, Entry, Map, Node, Position, Value},
+    tree::{self, Map, Node, Position, Value},
 };
 
 /// Gives the variables that a file only names the value that they have where that file was read.
-pub(super) fn look_up(model: &mut Node, environment: &Environment) {
+/// Returns those that configs and secrets name, whose values are wanted later.
+pub(super) fn look_up(model: &mut Node, environment: &Environment) -> Environment {
     places::each(model, "services.*.environment.*", &mut |node, path| {
         let Some(tree::Step::Key(name)) = path.steps().last() else { return };
         if let (Value::Null, Some(value)) = (&node.value, environment.get(name)) {
             *node = Node::string(value, node.at);
         }
     });
-    places::each(model, "configs.*", &mut |node, _| {
-        let named = node.get("environment").and_then(Node::as_text);
-        let Some(value) = named.and_then(|it| environment.get(it)) else { return };
-        let (at, value) = (node.at, value.clone());
-        if let Some(config) = node.as_map_mut() {
-            config.insert("content".into(), Entry { key_at: at, node: Node::string(value, at) });
-        }
-    });
+    let mut wanted = Environment::new();
+    for place in ["configs.*.environment", "secrets.*.environment"] {
+        places::each(model, place, &mut |node, _| {
+            let named = node.as_text().and_then(|it| environment.get_key_value(it));
+            wanted.extend(named.map(|(name, value)| (name.clone(), value.clone())));
+        });
+    }
+    wanted
 }
 
 /// Reads the files of variables and of labels of those services that `wanted` wants.

@@ -4,6 +4,7 @@
 //! daemon carries its effects out and brings back what happened. Whatever the event, the tail is the
 //! same: settle what is wanted against what is, and check the health that is due.
 
+mod definition;
 mod deploy;
 mod effect;
 mod event;

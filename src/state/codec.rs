@@ -8,13 +8,11 @@ use serde::{Deserialize, Serialize};
 use super::{
     clock::{Dot, ReplicaId, Stamp},
     cluster::{Change, ClusterState, Write},
+    damage::{CodecError, VERSION},
     forms::{ContainerForm, DeploymentForm, IpAllocationForm, NodeForm, SecretForm, ServiceForm},
     records::{IpAllocation, SealedSecret, SecretPath},
 };
-use crate::model::{ContainerId, InvalidName, NodeId, ProjectName, ServiceKey, WallTime};
-
-/// The version of the forms below.
-const VERSION: u8 = 1;
+use crate::model::{ContainerId, NodeId, ProjectName, ServiceKey, WallTime};
 
 /// One row to put, or to delete when it has no value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,23 +21,6 @@ pub struct Row {
     pub key: Vec<u8>,
     /// What.
     pub value: Option<Vec<u8>>,
-}
-
-/// A row that cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CodecError {
-    /// Written by a later Fizz.
-    #[error("a stored row has version {0}, and this fizz reads up to {VERSION}: upgrade fizz")]
-    Version(u8),
-    /// Not what was written.
-    #[error("a stored row is damaged ({0}): restore the data directory or start with a new one")]
-    Damaged(String),
-}
-
-impl From<InvalidName> for CodecError {
-    fn from(error: InvalidName) -> Self {
-        Self::Damaged(error.to_string())
-    }
 }
 
 /// A row's place.

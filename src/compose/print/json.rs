@@ -38,7 +38,7 @@ fn write(out: &mut String, node: &Node, at: At, depth: usize) {
         Value::Map(map) => {
             for (index, (key, value)) in at.sorted(map).into_iter().enumerate() {
                 line(out, if index == 0 { "{" } else { "," }, depth + 1);
-                quote(out, key);
+                quote(out, &at.in_json(key));
                 out.push_str(": ");
                 write(out, value, at.value_of(key), depth + 1);
             }

@@ -10,6 +10,7 @@ pub use yaml::yaml;
 
 use super::{
     interpolate::template::escape,
+    places,
     tree::{Entry, Map, Node, Position, Scalar, ScalarKind, Value},
 };
 use order::At;
@@ -32,11 +33,35 @@ impl Style {
     }
 }
 
+/// Sizes and durations for which zero means that there is no limit, which is what leaving them out
+/// means; `docker compose` leaves them out.
+const ZERO_IS_NOTHING: &[(&str, &[&str])] = &[
+    (
+        "services.*",
+        &["mem_limit", "mem_reservation", "memswap_limit", "mem_swappiness", "shm_size"],
+    ),
+    ("services.*.build", &["shm_size"]),
+    ("services.*.deploy.resources.limits", &["memory"]),
+    ("services.*.deploy.resources.reservations", &["memory"]),
+    ("services.*.deploy.rollback_config", &["delay", "monitor"]),
+    ("services.*.deploy.update_config", &["delay", "monitor"]),
+    ("services.*.volumes.[].tmpfs", &["size"]),
+];
+
 /// What a loaded model looks like when printed as a project: `$` is doubled, and what `docker
 /// compose` always shows is there.
 #[must_use]
 pub fn printable(mut model: Node) -> Node {
     double_dollars(&mut model);
+    for (place, keys) in ZERO_IS_NOTHING {
+        places::each(&mut model, place, &mut |node, _| {
+            let Some(map) = node.as_map_mut() else { return };
+            map.retain(|key, entry| {
+                let is_zero = matches!(entry.node.as_text(), Some("0" | "0s"));
+                !(is_zero && keys.contains(&key.as_str()))
+            });
+        });
+    }
     let Some(root) = model.as_map_mut() else { return model };
     let absent =
         |value| Entry { key_at: Position::default(), node: Node::new(value, Position::default()) };

@@ -18,6 +18,8 @@ pub(super) enum At {
 pub(super) struct Place {
     keys: &'static [&'static str],
     inside: &'static [(&'static str, Hop, &'static Place)],
+    /// Whether compose-go forgot to say how JSON spells the keys, so that Go capitalises them.
+    capital: bool,
 }
 
 /// Whether a key's value is the mapping, or holds several of them.
@@ -53,6 +55,16 @@ impl At {
         }
     }
 
+    /// A key as `docker compose` spells it in JSON.
+    pub(super) fn in_json(self, key: &str) -> std::borrow::Cow<'_, str> {
+        match self {
+            Self::In(Place { capital: true, keys, .. }) if keys.contains(&key) => {
+                (key[..1].to_ascii_uppercase() + &key[1..]).into()
+            }
+            Self::In(_) | Self::Around(_) | Self::Anywhere => key.into(),
+        }
+    }
+
     /// The entries of a mapping in their order.
     pub(super) fn sorted(self, map: &Map) -> Vec<(&str, &Node)> {
         let mut entries: Vec<(&str, &Node)> =
@@ -75,6 +87,7 @@ static PROJECT: Place = Place {
         ("configs", Each, &FILE_OBJECT),
         ("models", Each, &MODEL),
     ],
+    capital: false,
 };
 
 static SERVICE: Place = Place {
@@ -178,6 +191,7 @@ static SERVICE: Place = Place {
         "pre_stop",
     ],
     inside: &[
+        ("blkio_config", Own, &BLKIO),
         ("build", Own, &BUILD),
         ("configs", Each, &FILE_REFERENCE),
         ("credential_spec", Own, &CREDENTIAL),
@@ -201,6 +215,7 @@ static SERVICE: Place = Place {
         ("ulimits", Each, &ULIMIT),
         ("volumes", Each, &MOUNT),
     ],
+    capital: false,
 };
 
 static BUILD: Place = Place {
@@ -232,41 +247,53 @@ static BUILD: Place = Place {
         "privileged",
     ],
     inside: &[("secrets", Each, &FILE_REFERENCE), ("ulimits", Each, &ULIMIT)],
+    capital: false,
 };
 
-static DEVELOP: Place = Place { keys: &["watch"], inside: &[("watch", Each, &TRIGGER)] };
+static DEVELOP: Place =
+    Place { keys: &["watch"], inside: &[("watch", Each, &TRIGGER)], capital: false };
 
 static TRIGGER: Place = Place {
     keys: &["path", "action", "target", "exec", "include", "ignore", "initial_sync"],
     inside: &[("exec", Own, &HOOK)],
+    capital: false,
 };
 
 static HOOK: Place = Place {
     keys: &["command", "image", "user", "privileged", "working_dir", "environment", "per_replica"],
     inside: &[],
+    capital: false,
 };
 
-static DEVICE: Place = Place { keys: &["source", "target", "permissions"], inside: &[] };
+static DEVICE: Place =
+    Place { keys: &["source", "target", "permissions"], inside: &[], capital: false };
 
-static DEVICE_REQUEST: Place =
-    Place { keys: &["capabilities", "driver", "count", "device_ids", "options"], inside: &[] };
+static DEVICE_REQUEST: Place = Place {
+    keys: &["capabilities", "driver", "count", "device_ids", "options"],
+    inside: &[],
+    capital: false,
+};
 
-static ENV_FILE: Place = Place { keys: &["path", "required", "format"], inside: &[] };
+static ENV_FILE: Place =
+    Place { keys: &["path", "required", "format"], inside: &[], capital: false };
 
-static EXTENDS: Place = Place { keys: &["file", "service"], inside: &[] };
+static EXTENDS: Place = Place { keys: &["file", "service"], inside: &[], capital: false };
 
 static HEALTHCHECK: Place = Place {
     keys: &["test", "timeout", "interval", "retries", "start_period", "start_interval", "disable"],
     inside: &[],
+    capital: false,
 };
 
-static LOGGING: Place = Place { keys: &["driver", "options"], inside: &[] };
+static LOGGING: Place = Place { keys: &["driver", "options"], inside: &[], capital: false };
 
-static PROVIDER: Place = Place { keys: &["type", "options"], inside: &[] };
+static PROVIDER: Place = Place { keys: &["type", "options"], inside: &[], capital: false };
 
-static CREDENTIAL: Place = Place { keys: &["config", "file", "registry"], inside: &[] };
+static CREDENTIAL: Place =
+    Place { keys: &["config", "file", "registry"], inside: &[], capital: false };
 
-static DEPENDENCY: Place = Place { keys: &["condition", "restart", "required"], inside: &[] };
+static DEPENDENCY: Place =
+    Place { keys: &["condition", "restart", "required"], inside: &[], capital: false };
 
 static DEPLOY: Place = Place {
     keys: &[
@@ -287,30 +314,38 @@ static DEPLOY: Place = Place {
         ("rollback_config", Own, &UPDATE),
         ("update_config", Own, &UPDATE),
     ],
+    capital: false,
 };
 
 static UPDATE: Place = Place {
     keys: &["parallelism", "delay", "failure_action", "monitor", "max_failure_ratio", "order"],
     inside: &[],
+    capital: false,
 };
 
 static RESOURCES: Place = Place {
     keys: &["limits", "reservations"],
     inside: &[("limits", Own, &RESOURCE), ("reservations", Own, &RESOURCE)],
+    capital: false,
 };
 
 static RESOURCE: Place = Place {
     keys: &["cpus", "memory", "pids", "devices", "generic_resources"],
     inside: &[("devices", Each, &DEVICE_REQUEST)],
+    capital: false,
 };
 
 static RESTART: Place =
-    Place { keys: &["condition", "delay", "max_attempts", "window"], inside: &[] };
+    Place { keys: &["condition", "delay", "max_attempts", "window"], inside: &[], capital: false };
 
-static PLACEMENT: Place =
-    Place { keys: &["constraints", "preferences", "max_replicas_per_node"], inside: &[] };
+static PLACEMENT: Place = Place {
+    keys: &["constraints", "preferences", "max_replicas_per_node"],
+    inside: &[],
+    capital: false,
+};
 
-static SERVICE_MODEL: Place = Place { keys: &["endpoint_var", "model_var"], inside: &[] };
+static SERVICE_MODEL: Place =
+    Place { keys: &["endpoint_var", "model_var"], inside: &[], capital: false };
 
 static SERVICE_NETWORK: Place = Place {
     keys: &[
@@ -325,11 +360,13 @@ static SERVICE_NETWORK: Place = Place {
         "priority",
     ],
     inside: &[],
+    capital: false,
 };
 
 static PORT: Place = Place {
     keys: &["name", "mode", "host_ip", "target", "published", "protocol", "app_protocol"],
     inside: &[],
+    capital: false,
 };
 
 static MOUNT: Place = Place {
@@ -345,19 +382,24 @@ static MOUNT: Place = Place {
         "image",
     ],
     inside: &[("bind", Own, &BIND), ("tmpfs", Own, &TMPFS), ("volume", Own, &MOUNT_VOLUME)],
+    capital: false,
 };
 
-static BIND: Place =
-    Place { keys: &["selinux", "propagation", "create_host_path", "recursive"], inside: &[] };
+static BIND: Place = Place {
+    keys: &["selinux", "propagation", "create_host_path", "recursive"],
+    inside: &[],
+    capital: false,
+};
 
-static MOUNT_VOLUME: Place = Place { keys: &["labels", "nocopy", "subpath"], inside: &[] };
+static MOUNT_VOLUME: Place =
+    Place { keys: &["labels", "nocopy", "subpath"], inside: &[], capital: false };
 
-static TMPFS: Place = Place { keys: &["size", "mode"], inside: &[] };
+static TMPFS: Place = Place { keys: &["size", "mode"], inside: &[], capital: false };
 
 static FILE_REFERENCE: Place =
-    Place { keys: &["source", "target", "uid", "gid", "mode"], inside: &[] };
+    Place { keys: &["source", "target", "uid", "gid", "mode"], inside: &[], capital: false };
 
-static ULIMIT: Place = Place { keys: &["single", "soft", "hard"], inside: &[] };
+static ULIMIT: Place = Place { keys: &["single", "soft", "hard"], inside: &[], capital: false };
 
 static NETWORK: Place = Place {
     keys: &[
@@ -373,16 +415,26 @@ static NETWORK: Place = Place {
         "enable_ipv6",
     ],
     inside: &[("ipam", Own, &IPAM)],
+    capital: false,
 };
 
-static IPAM: Place =
-    Place { keys: &["driver", "config", "options"], inside: &[("config", Each, &POOL)] };
+static IPAM: Place = Place {
+    keys: &["driver", "config", "options"],
+    inside: &[("config", Each, &POOL)],
+    capital: false,
+};
 
-static POOL: Place =
-    Place { keys: &["subnet", "gateway", "ip_range", "aux_addresses"], inside: &[] };
+static POOL: Place = Place {
+    keys: &["subnet", "gateway", "ip_range", "aux_addresses"],
+    inside: &[],
+    capital: false,
+};
 
-static VOLUME: Place =
-    Place { keys: &["name", "driver", "driver_opts", "external", "labels"], inside: &[] };
+static VOLUME: Place = Place {
+    keys: &["name", "driver", "driver_opts", "external", "labels"],
+    inside: &[],
+    capital: false,
+};
 
 static FILE_OBJECT: Place = Place {
     keys: &[
@@ -397,7 +449,34 @@ static FILE_OBJECT: Place = Place {
         "template_driver",
     ],
     inside: &[],
+    capital: false,
 };
 
-static MODEL: Place =
-    Place { keys: &["name", "model", "context_size", "runtime_flags"], inside: &[] };
+static MODEL: Place = Place {
+    keys: &["name", "model", "context_size", "runtime_flags"],
+    inside: &[],
+    capital: false,
+};
+
+static WEIGHT: Place = Place { keys: &["path", "weight"], inside: &[], capital: true };
+
+static THROTTLE: Place = Place { keys: &["path", "rate"], inside: &[], capital: true };
+
+static BLKIO: Place = Place {
+    keys: &[
+        "weight",
+        "weight_device",
+        "device_read_bps",
+        "device_read_iops",
+        "device_write_bps",
+        "device_write_iops",
+    ],
+    inside: &[
+        ("weight_device", Each, &WEIGHT),
+        ("device_read_bps", Each, &THROTTLE),
+        ("device_read_iops", Each, &THROTTLE),
+        ("device_write_bps", Each, &THROTTLE),
+        ("device_write_iops", Each, &THROTTLE),
+    ],
+    capital: false,
+};
