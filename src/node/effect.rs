@@ -109,8 +109,11 @@ pub struct Launch {
     pub image: Option<ImageId>,
     /// The runtime's id, when it is there already.
     pub runtime_id: Option<RuntimeId>,
-    /// Take over the anonymous volumes of this container, which it replaces.
-    pub volumes_of: Option<RuntimeId>,
+    /// The container that it replaces and that has its name until it goes: make the new one under a
+    /// name of its own, and give it `name` when it starts.
+    pub replaces: Option<RuntimeId>,
+    /// Take over the anonymous volumes of the container that it replaces.
+    pub keep_volumes: bool,
     /// Containers of services whose namespaces or volumes it shares.
     pub peers: Vec<(ServiceName, RuntimeId)>,
     /// Names of containers of services that it links to.

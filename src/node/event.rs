@@ -21,23 +21,34 @@ pub struct Now {
 pub enum Event {
     /// A user or a tool wants something. From the API.
     Asked(RequestId, Request),
-    /// The runtime answers, and these are all the containers that bear this node's label; images'
-    /// own health checks beside them.
+    /// The runtime answers; this is its name and version.
+    RuntimeFound(Arc<str>),
+    /// All the containers that bear this node's label, and their images' own health checks.
     Observed(Vec<Observed>, BTreeMap<ImageId, HealthSpec>),
     /// The runtime cannot be reached, for this reason.
     RuntimeLost(Arc<str>),
-    /// One container as it is now, or gone.
-    Seen(ContainerId, Option<Box<Observed>>, Option<HealthSpec>),
+    /// One container as it is now.
+    Seen(ContainerId, Sight),
     /// What was begun for a container has come to this step.
     Progressed(ContainerId, Activity),
-    /// What was begun for a container is over.
-    Finished(ContainerId, Result<(), Failure>),
+    /// What was begun for a container is over, and this is the container after it, where the runtime
+    /// could still be asked.
+    Finished(ContainerId, Result<(), Failure>, Option<Sight>),
     /// What was begun for a project's networks, volumes and images is over.
     Cleared(ProjectName, Result<(), Failure>),
-    /// A health check has a result.
-    Probed(ContainerId, ProbeResult),
+    /// A health check has a result, or `None`: it could not be made, which says nothing.
+    Probed(ContainerId, Option<ProbeResult>),
     /// Time has passed.
     Tick,
+}
+
+/// A look at one container.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sight {
+    /// What the runtime says; `None`: it is gone.
+    pub container: Option<Box<Observed>>,
+    /// Its image's own health check.
+    pub image_health: Option<HealthSpec>,
 }
 
 /// Why something could not be done.

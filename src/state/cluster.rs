@@ -1,6 +1,9 @@
 //! The six collections, and how one write changes them.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     clock::{Dot, HybridClock, ReplicaId, Stamp, VersionVector},
@@ -52,6 +55,7 @@ pub struct ClusterState {
     deployments: LwwMap<ProjectName, DeploymentRecord>,
     secrets: LwwMap<SecretPath, SealedSecret>,
     containers: OrSet<ContainerRecord>,
+    adds: BTreeMap<ContainerId, BTreeSet<Dot>>,
     ip_allocations: OrSet<IpAllocation>,
 }
 
@@ -100,14 +104,33 @@ impl ClusterState {
             Change::Secret(key, value) => {
                 self.secrets.merge(key.clone(), Register { dot, stamp, value: value.clone() });
             }
-            Change::Container(Some(element), ends) => {
-                self.containers.add(dot, element.clone(), ends);
+            Change::Container(element, ends) => {
+                self.end_containers(ends);
+                if let Some(element) = element {
+                    self.adds.entry(element.id).or_default().insert(dot);
+                    self.containers.add(dot, element.clone());
+                }
             }
-            Change::Container(None, ends) => self.containers.remove(ends),
-            Change::IpAllocation(Some(element), ends) => {
-                self.ip_allocations.add(dot, element.clone(), ends);
+            Change::IpAllocation(element, ends) => {
+                for &end in ends {
+                    self.ip_allocations.remove(end);
+                }
+                if let Some(element) = element {
+                    self.ip_allocations.add(dot, element.clone());
+                }
             }
-            Change::IpAllocation(None, ends) => self.ip_allocations.remove(ends),
+        }
+    }
+
+    fn end_containers(&mut self, ends: &[Dot]) {
+        for &end in ends {
+            let Some(element) = self.containers.remove(end) else { continue };
+            if let Some(adds) = self.adds.get_mut(&element.id) {
+                adds.remove(&end);
+                if adds.is_empty() {
+                    self.adds.remove(&element.id);
+                }
+            }
         }
     }
 
@@ -154,12 +177,16 @@ impl ClusterState {
         self.containers.iter().map(|(_, element)| element)
     }
 
-    /// A container, and the adds that it lives under.
+    /// A container; its latest account of itself, should there be several.
     #[must_use]
-    pub fn container(&self, id: ContainerId) -> Option<(&Arc<ContainerRecord>, Vec<Dot>)> {
-        let adds = self.containers.iter().filter(|(_, element)| element.id == id);
-        let (dots, elements): (Vec<Dot>, Vec<_>) = adds.unzip();
-        elements.into_iter().next_back().map(|element| (element, dots))
+    pub fn container(&self, id: ContainerId) -> Option<&Arc<ContainerRecord>> {
+        self.containers.get(*self.adds.get(&id)?.last()?)
+    }
+
+    /// The adds that a container lives under, which a change of it ends.
+    #[must_use]
+    pub fn adds_of(&self, id: ContainerId) -> Vec<Dot> {
+        self.adds.get(&id).map(|adds| adds.iter().copied().collect()).unwrap_or_default()
     }
 
     /// Every taken address.

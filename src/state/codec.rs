@@ -1,27 +1,18 @@
 //! Writes as rows of a durable store: a row for each key of a map and each element of a set, and one
 //! for each writer's count. The value is a version byte and a postcard document.
-//!
-//! Records are not serialisable themselves: the forms here are, and they are what must stay readable.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::{
     clock::{Dot, ReplicaId, Stamp},
     cluster::{Change, ClusterState, Write},
-    records::{
-        ContainerRecord, DeploymentRecord, Intent, IpAllocation, NodeRecord, Removal, SealedSecret,
-        SecretPath, ServiceRecord,
-    },
+    damage::{CodecError, VERSION},
+    forms::{ContainerForm, DeploymentForm, IpAllocationForm, NodeForm, SecretForm, ServiceForm},
+    records::{IpAllocation, SealedSecret, SecretPath},
 };
-use crate::model::{
-    ContainerId, ContainerState, ImageId, InvalidName, Millis, NodeId, NodeState, ObservedPort,
-    ProjectName, Revision, RuntimeId, ServiceKey, Slot, WallTime,
-};
-
-/// The version of the forms below.
-const VERSION: u8 = 1;
+use crate::model::{ContainerId, NodeId, ProjectName, ServiceKey, WallTime};
 
 /// One row to put, or to delete when it has no value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,23 +21,6 @@ pub struct Row {
     pub key: Vec<u8>,
     /// What.
     pub value: Option<Vec<u8>>,
-}
-
-/// A row that cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CodecError {
-    /// Written by a later Fizz.
-    #[error("a stored row has version {0}, and this fizz reads up to {VERSION}: upgrade fizz")]
-    Version(u8),
-    /// Not what was written.
-    #[error("a stored row is damaged ({0}): restore the data directory or start with a new one")]
-    Damaged(String),
-}
-
-impl From<InvalidName> for CodecError {
-    fn from(error: InvalidName) -> Self {
-        Self::Damaged(error.to_string())
-    }
 }
 
 /// A row's place.
@@ -70,86 +44,6 @@ struct Register<T> {
     wall: u64,
     count: u32,
     value: Option<T>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct NodeForm {
-    name: String,
-    state: u8,
-    since: u64,
-    address: Option<String>,
-    version: String,
-    labels: BTreeMap<String, String>,
-    cpus: u32,
-    memory_bytes: u64,
-    architecture: String,
-    kernel: String,
-    runtime: Option<String>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct ServiceForm {
-    definition: String,
-    revision: u128,
-    image: Option<String>,
-    replicas: u32,
-    intent: IntentForm,
-    restarts: u64,
-    grace: Option<u64>,
-    renew_volumes: bool,
-}
-
-#[derive(Serialize, Deserialize)]
-enum IntentForm {
-    Run,
-    Stop,
-    Remove(bool),
-    Forget(bool),
-}
-
-#[derive(Serialize, Deserialize)]
-struct DeploymentForm {
-    version: u64,
-    model: String,
-    working_dir: String,
-    files: Vec<String>,
-    updated: u64,
-    removal: Option<(bool, Option<String>, Option<u64>)>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct SecretForm {
-    ciphertext: Vec<u8>,
-    fingerprint: [u8; 16],
-}
-
-#[derive(Serialize, Deserialize)]
-struct ContainerForm {
-    id: u128,
-    node: u128,
-    project: String,
-    service: String,
-    slot: u32,
-    name: String,
-    revision: u128,
-    one_off: Option<String>,
-    image: Option<String>,
-    runtime_id: Option<String>,
-    state: u8,
-    since: u64,
-    created: u64,
-    reason: Option<String>,
-    exit_code: Option<i64>,
-    runs: u32,
-    restarts: u64,
-    ports: Vec<(String, u16, String, u16)>,
-    addresses: BTreeMap<String, String>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct IpAllocationForm {
-    address: IpAddr,
-    container: u128,
 }
 
 /// The rows that make a write durable.
@@ -314,206 +208,67 @@ fn damaged(error: postcard::Error) -> CodecError {
     CodecError::Damaged(error.to_string())
 }
 
-impl From<&NodeRecord> for NodeForm {
-    fn from(it: &NodeRecord) -> Self {
-        let state = match it.state {
-            NodeState::Joining => 0,
-            NodeState::Alive => 1,
-            NodeState::Suspicious => 2,
-            NodeState::Dead => 3,
-            NodeState::Left => 4,
-            NodeState::Failed => 5,
-        };
-        Self {
-            name: it.name.to_string(),
-            state,
-            since: it.since.0,
-            address: it.address.clone(),
-            version: it.version.clone(),
-            labels: it.labels.clone(),
-            cpus: it.cpus,
-            memory_bytes: it.memory_bytes,
-            architecture: it.architecture.clone(),
-            kernel: it.kernel.clone(),
-            runtime: it.runtime.clone(),
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn secret() -> Write {
+        let mut state = ClusterState::new(ReplicaId(5));
+        let path = SecretPath::Registry("docker.io".into());
+        let sealed = SealedSecret { ciphertext: vec![1, 2, 3], fingerprint: [9; 16] };
+        state.commit(Change::Secret(path, Some(Arc::new(sealed))), WallTime(77))
+    }
+
+    #[test]
+    fn a_write_reads_back_as_it_was_with_its_dot_and_stamp() {
+        let rows = encode(&secret()).unwrap();
+        let mut state = ClusterState::new(ReplicaId(5));
+        for row in &rows {
+            decode(&mut state, &row.key, row.value.as_ref().unwrap()).unwrap();
         }
+        let path = SecretPath::Registry("docker.io".into());
+        assert_eq!(state.secrets().get(&path).unwrap().ciphertext, [1, 2, 3]);
+        let next = state.commit(Change::Secret(path, None), WallTime(1));
+        assert_eq!(next.dot.sequence, 2);
+        assert!(secret().stamp < next.stamp, "even when the wall clock stepped back");
     }
-}
 
-impl NodeForm {
-    fn into_record(self) -> Result<NodeRecord, CodecError> {
-        let state = match self.state {
-            0 => NodeState::Joining,
-            1 => NodeState::Alive,
-            2 => NodeState::Suspicious,
-            3 => NodeState::Dead,
-            4 => NodeState::Left,
-            5 => NodeState::Failed,
-            other => return Err(CodecError::Damaged(format!("node state {other}"))),
-        };
-        Ok(NodeRecord {
-            name: self.name.parse()?,
-            state,
-            since: WallTime(self.since),
-            address: self.address,
-            version: self.version,
-            labels: self.labels,
-            cpus: self.cpus,
-            memory_bytes: self.memory_bytes,
-            architecture: self.architecture,
-            kernel: self.kernel,
-            runtime: self.runtime,
-        })
-    }
-}
-
-impl From<&ServiceRecord> for ServiceForm {
-    fn from(it: &ServiceRecord) -> Self {
-        let intent = match it.intent {
-            Intent::Run => IntentForm::Run,
-            Intent::Stop => IntentForm::Stop,
-            Intent::Remove { volumes } => IntentForm::Remove(volumes),
-            Intent::Forget { volumes } => IntentForm::Forget(volumes),
-        };
-        Self {
-            definition: it.definition.to_string(),
-            revision: it.revision.0,
-            image: it.image.as_ref().map(ToString::to_string),
-            replicas: it.replicas,
-            intent,
-            restarts: it.restarts,
-            grace: it.grace.map(|it| it.0),
-            renew_volumes: it.renew_volumes,
+    #[test]
+    fn an_address_that_is_freed_leaves_its_number_behind() {
+        let mut state = ClusterState::new(ReplicaId(5));
+        let address = "10.100.0.2".parse().unwrap();
+        let taken = IpAllocation { address, container: ContainerId(1) };
+        let add = state.commit(Change::IpAllocation(Some(Arc::new(taken)), vec![]), WallTime(1));
+        let end = state.commit(Change::IpAllocation(None, vec![add.dot]), WallTime(2));
+        assert_eq!(state.ip_allocations().count(), 0);
+        let rows = encode(&end).unwrap();
+        assert!(rows.iter().any(|row| row.value.is_none()));
+        let mut again = ClusterState::new(ReplicaId(5));
+        for row in rows.iter().filter_map(|row| Some((&row.key, row.value.as_ref()?))) {
+            decode(&mut again, row.0, row.1).unwrap();
         }
+        assert_eq!(again.seen(), state.seen());
     }
-}
 
-impl ServiceForm {
-    #[expect(clippy::unnecessary_wraps, reason = "all forms are read alike")]
-    fn into_record(self) -> Result<ServiceRecord, CodecError> {
-        let intent = match self.intent {
-            IntentForm::Run => Intent::Run,
-            IntentForm::Stop => Intent::Stop,
-            IntentForm::Remove(volumes) => Intent::Remove { volumes },
-            IntentForm::Forget(volumes) => Intent::Forget { volumes },
-        };
-        Ok(ServiceRecord {
-            definition: self.definition.into(),
-            revision: Revision(self.revision),
-            image: self.image.map(|it| ImageId(it.into())),
-            replicas: self.replicas,
-            intent,
-            restarts: self.restarts,
-            grace: self.grace.map(Millis),
-            renew_volumes: self.renew_volumes,
-        })
+    #[test]
+    fn a_row_of_a_later_fizz_is_refused_with_what_to_do() {
+        let error = decode(&mut ClusterState::default(), &[9, 0], &[1]).unwrap_err();
+        assert!(error.to_string().contains("upgrade fizz"), "{error}");
     }
-}
 
-impl From<&DeploymentRecord> for DeploymentForm {
-    fn from(it: &DeploymentRecord) -> Self {
-        let removal = it.removal.as_ref();
-        Self {
-            version: it.version,
-            model: it.model.to_string(),
-            working_dir: it.working_dir.clone(),
-            files: it.files.clone(),
-            updated: it.updated.0,
-            removal: removal.map(|it| (it.volumes, it.images.clone(), it.grace.map(|it| it.0))),
+    proptest! {
+        #[test]
+        fn damaged_rows_are_refused_and_never_panic(
+            key in proptest::collection::vec(any::<u8>(), 0..40),
+            value in proptest::collection::vec(any::<u8>(), 0..80),
+        ) {
+            let key: Vec<u8> = [VERSION].into_iter().chain(key).collect();
+            let value: Vec<u8> = [VERSION].into_iter().chain(value).collect();
+            let mut state = ClusterState::default();
+            if decode(&mut state, &key, &value).is_err() {
+                prop_assert_eq!(state, ClusterState::default());
+            }
         }
-    }
-}
-
-impl DeploymentForm {
-    fn into_record(self) -> DeploymentRecord {
-        let removal = self.removal.map(|(volumes, images, grace)| Removal {
-            volumes,
-            images,
-            grace: grace.map(Millis),
-        });
-        DeploymentRecord {
-            version: self.version,
-            model: self.model.into(),
-            working_dir: self.working_dir,
-            files: self.files,
-            updated: WallTime(self.updated),
-            removal,
-        }
-    }
-}
-
-impl From<&ContainerRecord> for ContainerForm {
-    fn from(it: &ContainerRecord) -> Self {
-        let state = match it.state {
-            ContainerState::Pending => 0,
-            ContainerState::Running => 1,
-            ContainerState::Healthy => 2,
-            ContainerState::Unhealthy => 3,
-            ContainerState::Stopped => 4,
-            ContainerState::Failed => 5,
-        };
-        let port =
-            |it: &ObservedPort| (it.protocol.clone(), it.target, it.host_ip.clone(), it.published);
-        Self {
-            id: it.id.0,
-            node: it.node.0,
-            project: it.service.project.to_string(),
-            service: it.service.service.to_string(),
-            slot: it.slot.0,
-            name: it.name.to_string(),
-            revision: it.revision.0,
-            one_off: it.one_off.as_ref().map(ToString::to_string),
-            image: it.image.as_ref().map(ToString::to_string),
-            runtime_id: it.runtime_id.as_ref().map(ToString::to_string),
-            state,
-            since: it.since.0,
-            created: it.created.0,
-            reason: it.reason.as_ref().map(ToString::to_string),
-            exit_code: it.exit_code,
-            runs: it.runs,
-            restarts: it.restarts,
-            ports: it.ports.iter().map(port).collect(),
-            addresses: it.addresses.clone(),
-        }
-    }
-}
-
-impl ContainerForm {
-    fn into_record(self) -> Result<ContainerRecord, CodecError> {
-        let state = match self.state {
-            0 => ContainerState::Pending,
-            1 => ContainerState::Running,
-            2 => ContainerState::Healthy,
-            3 => ContainerState::Unhealthy,
-            4 => ContainerState::Stopped,
-            5 => ContainerState::Failed,
-            other => return Err(CodecError::Damaged(format!("container state {other}"))),
-        };
-        let port = |(protocol, target, host_ip, published)| ObservedPort {
-            protocol,
-            target,
-            host_ip,
-            published,
-        };
-        Ok(ContainerRecord {
-            id: ContainerId(self.id),
-            node: NodeId(self.node),
-            service: ServiceKey { project: self.project.parse()?, service: self.service.parse()? },
-            slot: Slot(self.slot),
-            name: self.name.parse()?,
-            revision: Revision(self.revision),
-            one_off: self.one_off.map(Into::into),
-            image: self.image.map(|it| ImageId(it.into())),
-            runtime_id: self.runtime_id.map(|it| RuntimeId(it.into())),
-            state,
-            since: WallTime(self.since),
-            created: WallTime(self.created),
-            reason: self.reason.map(Into::into),
-            exit_code: self.exit_code,
-            runs: self.runs,
-            restarts: self.restarts,
-            ports: self.ports.into_iter().map(port).collect(),
-            addresses: self.addresses,
-        })
     }
 }

@@ -24,16 +24,19 @@ impl<T> OrSet<T> {
         self.0.iter().map(|(&dot, element)| (dot, element))
     }
 
-    /// Takes in an add that was not seen before, and ends those that it replaces.
-    pub fn add(&mut self, dot: Dot, element: Arc<T>, replaces: &[Dot]) {
-        self.remove(replaces);
+    /// The element of an add, if it is not over.
+    #[must_use]
+    pub fn get(&self, dot: Dot) -> Option<&Arc<T>> {
+        self.0.get(&dot)
+    }
+
+    /// Takes in an add.
+    pub fn add(&mut self, dot: Dot, element: Arc<T>) {
         self.0.insert(dot, element);
     }
 
-    /// Takes in a removal.
-    pub fn remove(&mut self, dots: &[Dot]) {
-        for dot in dots {
-            self.0.remove(dot);
-        }
+    /// Takes in the end of an add, and returns what lived under it.
+    pub fn remove(&mut self, dot: Dot) -> Option<Arc<T>> {
+        self.0.remove(&dot)
     }
 }

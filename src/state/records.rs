@@ -56,8 +56,8 @@ pub struct DeploymentRecord {
 pub struct Removal {
     /// Its volumes.
     pub volumes: bool,
-    /// `local` or `all` images.
-    pub images: Option<String>,
+    /// These images.
+    pub images: Vec<String>,
     /// How long containers may take to stop.
     pub grace: Option<Millis>,
 }
@@ -67,7 +67,9 @@ pub struct Removal {
 pub struct ServiceRecord {
     /// The canonical definition as JSON.
     pub definition: Arc<str>,
-    /// What its containers must be made from.
+    /// What the definition and its configs and secrets come to.
+    pub base: Revision,
+    /// What its containers must be made from: `base`, or another one where the user forced it.
     pub revision: Revision,
     /// The image that they must run, where `up` knew it.
     pub image: Option<ImageId>,
@@ -77,6 +79,8 @@ pub struct ServiceRecord {
     pub intent: Intent,
     /// How often a restart was asked for. A container that has followed fewer is restarted.
     pub restarts: u64,
+    /// How often a start was asked for. An ended container that has followed fewer is started.
+    pub starts: u64,
     /// How long they may take to stop this time, over the definition's.
     pub grace: Option<Millis>,
     /// New anonymous volumes for replaced containers.
@@ -118,7 +122,7 @@ pub struct ContainerRecord {
     /// What it is made from.
     pub revision: Revision,
     /// A container of `fizz run`.
-    pub one_off: Option<Arc<str>>,
+    pub one_off: Option<OneOff>,
     /// The image it runs, once known.
     pub image: Option<ImageId>,
     /// Its id in the runtime, once known.
@@ -135,12 +139,31 @@ pub struct ContainerRecord {
     pub exit_code: Option<i64>,
     /// Runs begun beyond the first.
     pub runs: u32,
+    /// Runs begun by the restart policy since it last ran well.
+    pub attempts: u32,
     /// The restart requests that it has followed.
     pub restarts: u64,
+    /// The start requests that it has followed.
+    pub starts: u64,
+    /// Its health check gave up on it: it is to be replaced.
+    pub given_up: bool,
+    /// A person sent it a signal: it is not started again by itself.
+    pub held: bool,
     /// Its published ports.
     pub ports: Vec<ObservedPort>,
     /// Its addresses by network.
     pub addresses: BTreeMap<String, String>,
+}
+
+/// What makes a container of `fizz run` other than its service's.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OneOff {
+    /// The canonical definition as JSON.
+    pub definition: Arc<str>,
+    /// Remove it when it has ended.
+    pub remove: bool,
+    /// Do not wait for what the service depends on.
+    pub no_deps: bool,
 }
 
 /// Where a secret belongs: a project's, by its key in the file, or a registry's.
