@@ -15,3 +15,4 @@ pub mod node;
 // Rooms that touch the world.
 pub mod runtime;
 pub mod api;
+pub mod cli;

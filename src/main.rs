@@ -1,2 +1,9 @@
 //! The `fizz` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    fizz::cli::run(fizz::cli::Cli::parse())
+}

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     places,
     problem::Problems,
-    tree::{Map, Node, Path},
+    tree::{Map, Node, Path, Position},
 };
 
 /// What was asked for.
@@ -139,8 +139,8 @@ fn drop_dependencies(root: &mut Node, kept: &BTreeSet<String>) {
 fn drop_unused(root: &mut Node) {
     let mut used: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     for (_, service) in places::section(root, "services") {
-        for (section, names) in service.as_map().map(used_by).into_iter().flatten() {
-            used.entry(section).or_default().extend(names);
+        for it in service.as_map().map(used_by).unwrap_or_default() {
+            used.entry(it.section).or_default().insert(it.name);
         }
     }
     let Some(root) = root.as_map_mut() else { return };
@@ -154,24 +154,125 @@ fn drop_unused(root: &mut Node) {
     }
 }
 
+/// A resource that a service names.
+pub(super) struct Use {
+    /// The top-level section that it must be in.
+    pub(super) section: &'static str,
+    /// Its name there.
+    pub(super) name: String,
+    /// Where it is named.
+    pub(super) at: Position,
+}
+
 /// The resources that a service names.
-pub(super) fn used_by(service: &Map) -> [(&'static str, Vec<String>); 5] {
+pub(super) fn used_by(service: &Map) -> Vec<Use> {
     let get = |key: &str| service.get(key).map(|it| &it.node);
-    let keys = |key| get(key).and_then(Node::as_map).into_iter().flat_map(Map::keys).cloned();
-    let sources = |list: Option<&Node>| -> Vec<String> {
-        let items = list.and_then(Node::as_list).unwrap_or_default().iter();
-        items.filter_map(|it| Some(it.get("source")?.as_text()?.to_owned())).collect()
-    };
-    let named = |it: &&Node| it.get("type").and_then(Node::as_text) == Some("volume");
-    let volumes = get("volumes").and_then(Node::as_list).unwrap_or_default().iter().filter(named);
-    let volumes = volumes.filter_map(|it| Some(it.get("source")?.as_text()?.to_owned()));
-    let mut secrets = sources(get("secrets"));
-    secrets.extend(sources(get("build").and_then(|it| it.get("secrets"))));
-    [
-        ("networks", keys("networks").collect()),
-        ("volumes", volumes.filter(|it| !it.is_empty()).collect()),
-        ("secrets", secrets),
-        ("configs", sources(get("configs"))),
-        ("models", keys("models").collect()),
-    ]
+    let mut uses = Vec::new();
+    for section in ["networks", "models"] {
+        let keys = get(section).and_then(Node::as_map).into_iter().flatten();
+        uses.extend(keys.map(|(name, it)| Use { section, name: name.clone(), at: it.key_at }));
+    }
+    let mut volumes = items(get("volumes"));
+    volumes.retain(|it| it.get("type").and_then(Node::as_text) == Some("volume"));
+    for (section, list) in [
+        ("volumes", volumes),
+        ("secrets", items(get("secrets"))),
+        ("secrets", items(get("build").and_then(|it| it.get("secrets")))),
+        ("configs", items(get("configs"))),
+    ] {
+        let sources = list.iter().filter_map(|it| it.get("source"));
+        uses.extend(sources.filter_map(|source| {
+            let name = source.as_text().filter(|it| !it.is_empty())?.to_owned();
+            Some(Use { section, name, at: source.at })
+        }));
+    }
+    uses
+}
+
+fn items(list: Option<&Node>) -> Vec<&Node> {
+    list.and_then(Node::as_list).into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compose::sample::{canonical, lines, under};
+
+    const PROJECT: &str = "
+services:
+  web: {image: i, depends_on: [db], networks: [front], volumes: ['vol:/v'], secrets: [s], build: {secrets: [b]}}
+  db: {image: i, networks: [back], configs: [c]}
+  debug: {image: i, profiles: [debug, all], depends_on: {db: {condition: service_started}}}
+  helper: {image: i, profiles: [debug]}
+  lost: {image: i, profiles: [lost], depends_on: [debug]}
+  maybe: {image: i, depends_on: {helper: {condition: service_started, required: false}}}
+networks: {front: , back: , unused: }
+volumes: {vol: , spare: }
+secrets: {s: {file: f}, b: {file: f}, t: {file: f}}
+configs: {c: {file: f}}
+";
+
+    fn chosen(profiles: &[&str], services: &[&str]) -> (Node, Vec<String>) {
+        let owned = |list: &[&str]| list.iter().map(|it| (*it).to_owned()).collect();
+        let choice =
+            Choice { profiles: owned(profiles), services: owned(services), all_resources: false };
+        let mut root = canonical(PROJECT);
+        let mut problems = Problems::default();
+        choice.apply(&mut root, &mut problems);
+        (root, lines(&problems))
+    }
+
+    fn names(root: &Node, section: &str) -> String {
+        let names: Vec<&str> = places::section(root, section).map(|(name, _)| name).collect();
+        names.join(" ")
+    }
+
+    #[test]
+    fn profiles_and_names_choose_services() {
+        for (profiles, services, expected) in [
+            (&[][..], &[][..], "db maybe web"),
+            (&["debug"], &[], "db debug helper maybe web"),
+            (&["all"], &[], "db debug maybe web"),
+            (&["*"], &[], "db debug helper lost maybe web"),
+            (&["other"], &[], "db maybe web"),
+            (&[], &["web"], "db web"),
+            (&[], &["db"], "db"),
+            (&[], &["debug"], "db debug"),
+            (&[], &["maybe"], "maybe"),
+            (&["debug"], &["maybe"], "helper maybe"),
+            (&["debug"], &["lost"], "db debug lost"),
+        ] {
+            let (root, problems) = chosen(profiles, services);
+            assert_eq!(problems, Vec::<String>::new());
+            assert_eq!(names(&root, "services"), expected, "{profiles:?} {services:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_chosen_is_told() {
+        assert!(chosen(&[], &["gone"]).1[0].contains("no service \"gone\""));
+        assert!(chosen(&[], &["lost"]).1[0].contains("\"debug\" is off"));
+    }
+
+    #[test]
+    fn dependencies_that_are_not_chosen_go() {
+        let (root, _) = chosen(&[], &["maybe"]);
+        assert_eq!(under(&root, "services.maybe.depends_on"), serde_json::Value::Null);
+    }
+
+    #[test]
+    fn resources_that_nothing_uses_go() {
+        let (root, _) = chosen(&[], &["web"]);
+        assert_eq!(names(&root, "networks"), "back front");
+        assert_eq!(names(&root, "volumes"), "vol");
+        assert_eq!(names(&root, "secrets"), "b s");
+        assert_eq!(names(&root, "configs"), "c");
+        let (root, _) = chosen(&[], &["db"]);
+        assert_eq!(names(&root, "networks"), "back");
+        assert!(root.get("volumes").is_none());
+        let mut root = canonical(PROJECT);
+        let all = Choice { all_resources: true, ..Choice::default() };
+        all.apply(&mut root, &mut Problems::default());
+        assert_eq!(names(&root, "networks"), "back front unused");
+    }
 }

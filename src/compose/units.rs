@@ -101,7 +101,7 @@ pub fn duration_text(nanoseconds: i64) -> String {
 /// `amount / unit` as a decimal number; `unit` is a power of ten.
 fn decimal(amount: u64, unit: u64) -> String {
     let mut text = (amount / unit).to_string();
-    if amount % unit != 0 {
+    if !amount.is_multiple_of(unit) {
         let places = unit.ilog10() as usize;
         let fraction = format!("{:0places$}", amount % unit);
         text = format!("{text}.{}", fraction.trim_end_matches('0'));

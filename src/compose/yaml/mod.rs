@@ -78,6 +78,12 @@ pub fn parse(bytes: &[u8], source: SourceId, problems: &mut Problems) -> Option<
     Some(documents)
 }
 
+/// Whether a text can be written without quotes and still be read as a string.
+#[must_use]
+pub fn plain_is_string(text: &str) -> bool {
+    scalar::is_string(text)
+}
+
 /// The text of a file: UTF-8, or UTF-16 where a byte order mark says so.
 fn decode<'a>(bytes: &'a [u8], source: SourceId, problems: &mut Problems) -> Option<Cow<'a, str>> {
     let unit = match bytes {

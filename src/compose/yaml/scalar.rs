@@ -41,6 +41,38 @@ pub(super) fn number(text: &str) -> Option<ScalarKind> {
     }
 }
 
+/// Whether a text without quotes is read as that very string, by this reader and by those of YAML
+/// 1.1, for which `yes`, `1:30` and `2001-01-01` are none.
+pub(super) fn is_string(text: &str) -> bool {
+    let resolved = matches!(resolve(text), Value::Scalar(Scalar { kind: ScalarKind::String, .. }));
+    resolved && !matches!(text, "<<" | "=") && !is_old_boolean(text) && !is_old_number(text)
+}
+
+fn is_old_boolean(text: &str) -> bool {
+    matches!(text.to_ascii_lowercase().as_str(), "y" | "yes" | "on" | "n" | "no" | "off")
+}
+
+/// A sexagesimal number or a date.
+fn is_old_number(text: &str) -> bool {
+    let digits = |it: &str| !it.is_empty() && it.bytes().all(|it| it.is_ascii_digit());
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let mut parts = unsigned.split(':');
+    let first = parts.next().unwrap_or_default().replace('_', "");
+    let small = |it: &str| {
+        let whole = it.split('.').next().unwrap_or_default();
+        digits(whole) && (whole.len() == 1 || whole.len() == 2 && whole < "60")
+    };
+    let sexagesimal = unsigned.contains(':') && digits(&first) && parts.all(small);
+    let mut date = text.splitn(3, '-');
+    let mut part = |length: std::ops::RangeInclusive<usize>| {
+        date.next().is_some_and(|it| {
+            let number = it.split(['T', 't', ' ']).next().unwrap_or_default();
+            digits(number) && length.contains(&number.len())
+        })
+    };
+    sexagesimal || (part(4..=4) && part(1..=2) && part(1..=2))
+}
+
 fn integer(plain: &str) -> Option<i128> {
     let (sign, digits) = match plain.as_bytes().first()? {
         b'-' => (-1, &plain[1..]),
