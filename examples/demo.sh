@@ -70,6 +70,7 @@ show() {
     daemon=$!
     deployed=
     trap take_away EXIT
+    trap 'exit 130' INT TERM HUP
     wait_for 15 fizz version || {
         tail -n 5 "$work/fizz.log" >&2
         die "the daemon did not start; its last words are above"
@@ -124,16 +125,19 @@ finish() {
     trap - EXIT
     trap '' INT TERM HUP
     if [[ -n ${running:-} ]]; then
-        kill "$running" 2>/dev/null || true
+        kill -- "-$running" 2>/dev/null || true
         wait "$running" 2>/dev/null || true
     fi
     sweep "$work"
     exit $status
 }
 
-# Runs a command in the background, where a signal to this script can reach it, and waits.
+# Runs a command in a process group of its own and waits for it, so that a signal to this script ends
+# it at once.
 begin() {
+    set -m
     "$@" &
+    set +m
     running=$!
     wait "$running"
     running=
