@@ -122,7 +122,7 @@ licences() {
 # end with it, however it ends.
 alone() {
     TMPDIR="$work" unshare --pid --fork --kill-child --mount-proc --net --propagation private \
-        bash -c 'ip link set lo up; exec "$@"' alone "$@"
+        bash -c 'ip link set lo up; exec "$@"' "$work" "$@"
 }
 
 finish() {
