@@ -1,0 +1,146 @@
+//! The command line: commands, tables, progress. It knows only the daemon's HTTP interface, the
+//! model's nouns and Compose files.
+
+mod actions;
+mod args;
+mod attached;
+mod board;
+mod build;
+mod client;
+mod completion;
+mod config;
+mod containers;
+mod context;
+mod cp;
+mod credentials;
+mod deploy;
+mod deployments;
+mod dockerignore;
+mod down;
+mod error;
+mod events;
+mod exec;
+mod follow;
+mod foreground;
+mod format;
+mod images;
+mod logs;
+mod nodes;
+mod output;
+mod plan;
+mod project;
+mod run;
+mod screen;
+mod stats;
+mod table;
+mod terminal;
+mod up;
+mod version;
+mod volumes;
+mod watch;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use args::{Command, Globals};
+use client::Client;
+use error::CliError;
+use output::Output;
+
+/// What `main` does next.
+#[derive(Debug)]
+pub enum Invoked {
+    /// The command is done.
+    Done(ExitCode),
+    /// Be the daemon, with these arguments.
+    Daemon(Vec<OsString>),
+}
+
+/// One run of the command: its options, where it speaks, and whom it asks.
+#[derive(Debug)]
+struct Invocation {
+    globals: Globals,
+    output: Output,
+    client: Client,
+}
+
+impl Invocation {
+    /// The name of the project that the command is about.
+    fn project_name(&self) -> Result<String, CliError> {
+        project::name(&self.globals)
+    }
+}
+
+/// Reads the command line and does what it says, unless that is to be the daemon.
+#[must_use]
+pub fn invoke(arguments: impl IntoIterator<Item = OsString>) -> Invoked {
+    let parsed = args::command().try_get_matches_from(arguments).and_then(|it| args::parse(&it));
+    let cli = match parsed {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help is not an error; what cannot be printed cannot be reported either.
+            drop(error.print());
+            return Invoked::Done(ExitCode::from(u8::from(error.use_stderr())));
+        }
+    };
+    if let Command::Daemon(daemon) = cli.command {
+        return Invoked::Daemon(daemon.args);
+    }
+    let globals = cli.globals;
+    let output = Output::new(globals.ansi.unwrap_or_default(), globals.progress.unwrap_or_default());
+    let status = match block_on(globals, output, cli.command) {
+        Ok(()) => 0,
+        Err(error) => {
+            output.error(&error);
+            error.status()
+        }
+    };
+    Invoked::Done(ExitCode::from(status))
+}
+
+fn block_on(globals: Globals, output: Output, command: Command) -> Result<(), CliError> {
+    let host = std::env::var("FIZZ_HOST").ok().filter(|it| !it.is_empty());
+    let client = Client::new(globals.host.as_deref().or(host.as_deref()))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(CliError::io("can't start"))?;
+    let result = runtime.block_on(dispatch(&Invocation { globals, output, client }, command));
+    // A thread may still wait for standard input; nobody waits for it.
+    runtime.shutdown_background();
+    result
+}
+
+async fn dispatch(invocation: &Invocation, command: Command) -> Result<(), CliError> {
+    let it = invocation;
+    match command {
+        Command::Up(args) => up::up(it, args).await,
+        Command::Down(args) => down::down(it, args).await,
+        Command::Create(args) => up::create(it, args).await,
+        Command::Ps(args) => containers::ps(it, args).await,
+        Command::Ls(args) => deployments::ls(it, args).await,
+        Command::Logs(args) => logs::logs(it, args).await,
+        Command::Exec(args) => exec::exec(it, args).await,
+        Command::Run(args) => run::run(it, args).await,
+        Command::Start(args) => actions::start(it, args).await,
+        Command::Stop(args) => actions::stop(it, args).await,
+        Command::Restart(args) => actions::restart(it, args).await,
+        Command::Kill(args) => actions::kill(it, args).await,
+        Command::Rm(args) => actions::rm(it, args).await,
+        Command::Scale(args) => actions::scale(it, args).await,
+        Command::Pull(args) => images::pull(it, args).await,
+        Command::Build(args) => images::build(it, args).await,
+        Command::Images(args) => images::images(it, args).await,
+        Command::Port(args) => containers::port(it, args).await,
+        Command::Stats(args) => stats::stats(it, args).await,
+        Command::Top(args) => containers::top(it, args).await,
+        Command::Events(args) => events::events(it, args).await,
+        Command::Inspect(args) => containers::inspect(it, args).await,
+        Command::Wait(args) => containers::wait(it, args).await,
+        Command::Cp(args) => cp::cp(it, args).await,
+        Command::Volume(command) => volumes::volume(it, command).await,
+        Command::Config(args) => config::config(it, args),
+        Command::Nodes(args) => nodes::nodes(it, args).await,
+        Command::Version(args) => version::version(it, args).await,
+        Command::Completion(args) => completion::completion(it, &args),
+        Command::Man(args) => completion::man(&args),
+        Command::Daemon(_) => Ok(()),
+    }
+}
