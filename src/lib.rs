@@ -7,5 +7,12 @@
 // Pure rooms.
 pub mod model;
 pub mod compose;
+pub mod state;
+pub mod health;
+pub mod reconcile;
+pub mod node;
+
+// Rooms that touch the world.
 pub mod runtime;
 pub mod api;
+pub mod cli;

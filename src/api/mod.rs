@@ -29,4 +29,6 @@
 //! | `GET /v1/events?project=&since=` | server-sent [`wire::Event`]s; `Last-Event-ID` resumes |
 //! | `GET /v1/openapi.json`, `/metrics`, `/healthz`, `/readyz` | |
 
+pub mod backend;
+pub mod events;
 pub mod wire;

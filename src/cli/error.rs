@@ -2,7 +2,10 @@
 
 use std::io;
 
-use crate::{api::wire, compose::problem::Problems};
+use crate::{
+    api::wire,
+    compose::problem::{Problems, Severity},
+};
 
 /// The status of a command that a person interrupted: 128 and SIGINT's number.
 pub const EXIT_INTERRUPTED: u8 = 130;
@@ -28,7 +31,7 @@ pub enum CliError {
         hint: String,
     },
     /// The Compose files are wrong.
-    #[error("{}", .0.to_string().trim_end())]
+    #[error("{}", listed(.0))]
     Compose(Box<Problems>),
     /// There is no Compose file.
     #[error("{0}")]
@@ -116,7 +119,19 @@ pub fn problem_text(problem: &wire::Problem) -> String {
     text
 }
 
-/// How many a process's status is worth to a shell, which knows eight bits.
+/// Problems of Compose files as lines, warnings marked as such.
+#[must_use]
+pub fn listed(problems: &Problems) -> String {
+    let lines = problems.sorted().into_iter().map(|it| match it.severity {
+        Severity::Error => problems.line(it),
+        Severity::Warning => format!("warning: {}", problems.line(it)),
+    });
+    let mut lines: Vec<String> = lines.collect();
+    lines.extend(problems.unlisted().map(|it| format!("and {it} more problems")));
+    lines.join("\n")
+}
+
+/// What a process's status is to a shell, which knows eight bits.
 #[must_use]
 pub fn shell_status(exit_code: i64) -> u8 {
     u8::try_from(exit_code).unwrap_or(if exit_code == 0 { 0 } else { 255 })

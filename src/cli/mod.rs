@@ -15,6 +15,7 @@ mod cp;
 mod credentials;
 mod deploy;
 mod deployments;
+mod disk;
 mod dockerignore;
 mod down;
 mod error;
@@ -136,7 +137,7 @@ async fn dispatch(invocation: &Invocation, command: Command) -> Result<(), CliEr
         Command::Wait(args) => containers::wait(it, args).await,
         Command::Cp(args) => cp::cp(it, args).await,
         Command::Volume(command) => volumes::volume(it, command).await,
-        Command::Config(args) => config::config(it, args),
+        Command::Config(args) => config::config(it, &args),
         Command::Nodes(args) => nodes::nodes(it, args).await,
         Command::Version(args) => version::version(it, args).await,
         Command::Completion(args) => completion::completion(it, &args),

@@ -2,57 +2,26 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
-    io::Read,
     path::{Path, PathBuf},
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
-use super::{args::Globals, error::CliError, output::Output};
+use super::{
+    args::Globals,
+    disk::Disk,
+    error::{CliError, listed},
+    output::Output,
+};
 use crate::{
-    compose::{
-        decode,
-        files::{FILE_BYTES_MAX, Files},
-        json,
-        load::{LoadRequest, Loaded, load},
-        problem::Problems,
-        tree::Node,
-    },
+    compose::{LoadRequest, Loaded, decode, json, load, tree::Node},
     model::spec::{ProjectSpec, ServiceSpec},
 };
 
 /// Names of a Compose file, looked for in the folder and those above it.
 const FILE_NAMES: [&str; 4] =
     ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
-
-/// Files of the disk, and standard input as `-`.
-#[derive(Debug)]
-pub struct Disk;
-
-impl Files for Disk {
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        let limit = u64::try_from(FILE_BYTES_MAX).unwrap_or(u64::MAX);
-        let mut bytes = Vec::new();
-        match path.as_os_str() == "-" {
-            true => io::stdin().lock().take(limit + 1).read_to_end(&mut bytes)?,
-            false => fs::File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?,
-        };
-        if bytes.len() > FILE_BYTES_MAX {
-            return Err(io::Error::other(format!("it is larger than {FILE_BYTES_MAX} bytes")));
-        }
-        Ok(bytes)
-    }
-
-    fn exists(&self, path: &Path) -> bool {
-        path.exists()
-    }
-
-    fn is_dir(&self, path: &Path) -> bool {
-        path.is_dir()
-    }
-}
 
 /// A project that was read and checked.
 #[derive(Debug)]
@@ -88,8 +57,9 @@ impl Project {
     /// Attaches contents and decodes.
     fn complete(loaded: Loaded, globals: &Globals, output: &Output) -> Result<Self, CliError> {
         let Loaded { mut model, name, folder, files, environment, mut problems, .. } = loaded;
-        decode::attach_contents(&mut model, &Disk, &environment, &mut problems);
-        let secrets = decode::secret_values(&model, &Disk, &environment, &mut problems);
+        let disk = Disk::default();
+        decode::attach_contents(&mut model, &disk, &environment, &mut problems);
+        let secrets = decode::secret_values(&model, &disk, &environment, &mut problems);
         let spec = decode::project(&model, &mut problems);
         if globals.strict {
             problems.make_strict();
@@ -98,7 +68,10 @@ impl Project {
             Some(spec) if !problems.has_errors() => spec,
             Some(_) | None => return Err(CliError::Compose(Box::new(problems))),
         };
-        warn(&problems, output);
+        let warnings = listed(&problems);
+        if !warnings.is_empty() {
+            output.note(&warnings);
+        }
         let secrets = secrets.into_iter().map(|(key, bytes)| (key, STANDARD.encode(bytes)));
         let secrets = secrets.collect();
         Ok(Self { name, folder, files, model: json::from_tree(&model), spec, secrets })
@@ -149,7 +122,7 @@ pub fn no_such_service(name: &str) -> CliError {
 
 /// What to load, as the options and the environment say.
 pub fn load_request(globals: &Globals) -> Result<LoadRequest, CliError> {
-    let working_dir = std::env::current_dir().map_err(CliError::io("can't find the working directory"))?;
+    let working_dir = working_dir().map_err(CliError::io("can't find the working directory"))?;
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     Ok(LoadRequest {
@@ -164,6 +137,16 @@ pub fn load_request(globals: &Globals) -> Result<LoadRequest, CliError> {
     })
 }
 
+/// Where we are, by the name that the shell uses for it if that is right.
+pub fn working_dir() -> std::io::Result<PathBuf> {
+    let real = std::env::current_dir()?;
+    let shown = std::env::var_os("PWD").map(PathBuf::from).filter(|it| it.is_absolute());
+    let same = |it: &PathBuf| {
+        it.canonicalize().is_ok_and(|it| Ok(it) == real.canonicalize().map_err(drop))
+    };
+    Ok(shown.filter(same).unwrap_or(real))
+}
+
 fn read(request: &LoadRequest, globals: &Globals) -> Result<Loaded, CliError> {
     if !names_a_file(globals) && !is_file_above(&request.working_dir, globals) {
         return Err(CliError::NoComposeFile(format!(
@@ -173,7 +156,7 @@ fn read(request: &LoadRequest, globals: &Globals) -> Result<Loaded, CliError> {
             FILE_NAMES[0],
         )));
     }
-    load(request, &Disk).map_err(|mut problems| {
+    load(request, &Disk::default()).map_err(|mut problems| {
         if globals.strict {
             problems.make_strict();
         }
@@ -190,12 +173,6 @@ fn names_a_file(globals: &Globals) -> bool {
 fn is_file_above(working_dir: &Path, globals: &Globals) -> bool {
     let folder = globals.project_directory.as_ref().map_or(working_dir.into(), |it| working_dir.join(it));
     folder.ancestors().any(|folder| FILE_NAMES.iter().any(|name| folder.join(name).exists()))
-}
-
-fn warn(problems: &Problems, output: &Output) {
-    for problem in problems.sorted() {
-        output.warn(&problems.line(problem));
-    }
 }
 
 fn missing<'a>(model: &Node, services: &'a [String]) -> BTreeSet<&'a str> {

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     api::wire::{Created, Deployed, RunOneOff},
-    compose::{files::MemoryFiles, json as tree_json, load},
+    compose::{LoadRequest, files::MemoryFiles, json as tree_json, load},
 };
 
 /// `fizz run`.
@@ -207,7 +207,7 @@ fn long_syntax(
     if publish.is_empty() && volumes.is_empty() {
         return Ok((Vec::new(), Vec::new()));
     }
-    let working_dir = std::env::current_dir().map_err(CliError::io("can't find the working directory"))?;
+    let working_dir = project::working_dir().map_err(CliError::io("can't find the working directory"))?;
     let path = working_dir.join("options.json");
     let named = model.get("volumes").cloned().unwrap_or_else(|| json!({}));
     let text = json!({
@@ -215,13 +215,13 @@ fn long_syntax(
         "services": {"run": {"image": "x", "ports": publish, "volumes": volumes}},
     });
     let files = MemoryFiles([(path.clone(), text.to_string().into_bytes())].into());
-    let mut request = load::LoadRequest {
+    let mut request = LoadRequest {
         files: vec![path.display().to_string()],
         working_dir,
-        ..load::LoadRequest::default()
+        ..LoadRequest::default()
     };
     request.options.interpolate = false;
-    let loaded = load::load(&request, &files)
+    let loaded = load(&request, &files)
         .map_err(|problems| CliError::Usage(format!("--publish or --volume: {}", problems.to_string().trim_end())))?;
     let model = tree_json::from_tree(&loaded.model);
     let list = |key: &str| {

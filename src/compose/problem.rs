@@ -83,6 +83,12 @@ impl Problems {
         self.list.iter().any(|it| it.severity == Severity::Error)
     }
 
+    /// How many more problems there were than are kept, if any.
+    #[must_use]
+    pub fn unlisted(&self) -> Option<usize> {
+        (self.unlisted != 0).then_some(self.unlisted)
+    }
+
     /// Turns every warning into an error, as `--strict` asks.
     pub fn make_strict(&mut self) {
         for problem in &mut self.list {

@@ -96,6 +96,14 @@ name! {
     "use 1 to 128 letters, digits, `.`, `-` and `_`, beginning with a letter or a digit"
 }
 
+impl ContainerName {
+    /// A container's name where its id must do.
+    #[must_use]
+    pub fn of(id: ContainerId) -> Self {
+        Self(id.to_string().into())
+    }
+}
+
 /// Declares a 128-bit identifier written as 32 hexadecimal digits.
 macro_rules! hex_id {
     ($(#[$doc:meta])* $type:ident, $what:literal) => {

@@ -3,6 +3,7 @@
 mod id;
 mod lifecycle;
 mod moment;
+mod observed;
 pub mod spec;
 
 pub use id::{
@@ -11,3 +12,4 @@ pub use id::{
 };
 pub use lifecycle::{ContainerEvent, ContainerState, Illegal, NodeEvent, NodeState};
 pub use moment::{Millis, Moment, WallTime};
+pub use observed::{Observed, ObservedPort, RuntimeId, RuntimeState};

@@ -3,15 +3,15 @@
 //! All calls are idempotent where the world allows it: starting what runs, stopping what is
 //! stopped and removing what is gone succeed. Every stream ends when its receiver is dropped.
 
-use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use bytes::Bytes;
 use futures_util::{future::BoxFuture, stream::BoxStream};
 use tokio::sync::mpsc;
 
 use crate::model::{
-    ContainerId, ContainerName, ImageId, Millis, NodeId, ProjectName, Revision, ServiceName, Slot,
-    WallTime,
+    ContainerId, ContainerName, ImageId, Millis, NodeId, Observed, ProjectName, Revision,
+    RuntimeId, ServiceName, Slot, WallTime,
     spec::{ContainerSpec, NetworkAttachment, NetworkSpec, VolumeSpec},
 };
 
@@ -37,16 +37,6 @@ pub mod labels {
 
 /// The answer to a call.
 pub type Reply<'a, T> = BoxFuture<'a, Result<T, RuntimeError>>;
-
-/// A container as the runtime names it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RuntimeId(pub Arc<str>);
-
-impl fmt::Display for RuntimeId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// Why a runtime did not do what it was told.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -116,75 +106,6 @@ pub struct RuntimeInfo {
     pub live_restore: bool,
     /// Where it keeps its data.
     pub root: String,
-}
-
-/// A container as the runtime sees it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Observed {
-    /// Its id in the runtime.
-    pub runtime_id: RuntimeId,
-    /// Its name in the runtime.
-    pub name: String,
-    /// Ours, from its labels.
-    pub container: ContainerId,
-    /// From its labels.
-    pub project: ProjectName,
-    /// From its labels.
-    pub service: ServiceName,
-    /// From its labels.
-    pub slot: Slot,
-    /// From its labels.
-    pub revision: Revision,
-    /// From its labels.
-    pub one_off: bool,
-    /// What it is made from.
-    pub image: ImageId,
-    /// What its process does.
-    pub state: RuntimeState,
-    /// When it was made.
-    pub created: WallTime,
-    /// Its addresses, by the network's name in the runtime.
-    pub addresses: BTreeMap<String, String>,
-    /// Its published ports.
-    pub ports: Vec<ObservedPort>,
-}
-
-/// A published port as it came out.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ObservedPort {
-    /// `tcp`, `udp` or `sctp`.
-    pub protocol: String,
-    /// The container's.
-    pub target: u16,
-    /// The host's address.
-    pub host_ip: String,
-    /// The host's.
-    pub published: u16,
-}
-
-/// What a container's process does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RuntimeState {
-    /// Made, never started.
-    Created,
-    /// Runs (or is paused) since then.
-    Running {
-        /// When its process began.
-        since: WallTime,
-        /// By somebody's `docker pause`.
-        paused: bool,
-    },
-    /// Ended.
-    Exited {
-        /// Its status.
-        code: i64,
-        /// By the kernel, for want of memory.
-        oom_killed: bool,
-        /// When.
-        at: WallTime,
-    },
-    /// Half gone, by the runtime's account: to be removed.
-    Broken,
 }
 
 /// Something happened to a container of ours.

@@ -5,10 +5,10 @@
 
 mod contract;
 
+pub use crate::model::{Observed, ObservedPort, RuntimeId, RuntimeState};
 pub use contract::{
     AttachRequest, BuildRequest, ContainerStats, CreateContainer, Credentials, ExecRequest,
-    ExecSession, ImageInfo, LogLine, LogsRequest, MountedFile, Observed, ObservedPort, ProcessList,
-    Progress, Reply, ResolvedNetwork, Runtime, RuntimeError, RuntimeEvent, RuntimeEventKind,
-    RuntimeId, RuntimeInfo, RuntimeState, Session, SessionInput, SessionOutput, StreamKind,
-    VolumeInfo, labels,
+    ExecSession, ImageInfo, LogLine, LogsRequest, MountedFile, ProcessList, Progress, Reply,
+    ResolvedNetwork, Runtime, RuntimeError, RuntimeEvent, RuntimeEventKind, RuntimeInfo, Session,
+    SessionInput, SessionOutput, StreamKind, VolumeInfo, labels,
 };

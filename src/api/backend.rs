@@ -1,0 +1,39 @@
+//! What the API stands on: the node's picture for reading, its ear for asking, the runtime for
+//! streaming.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::events::EventLog;
+use crate::{
+    node::{Refusal, Request, Response, View},
+    runtime::Runtime,
+    state::SealedSecret,
+};
+
+/// A request on its way to the node, and where its answer goes.
+pub struct Ask {
+    /// What.
+    pub request: Request,
+    /// Where the answer goes, once it is durable.
+    pub reply: oneshot::Sender<Result<Response, Refusal>>,
+}
+
+/// Seals a secret to this node's cluster.
+pub type Sealer = Arc<dyn Fn(&[u8]) -> Result<SealedSecret, String> + Send + Sync>;
+
+/// Everything that the routes use. Cheap to clone.
+#[derive(Clone)]
+pub struct Backend {
+    /// Asks the node.
+    pub asks: mpsc::Sender<Ask>,
+    /// The node's picture.
+    pub view: watch::Receiver<Arc<View>>,
+    /// What happened.
+    pub events: Arc<EventLog>,
+    /// The container runtime.
+    pub runtime: Arc<dyn Runtime>,
+    /// Seals secrets at the door.
+    pub seal: Sealer,
+}

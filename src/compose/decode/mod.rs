@@ -1,0 +1,119 @@
+//! Canonical tree in, typed specs out: every value is checked and converted here, once.
+//!
+//! The tree is what `fizz config` prints: long forms, no variables. The same function runs on the
+//! command line, where the tree has positions, and in the daemon, where it comes from JSON. What a
+//! value means follows the Compose specification and, where that is silent, `docker compose`.
+
+mod base64;
+mod container;
+mod contents;
+pub(super) mod cursor;
+mod deploy;
+mod health;
+mod limits;
+mod mount;
+pub(super) mod near;
+mod network;
+mod resource;
+mod service;
+pub(super) mod text;
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    mem,
+};
+
+pub use contents::{CONTENT_BYTES_MAX, attach_contents, secret_values};
+
+use super::{extension, problem::Problems, tree::Node};
+use crate::model::{
+    ProjectName, ServiceName,
+    spec::{ProjectSpec, ServiceSpec},
+};
+use cursor::Cursor;
+
+/// Decodes a canonical tree. Notes every problem; `None` if any of them is an error.
+pub fn project(root: &Node, problems: &mut Problems) -> Option<ProjectSpec> {
+    let before = problems.has_errors();
+    let sink = RefCell::new(mem::take(problems));
+    let spec = decode(&Cursor::root(root, &sink));
+    *problems = sink.into_inner();
+    spec.filter(|_| before || !problems.has_errors())
+}
+
+fn decode(root: &Cursor<'_>) -> Option<ProjectSpec> {
+    let name = root.key("name");
+    if !name.is_set() {
+        name.error("the project has no name");
+    }
+    let name: ProjectName = name.name()?;
+    let known = Known::of(root, &name);
+    let service = |(key, place): (&str, Cursor<'_>)| {
+        let name = parse_service(key, &place)?;
+        Some((name.clone(), service::decode(&place, &known, name)))
+    };
+    let services: BTreeMap<ServiceName, ServiceSpec> =
+        root.key("services").members().into_iter().filter_map(service).collect();
+    Some(ProjectSpec {
+        networks: resource::each(root, "networks", |it, key| resource::network(it, &name, key)),
+        volumes: resource::each(root, "volumes", |it, key| resource::volume(it, &name, key)),
+        configs: resource::each(root, "configs", |it, key| resource::config(it, &name, key)),
+        secrets: resource::each(root, "secrets", |it, key| resource::secret(it, &name, key)),
+        extension: extension::project(&root.key("x-fizz")),
+        services,
+        name,
+    })
+}
+
+/// What a service may refer to.
+pub(super) struct Known<'a> {
+    project: &'a ProjectName,
+    services: BTreeSet<&'a str>,
+    networks: BTreeSet<&'a str>,
+    volumes: BTreeSet<&'a str>,
+    configs: BTreeSet<&'a str>,
+    secrets: BTreeSet<&'a str>,
+}
+
+impl<'a> Known<'a> {
+    fn of(root: &Cursor<'a>, project: &'a ProjectName) -> Self {
+        let keys = |section: &str| {
+            root.key(section).members().into_iter().map(|(key, _)| key).collect::<BTreeSet<_>>()
+        };
+        Self {
+            project,
+            services: keys("services"),
+            networks: keys("networks"),
+            volumes: keys("volumes"),
+            configs: keys("configs"),
+            secrets: keys("secrets"),
+        }
+    }
+
+    /// A reference to a service of this project.
+    pub(super) fn service(&self, name: &str, place: &Cursor<'_>) -> Option<ServiceName> {
+        if !self.services.contains(name) {
+            place.error(format!(
+                "there is no service `{name}` in this project; declare it under `services`, or \
+                 enable its profile"
+            ));
+            return None;
+        }
+        parse_service(name, place)
+    }
+}
+
+fn parse_service(name: &str, place: &Cursor<'_>) -> Option<ServiceName> {
+    name.parse().map_err(|error: crate::model::InvalidName| place.error(error.to_string())).ok()
+}
+
+/// Notes a reference to something that the file does not declare.
+fn declared(known: &BTreeSet<&str>, section: &str, name: &str, place: &Cursor<'_>) {
+    if !known.contains(name) {
+        place.error(format!("`{name}` is not declared under the top-level `{section}`"));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,181 @@
+use serde_json::{Value, json};
+
+use crate::{
+    compose::{decode, json::to_tree, problem::Problems},
+    model::{
+        Millis,
+        spec::{
+            Affinity, ConcurrencyPolicy, CronSpec, HealthSpec, HealthTest, HttpCheck, IngressSpec,
+            JobSpec, MissedRunPolicy, Mode, PartitionMode, ServiceSpec, TcpCheck,
+        },
+    },
+};
+
+/// Decodes a project with the service `web` and a neighbour, `db`.
+fn web(service: Value) -> Result<ServiceSpec, String> {
+    let mut service = service;
+    service["image"] = json!("app");
+    let root = json!({"name": "p", "services": {"web": service, "db": {"image": "db"}}});
+    let mut problems = Problems::default();
+    let project = decode::project(&to_tree(&root), &mut problems);
+    let mut project = project.ok_or_else(|| problems.to_string())?;
+    Ok(project.services.remove(&"web".parse().unwrap()).unwrap())
+}
+
+#[test]
+fn every_key_is_read() {
+    let spec = web(json!({"x-fizz": {
+        "placement": {
+            "labels": {"zone": "a"},
+            "nodes": ["n1", "n2"],
+            "affinity": ["db"],
+            "anti_affinity": ["web"],
+        },
+        "partition": "singleton",
+        "ingress": {"local_first": true, "drain": "20s"},
+        "update": {"canary": 2},
+        "health": {"failed_after": 9},
+        "job": {"retries": 3, "timeout": "10m"},
+        "cron": {
+            "schedule": "0 4 * * *", "time_zone": "Europe/Berlin",
+            "concurrency": "replace", "missed": "run_once",
+        },
+    }}))
+    .unwrap();
+    let extension = spec.extension;
+    assert_eq!(extension.node_labels, [("zone".to_owned(), "a".to_owned())].into());
+    assert_eq!(extension.nodes, ["n1", "n2"]);
+    let affinity = |name: &str, near| Affinity { service: name.parse().unwrap(), near };
+    assert_eq!(extension.affinities, [affinity("db", true), affinity("web", false)]);
+    assert_eq!(extension.partition, Some(PartitionMode::Singleton));
+    let drain = Some(Millis::from_secs(20));
+    assert_eq!(extension.ingress, Some(IngressSpec { local_first: true, drain }));
+    assert_eq!(extension.canary, Some(2));
+    assert_eq!(extension.failed_after, Some(9));
+    let timeout = Some(Millis::from_secs(600));
+    assert_eq!(extension.job, Some(JobSpec { retries: 3, timeout }));
+    let cron = CronSpec {
+        schedule: "0 4 * * *".to_owned(),
+        time_zone: Some("Europe/Berlin".to_owned()),
+        concurrency: ConcurrencyPolicy::Replace,
+        missed: MissedRunPolicy::RunOnce,
+    };
+    assert_eq!(extension.cron, Some(cron));
+    assert_eq!(spec.deploy.mode, Mode::ReplicatedJob(1));
+}
+
+#[test]
+fn a_health_check_by_http_takes_its_timings_from_either_place() {
+    let spec = web(json!({
+        "healthcheck": {"interval": "3s", "retries": 2},
+        "x-fizz": {"health": {
+            "http": {"port": 8080, "path": "/ready", "status": 204, "host": "example.com"},
+            "timeout": "1s", "start_period": "9s", "start_interval": "500ms",
+        }},
+    }))
+    .unwrap();
+    let http = HttpCheck {
+        port: 8080,
+        path: "/ready".to_owned(),
+        status: Some(204),
+        host: Some("example.com".to_owned()),
+    };
+    let expected = HealthSpec {
+        test: Some(HealthTest::Http(http)),
+        interval: Some(Millis::from_secs(3)),
+        timeout: Some(Millis::from_secs(1)),
+        retries: Some(2),
+        start_period: Some(Millis::from_secs(9)),
+        start_interval: Some(Millis(500)),
+    };
+    assert_eq!(spec.container.health, Some(expected));
+}
+
+#[test]
+fn a_health_check_by_tcp_needs_its_port_only() {
+    let spec = web(json!({"x-fizz": {"health": {"tcp": {"port": 5432}}}})).unwrap();
+    let test = spec.container.health.unwrap().test;
+    assert_eq!(test, Some(HealthTest::Tcp(TcpCheck { port: 5432 })));
+}
+
+#[test]
+fn the_top_level_sets_what_services_leave_open() {
+    let root = json!({"name": "p", "x-fizz": {"partition": "available"}});
+    let project = decode::project(&to_tree(&root), &mut Problems::default()).unwrap();
+    assert_eq!(project.extension.partition, Some(PartitionMode::Available));
+}
+
+#[test]
+fn nothing_wrong_is_ignored() {
+    for (extension, message) in [
+        (
+            json!({"placment": {}}),
+            "x-fizz.placment: there is no such key; did you mean `placement`",
+        ),
+        (json!([]), "x-fizz: is a list; it must be a mapping"),
+        (json!({"placement": "n1"}), "x-fizz.placement: is a string; it must be a mapping"),
+        (json!({"placement": {"node": ["a"]}}), "placement.node: there is no such key; did you"),
+        (json!({"placement": {"nodes": ["a b"]}}), "nodes[0]: `a b` can't be a node name"),
+        (json!({"placement": {"affinity": ["dbs"]}}), "affinity[0]: there is no service `dbs`"),
+        (json!({"placement": {"affinity": ["web"]}}), "a service is always near itself"),
+        (
+            json!({"placement": {"affinity": ["db"], "anti_affinity": ["db"]}}),
+            "anti_affinity[0]: `db` is named twice",
+        ),
+        (json!({"partition": "both"}), "x-fizz.partition: `both` is not known here; use `avail"),
+        (json!({"partition": "singelton"}), "did you mean `singleton`?"),
+        (json!({"ingress": {"drain": "long"}}), "ingress.drain: `long` is not a duration"),
+        (json!({"ingress": {"local_first": "yes"}}), "local_first: `yes` is not `true` or `false`"),
+        (json!({"update": {"canary": 0}}), "update.canary: `0` is not an integer from 1"),
+        (json!({"update": {"canary": [1]}}), "update.canary: is a list; it must be a single value"),
+        (
+            json!({"health": {"https": {}}}),
+            "health.https: there is no such key; did you mean `http`",
+        ),
+        (json!({"health": {"http": {}}}), "health.http: names no port; add `port`"),
+        (json!({"health": {"tcp": {"port": 0}}}), "`0` is not an integer from 1 to 65535"),
+        (json!({"health": {"http": {"port": 80, "path": "x"}}}), "http.path: `x` is not a path"),
+        (json!({"health": {"http": {"port": 80, "path": "/a\r\nb"}}}), "is not a path"),
+        (json!({"health": {"http": {"port": 80, "host": "a b"}}}), "`a b` is not a host name"),
+        (json!({"health": {"http": {"port": 80, "status": 99}}}), "`99` is not an integer"),
+        (
+            json!({"health": {"http": {"port": 80}, "tcp": {"port": 80}}}),
+            "health.tcp: a service has one health check; keep `http` or `tcp`",
+        ),
+        (json!({"job": {"retry": 1}}), "job.retry: there is no such key; did you mean `retries`?"),
+        (json!({"job": {"retries": -1}}), "job.retries: `-1` is not an integer from 0"),
+        (json!({"cron": {}}), "cron.schedule: is missing"),
+        (json!({"cron": {"schedule": "61 * * * *"}}), "cron.schedule: `61` is not a minute"),
+        (
+            json!({"cron": {"schedule": "@daily", "time_zone": "../etc"}}),
+            "time_zone: `../etc` is not an IANA time zone",
+        ),
+        (
+            json!({"cron": {"schedule": "@daily", "concurrency": "forbit"}}),
+            "concurrency: `forbit` is not known here; did you mean `forbid`?",
+        ),
+        (json!({"cron": {"schedule": "@daily", "missed": "all"}}), "`all` is not known here; use"),
+    ] {
+        let error = web(json!({"x-fizz": extension})).unwrap_err();
+        assert!(error.contains(message), "{extension}: {error}");
+    }
+}
+
+#[test]
+fn two_health_checks_contradict_each_other() {
+    let http = json!({"health": {"http": {"port": 80}}});
+    let test = json!({"test": ["CMD", "true"]});
+    let error = web(json!({"healthcheck": test, "x-fizz": http})).unwrap_err();
+    assert!(error.contains("a service has one health check"), "{error}");
+    let error = web(json!({"healthcheck": {"disable": true}, "x-fizz": http})).unwrap_err();
+    assert!(error.contains("`healthcheck.disable` contradicts"), "{error}");
+    let timing = json!({"health": {"tcp": {"port": 80}, "interval": "1s"}});
+    let error = web(json!({"healthcheck": {"interval": "2s"}, "x-fizz": timing})).unwrap_err();
+    assert!(error.contains("`healthcheck.interval` says this too"), "{error}");
+}
+
+#[test]
+fn a_job_that_always_restarts_is_refused() {
+    let error = web(json!({"restart": "always", "x-fizz": {"job": {}}})).unwrap_err();
+    assert!(error.contains("runs to completion"), "{error}");
+}

@@ -1,0 +1,111 @@
+//! `KEY=VALUE` lists as mappings, and host lists.
+
+use std::collections::BTreeMap;
+
+use super::Shaping;
+use crate::compose::tree::{Entry, Map, Node, Path, Value};
+
+/// A list of `KEY=VALUE` or `KEY` as a mapping; a bare `KEY` holds nothing.
+pub(in crate::compose) fn to_map(node: &mut Node) {
+    let Value::List(list) = &mut node.value else { return };
+    if list.iter().any(|item| item.as_text().is_none()) {
+        return;
+    }
+    let mut map = Map::new();
+    for item in std::mem::take(list) {
+        let text = item.as_text().unwrap_or_default();
+        let (key, value) = match text.split_once('=') {
+            Some((key, value)) => (key.to_owned(), Node::string(value, item.at)),
+            None => (text.to_owned(), Node::new(Value::Null, item.at)),
+        };
+        map.insert(key, Entry { key_at: item.at, node: value });
+    }
+    node.value = Value::Map(map);
+}
+
+/// Variables: a key without a value takes it from the environment.
+pub(super) fn variables(node: &mut Node, path: &Path, shaping: &mut Shaping<'_>) {
+    to_map(node);
+    for (key, entry) in node.as_map().into_iter().flatten() {
+        if key.ends_with(char::is_whitespace) {
+            let why = format!("the variable {key:?} ends in a space; take it out");
+            shaping.problems.error(entry.key_at, path, why);
+        }
+    }
+}
+
+/// Labels and options: a key without a value holds the empty string.
+pub(super) fn labels(node: &mut Node, _: &Path, _: &mut Shaping<'_>) {
+    to_map(node);
+    let Some(map) = node.as_map_mut() else { return };
+    for entry in map.values_mut() {
+        if entry.node.value == Value::Null {
+            entry.node = Node::string("", entry.node.at);
+        }
+    }
+}
+
+/// Named build contexts, each of which needs a value.
+pub(super) fn contexts(node: &mut Node, path: &Path, shaping: &mut Shaping<'_>) {
+    to_map(node);
+    for (name, entry) in node.as_map().into_iter().flatten() {
+        if entry.node.value == Value::Null {
+            let why = format!("{name:?} needs a context; write {name}=PATH_OR_URL");
+            shaping.error(&entry.node, &path.key(name), why);
+        }
+    }
+}
+
+/// SSH keys of a build: `default`, or `ID=PATH`.
+pub(super) fn ssh(node: &mut Node, path: &Path, shaping: &mut Shaping<'_>) {
+    to_map(node);
+    for (id, entry) in node.as_map().into_iter().flatten() {
+        if entry.node.value == Value::Null && id != "default" {
+            let why =
+                format!("the key {id:?} needs a path; write {id}=PATH, or default for the agent");
+            shaping.error(&entry.node, &path.key(id), why);
+        }
+    }
+}
+
+/// Host names and their addresses, as a sorted list of `HOST=ADDRESS`.
+pub(super) fn hosts(node: &mut Node, path: &Path, shaping: &mut Shaping<'_>) {
+    hosts_to_list(node);
+    let Value::List(list) = &mut node.value else { return };
+    let mut sorted: BTreeMap<String, Vec<Node>> = BTreeMap::new();
+    for (index, item) in std::mem::take(list).into_iter().enumerate() {
+        let Some(text) = item.as_text() else { continue };
+        let Some((host, addresses)) = text.split_once('=').or_else(|| text.split_once(':')) else {
+            let why = format!("{text:?} has no address; write HOST=ADDRESS");
+            shaping.error(&item, &path.index(index), why);
+            continue;
+        };
+        if host.is_empty() || host.contains([':', '=']) {
+            shaping.error(&item, &path.index(index), format!("{host:?} is not a host name"));
+            continue;
+        }
+        let known = sorted.entry(host.to_owned()).or_default();
+        for address in addresses.split(',') {
+            let bare = address.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+            let text = format!("{host}={}", bare.filter(|it| !it.is_empty()).unwrap_or(address));
+            known.push(Node::string(text, item.at));
+        }
+    }
+    *list = sorted.into_values().flatten().collect();
+}
+
+/// A mapping of hosts as a list; `host: [address, ...]` gives one item for each address.
+pub(in crate::compose) fn hosts_to_list(node: &mut Node) {
+    let Value::Map(map) = &node.value else { return };
+    let mut list = Vec::new();
+    for (host, entry) in map {
+        match &entry.node.value {
+            Value::List(addresses) => list.extend(addresses.iter().map(|it| (host, it))),
+            Value::Null | Value::Scalar(_) | Value::Map(_) => list.push((host, &entry.node)),
+        }
+    }
+    let text = |(host, it): (&String, &Node)| {
+        Node::string(format!("{host}={}", it.as_text().unwrap_or_default()), it.at)
+    };
+    node.value = Value::List(list.into_iter().map(text).collect());
+}

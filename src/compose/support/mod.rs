@@ -1,0 +1,179 @@
+//! What Fizz does with every key of the Compose specification, on one node with Docker.
+//!
+//! The rule: a key is honoured; or honoured with a difference that is told; or ignored with a
+//! warning; or refused, where ignoring it would change isolation, safety or data. [`table`] decides for
+//! each key, the guide prints it, and [`check`] tells the user.
+
+mod table;
+
+use std::collections::BTreeMap;
+
+use super::{
+    problem::Problems,
+    tree::{Node, Path, Scalar, ScalarKind, Value},
+};
+
+/// What Fizz does with one key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// Its place: `services.*.ports[].target`, where `*` is any name and `[]` any item.
+    pub path: &'static str,
+    /// What becomes of it.
+    pub support: Support,
+    /// Which of its values that is about.
+    pub when: When,
+}
+
+/// What becomes of a key. Whatever is below a key that is warned about or refused goes with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Support {
+    /// It works as the specification says.
+    Honoured,
+    /// It works, with this difference.
+    Differs(&'static str),
+    /// It is ignored: why, and what to do.
+    Warned(&'static str),
+    /// The file is refused: why, and what to do.
+    Refused(&'static str),
+}
+
+/// Which values of a key a warning or a refusal is about; all others are honoured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// All but those that say nothing: null, `false`, nothing.
+    Set,
+    /// One of these.
+    Is(&'static [&'static str]),
+    /// All but these.
+    Not(&'static [&'static str]),
+    /// A list of more than one.
+    Several,
+}
+
+/// Every key that [`table`] speaks of, in the order of their paths.
+#[must_use]
+pub fn keys() -> BTreeMap<&'static str, Key> {
+    table::keys().map(|key| (key.path, key)).collect()
+}
+
+/// Warns about and refuses what the table says, each at the place where its key was written.
+pub fn check(root: &Node, problems: &mut Problems) {
+    walk(root, "", &Path::default(), &keys(), problems);
+}
+
+fn walk(
+    node: &Node,
+    place: &str,
+    path: &Path,
+    keys: &BTreeMap<&'static str, Key>,
+    problems: &mut Problems,
+) {
+    for (index, item) in node.as_list().into_iter().flatten().enumerate() {
+        walk(item, &format!("{place}[]"), &path.index(index), keys, problems);
+    }
+    for (name, entry) in node.as_map().into_iter().flatten() {
+        let dot = if place.is_empty() { "" } else { "." };
+        let known = format!("{place}{dot}{name}");
+        let path = path.key(name);
+        let Some(key) = keys.get(known.as_str()) else {
+            walk(&entry.node, &format!("{place}{dot}*"), &path, keys, problems);
+            continue;
+        };
+        match key.support {
+            Support::Warned(why) if key.when.holds(&entry.node) => {
+                problems.warn(entry.key_at, &path, format!("is ignored: {why}"));
+            }
+            Support::Refused(why) if key.when.holds(&entry.node) => {
+                problems.error(entry.key_at, &path, format!("cannot be honoured: {why}"));
+            }
+            Support::Honoured | Support::Differs(_) | Support::Warned(_) | Support::Refused(_) => {
+                walk(&entry.node, &known, &path, keys, problems);
+            }
+        }
+    }
+}
+
+impl When {
+    fn holds(self, node: &Node) -> bool {
+        let text = node.as_text();
+        match self {
+            Self::Set => match &node.value {
+                Value::Null => false,
+                Value::Scalar(Scalar { text, kind }) => {
+                    !text.is_empty() && *kind != ScalarKind::Bool(false)
+                }
+                Value::List(items) => !items.is_empty(),
+                Value::Map(map) => !map.is_empty(),
+            },
+            Self::Is(texts) => text.is_some_and(|it| texts.contains(&it)),
+            Self::Not(texts) => text.is_some_and(|it| !it.is_empty() && !texts.contains(&it)),
+            Self::Several => node.as_list().is_some_and(|items| items.len() > 1),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value as Json, json};
+
+    use super::*;
+    use crate::compose::{extension, json::to_tree};
+
+    /// A model that holds a value at a path.
+    fn model(path: &str, value: Json) -> Json {
+        path.rsplit('.').fold(value, |value, step| match step.strip_suffix("[]") {
+            Some(step) => json!({step: [value]}),
+            None => json!({step: value}),
+        })
+    }
+
+    fn told(root: &Json) -> Problems {
+        let mut problems = Problems::default();
+        check(&to_tree(root), &mut problems);
+        problems
+    }
+
+    #[test]
+    fn every_warning_and_refusal_is_told_at_its_key() {
+        for key in keys().into_values() {
+            let (refused, why) = match key.support {
+                Support::Honoured | Support::Differs(_) => continue,
+                Support::Warned(why) => (false, why),
+                Support::Refused(why) => (true, why),
+            };
+            let (said, silent) = match key.when {
+                When::Set => (json!(true), json!(false)),
+                When::Is(texts) => (json!(texts[0]), json!("other")),
+                When::Not(texts) => (json!("other"), json!(texts[0])),
+                When::Several => (json!(["a", "b"]), json!(["a"])),
+            };
+            let problems = told(&model(key.path, said));
+            assert_eq!(problems.has_errors(), refused, "{}", key.path);
+            let line = problems.to_string();
+            assert!(line.contains(why), "{}: {line}", key.path);
+            assert!(line.starts_with(&key.path.replace("[]", "[0]")), "{}: {line}", key.path);
+            assert_eq!(told(&model(key.path, silent)).to_string(), "", "{}", key.path);
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_also_a_key_is_a_name() {
+        let root = json!({"services": {"provider": {"image": "a", "labels": {"models": "b"}}}});
+        assert_eq!(told(&root).to_string(), "");
+    }
+
+    #[test]
+    fn what_is_below_a_refused_key_is_told_once() {
+        let root = json!({"services": {"web": {"build": {"secrets": [{"source": "s"}]}}}});
+        assert_eq!(told(&root).sorted().len(), 1);
+    }
+
+    #[test]
+    fn every_key_of_the_extension_is_in_the_table() {
+        let service = extension::KEYS.map(|key| format!("services.*.x-fizz.{key}"));
+        let known = keys();
+        let listed: Vec<&str> =
+            known.into_keys().filter(|it| it.starts_with("services.*.x-fizz.")).collect();
+        assert_eq!(listed, service);
+    }
+}

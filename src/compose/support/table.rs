@@ -1,0 +1,506 @@
+//! The table: every key of the Compose specification (compose-spec, 2025), and `x-fizz`.
+//!
+//! A key that is not here lies below one that is warned about or refused.
+
+use super::{Key, Support, When};
+
+/// The whole table, in no order.
+pub(super) fn keys() -> impl Iterator<Item = Key> {
+    let key = |path, support, when| Key { path, support, when };
+    let honoured = HONOURED.iter().map(move |path| key(path, Support::Honoured, When::Set));
+    let differs =
+        DIFFERS.iter().map(move |(path, how)| key(path, Support::Differs(how), When::Set));
+    let warned = WARNED.iter().map(move |(path, why)| key(path, Support::Warned(why), When::Set));
+    let refused =
+        REFUSED.iter().map(move |(path, when, why)| key(path, Support::Refused(why), *when));
+    honoured.chain(differs).chain(warned).chain(refused)
+}
+
+/// Keys that work as the specification says.
+const HONOURED: &[&str] = &[
+    "configs",
+    "configs.*.content",
+    "configs.*.name",
+    "include",
+    "include[].env_file",
+    "include[].path",
+    "include[].project_directory",
+    "name",
+    "networks",
+    "networks.*.attachable",
+    "networks.*.driver",
+    "networks.*.driver_opts",
+    "networks.*.enable_ipv6",
+    "networks.*.external",
+    "networks.*.external.name",
+    "networks.*.internal",
+    "networks.*.ipam",
+    "networks.*.ipam.config",
+    "networks.*.ipam.config[].aux_addresses",
+    "networks.*.ipam.config[].gateway",
+    "networks.*.ipam.config[].ip_range",
+    "networks.*.ipam.config[].subnet",
+    "networks.*.ipam.driver",
+    "networks.*.ipam.options",
+    "networks.*.labels",
+    "networks.*.name",
+    "secrets",
+    "secrets.*.name",
+    "services",
+    "services.*.attach",
+    "services.*.blkio_config",
+    "services.*.blkio_config.device_read_bps",
+    "services.*.blkio_config.device_read_bps[].path",
+    "services.*.blkio_config.device_read_bps[].rate",
+    "services.*.blkio_config.device_read_iops",
+    "services.*.blkio_config.device_read_iops[].path",
+    "services.*.blkio_config.device_read_iops[].rate",
+    "services.*.blkio_config.device_write_bps",
+    "services.*.blkio_config.device_write_bps[].path",
+    "services.*.blkio_config.device_write_bps[].rate",
+    "services.*.blkio_config.device_write_iops",
+    "services.*.blkio_config.device_write_iops[].path",
+    "services.*.blkio_config.device_write_iops[].rate",
+    "services.*.blkio_config.weight",
+    "services.*.blkio_config.weight_device",
+    "services.*.blkio_config.weight_device[].path",
+    "services.*.blkio_config.weight_device[].weight",
+    "services.*.build.args",
+    "services.*.build.context",
+    "services.*.build.dockerfile",
+    "services.*.build.dockerfile_inline",
+    "services.*.build.extra_hosts",
+    "services.*.build.labels",
+    "services.*.build.network",
+    "services.*.build.no_cache",
+    "services.*.build.pull",
+    "services.*.build.shm_size",
+    "services.*.build.tags",
+    "services.*.build.target",
+    "services.*.build.ulimits",
+    "services.*.build.ulimits.*.hard",
+    "services.*.build.ulimits.*.soft",
+    "services.*.cap_add",
+    "services.*.cap_drop",
+    "services.*.cgroup",
+    "services.*.cgroup_parent",
+    "services.*.command",
+    "services.*.configs",
+    "services.*.configs[].gid",
+    "services.*.configs[].mode",
+    "services.*.configs[].source",
+    "services.*.configs[].target",
+    "services.*.configs[].uid",
+    "services.*.container_name",
+    "services.*.cpu_period",
+    "services.*.cpu_quota",
+    "services.*.cpu_rt_period",
+    "services.*.cpu_rt_runtime",
+    "services.*.cpu_shares",
+    "services.*.cpus",
+    "services.*.cpuset",
+    "services.*.depends_on",
+    "services.*.depends_on.*.condition",
+    "services.*.depends_on.*.required",
+    "services.*.depends_on.*.restart",
+    "services.*.deploy",
+    "services.*.deploy.labels",
+    "services.*.deploy.replicas",
+    "services.*.deploy.resources",
+    "services.*.deploy.resources.limits",
+    "services.*.deploy.resources.limits.cpus",
+    "services.*.deploy.resources.limits.memory",
+    "services.*.deploy.resources.limits.pids",
+    "services.*.deploy.resources.reservations",
+    "services.*.deploy.resources.reservations.devices",
+    "services.*.deploy.resources.reservations.devices[].capabilities",
+    "services.*.deploy.resources.reservations.devices[].count",
+    "services.*.deploy.resources.reservations.devices[].device_ids",
+    "services.*.deploy.resources.reservations.devices[].driver",
+    "services.*.deploy.resources.reservations.devices[].options",
+    "services.*.deploy.resources.reservations.memory",
+    "services.*.deploy.restart_policy.condition",
+    "services.*.deploy.restart_policy.delay",
+    "services.*.deploy.restart_policy.max_attempts",
+    "services.*.deploy.restart_policy.window",
+    "services.*.device_cgroup_rules",
+    "services.*.devices",
+    "services.*.devices[].permissions",
+    "services.*.devices[].source",
+    "services.*.devices[].target",
+    "services.*.dns",
+    "services.*.dns_opt",
+    "services.*.dns_search",
+    "services.*.domainname",
+    "services.*.entrypoint",
+    "services.*.env_file",
+    "services.*.env_file[].format",
+    "services.*.env_file[].path",
+    "services.*.env_file[].required",
+    "services.*.environment",
+    "services.*.expose",
+    "services.*.extends",
+    "services.*.extends.file",
+    "services.*.extends.service",
+    "services.*.external_links",
+    "services.*.extra_hosts",
+    "services.*.gpus",
+    "services.*.gpus[].capabilities",
+    "services.*.gpus[].count",
+    "services.*.gpus[].device_ids",
+    "services.*.gpus[].driver",
+    "services.*.gpus[].options",
+    "services.*.group_add",
+    "services.*.healthcheck.disable",
+    "services.*.healthcheck.interval",
+    "services.*.healthcheck.retries",
+    "services.*.healthcheck.start_interval",
+    "services.*.healthcheck.start_period",
+    "services.*.healthcheck.test",
+    "services.*.healthcheck.timeout",
+    "services.*.hostname",
+    "services.*.image",
+    "services.*.init",
+    "services.*.ipc",
+    "services.*.label_file",
+    "services.*.labels",
+    "services.*.links",
+    "services.*.logging",
+    "services.*.logging.options",
+    "services.*.mac_address",
+    "services.*.mem_limit",
+    "services.*.mem_reservation",
+    "services.*.mem_swappiness",
+    "services.*.memswap_limit",
+    "services.*.network_mode",
+    "services.*.networks",
+    "services.*.networks.*.aliases",
+    "services.*.networks.*.driver_opts",
+    "services.*.networks.*.ipv4_address",
+    "services.*.networks.*.ipv6_address",
+    "services.*.networks.*.link_local_ips",
+    "services.*.networks.*.priority",
+    "services.*.oom_kill_disable",
+    "services.*.oom_score_adj",
+    "services.*.pid",
+    "services.*.pids_limit",
+    "services.*.platform",
+    "services.*.ports",
+    "services.*.ports[].app_protocol",
+    "services.*.ports[].host_ip",
+    "services.*.ports[].name",
+    "services.*.ports[].protocol",
+    "services.*.ports[].published",
+    "services.*.ports[].target",
+    "services.*.post_start",
+    "services.*.post_start[].command",
+    "services.*.post_start[].environment",
+    "services.*.post_start[].privileged",
+    "services.*.post_start[].user",
+    "services.*.post_start[].working_dir",
+    "services.*.pre_stop",
+    "services.*.pre_stop[].command",
+    "services.*.pre_stop[].environment",
+    "services.*.pre_stop[].privileged",
+    "services.*.pre_stop[].user",
+    "services.*.pre_stop[].working_dir",
+    "services.*.privileged",
+    "services.*.profiles",
+    "services.*.pull_policy",
+    "services.*.pull_refresh_after",
+    "services.*.read_only",
+    "services.*.runtime",
+    "services.*.scale",
+    "services.*.secrets",
+    "services.*.secrets[].gid",
+    "services.*.secrets[].mode",
+    "services.*.secrets[].source",
+    "services.*.secrets[].target",
+    "services.*.secrets[].uid",
+    "services.*.security_opt",
+    "services.*.shm_size",
+    "services.*.stdin_open",
+    "services.*.stop_grace_period",
+    "services.*.stop_signal",
+    "services.*.storage_opt",
+    "services.*.sysctls",
+    "services.*.tmpfs",
+    "services.*.tty",
+    "services.*.ulimits",
+    "services.*.ulimits.*.hard",
+    "services.*.ulimits.*.soft",
+    "services.*.user",
+    "services.*.userns_mode",
+    "services.*.uts",
+    "services.*.volumes",
+    "services.*.volumes[].bind",
+    "services.*.volumes[].bind.create_host_path",
+    "services.*.volumes[].bind.propagation",
+    "services.*.volumes[].bind.selinux",
+    "services.*.volumes[].read_only",
+    "services.*.volumes[].source",
+    "services.*.volumes[].target",
+    "services.*.volumes[].tmpfs",
+    "services.*.volumes[].tmpfs.mode",
+    "services.*.volumes[].tmpfs.size",
+    "services.*.volumes[].volume",
+    "services.*.volumes[].volume.labels",
+    "services.*.volumes[].volume.nocopy",
+    "services.*.volumes_from",
+    "services.*.working_dir",
+    "services.*.x-fizz",
+    "services.*.x-fizz.health",
+    "services.*.x-fizz.job",
+    "volumes",
+    "volumes.*.driver",
+    "volumes.*.driver_opts",
+    "volumes.*.external",
+    "volumes.*.external.name",
+    "volumes.*.labels",
+    "volumes.*.name",
+    "x-fizz",
+];
+
+/// Keys that work, and how they differ.
+const DIFFERS: &[(&str, &str)] = &[
+    ("configs.*.environment", "read at `up` where `up` runs; containers keep what it was then"),
+    (
+        "configs.*.file",
+        "read at `up` where `up` runs, up to 1 MiB; containers keep what it was then",
+    ),
+    ("configs.*.labels", "kept in the model; the engine has no object to put them on"),
+    ("networks.*.enable_ipv4", ENGINE_28),
+    ("secrets.*.environment", "read at `up` where `up` runs, and mounted from memory"),
+    ("secrets.*.file", "read at `up` where `up` runs, up to 1 MiB, and mounted from memory"),
+    ("secrets.*.labels", "kept in the model; the engine has no object to put them on"),
+    ("services.*.annotations", ENGINE_24),
+    ("services.*.build", "built by the engine's classic builder, without BuildKit"),
+    ("services.*.build.cache_from", "takes images; BuildKit's other kinds of cache do not exist"),
+    (
+        "services.*.deploy.endpoint_mode",
+        "names resolve to the containers themselves, as `dnsrr` asks; one node has no virtual address",
+    ),
+    ("services.*.deploy.mode", "on one node `global` is one container, and `global-job` one run"),
+    (
+        "services.*.deploy.resources.reservations.cpus",
+        "kept for placement, to which one node leaves no choice",
+    ),
+    ("services.*.deploy.restart_policy", "done by Fizz; the engine's own restart policy is off"),
+    (
+        "services.*.healthcheck",
+        "run by Fizz, not by the engine, so that `docker ps` shows no health",
+    ),
+    (
+        "services.*.logging.driver",
+        "`fizz logs` shows only what the engine can read back from the driver",
+    ),
+    ("services.*.networks.*.gw_priority", ENGINE_28),
+    ("services.*.networks.*.interface_name", ENGINE_28_1),
+    ("services.*.networks.*.mac_address", ENGINE_25),
+    ("services.*.ports[].mode", "on one node `host` and `ingress` publish alike"),
+    ("services.*.restart", "done by Fizz; the engine's own restart policy is off"),
+    ("services.*.volumes[].bind.recursive", ENGINE_25),
+    ("services.*.volumes[].consistency", "means nothing on Linux"),
+    ("services.*.volumes[].image", ENGINE_28),
+    ("services.*.volumes[].image.subpath", ENGINE_28),
+    ("services.*.volumes[].volume.subpath", ENGINE_26),
+    (
+        "services.*.x-fizz.partition",
+        "one node has nothing to be parted from; it counts when there are several",
+    ),
+    (
+        "x-fizz.partition",
+        "one node has nothing to be parted from; it counts when there are several",
+    ),
+];
+
+const ENGINE_24: &str = "needs Docker Engine 24 or newer; with an older one `up` says so and stops";
+const ENGINE_25: &str = "needs Docker Engine 25 or newer; with an older one `up` says so and stops";
+const ENGINE_26: &str = "needs Docker Engine 26 or newer; with an older one `up` says so and stops";
+const ENGINE_28: &str = "needs Docker Engine 28 or newer; with an older one `up` says so and stops";
+const ENGINE_28_1: &str =
+    "needs Docker Engine 28.1 or newer; with an older one `up` says so and stops";
+
+/// Keys that are ignored, why, and what to do.
+const WARNED: &[(&str, &str)] = &[
+    (
+        "services.*.build.cache_to",
+        "Fizz builds without BuildKit, which alone can export a cache; the image is the \
+         same without it; remove it",
+    ),
+    (
+        "services.*.build.no_cache_filter",
+        "Fizz builds without BuildKit, which alone can leave out stages; use `no_cache` \
+         for all of them",
+    ),
+    (
+        "services.*.build.provenance",
+        "Fizz builds without BuildKit, which alone makes attestations; the image is the \
+         same without them; remove it",
+    ),
+    (
+        "services.*.build.sbom",
+        "Fizz builds without BuildKit, which alone makes attestations; the image is the \
+         same without them; remove it",
+    ),
+    ("services.*.cpu_count", "it is for Windows containers; use `cpus`"),
+    ("services.*.cpu_percent", "it is for Windows containers; use `cpus`"),
+    (
+        "services.*.deploy.placement",
+        "all containers run on this one node; it begins to count when there are several",
+    ),
+    (
+        "services.*.deploy.resources.reservations.generic_resources",
+        "it only guides placement, to which one node leaves no choice; remove it",
+    ),
+    (
+        "services.*.deploy.rollback_config",
+        "Fizz does not roll back by itself on one node; deploy the previous file to go \
+         back",
+    ),
+    (
+        "services.*.deploy.update_config",
+        "on one node an old container is stopped before its replacement starts, whatever \
+         this says",
+    ),
+    ("services.*.develop", "Fizz does not watch files; run `fizz up --build` after a change"),
+    (
+        "services.*.x-fizz.ingress",
+        "one node has no ingress to steer; ports are published by the engine",
+    ),
+    (
+        "services.*.x-fizz.placement",
+        "all containers run on this one node; it begins to count when there are several",
+    ),
+    ("services.*.x-fizz.update", "on one node all replicas are replaced, without a canary"),
+    ("version", "it is obsolete; remove it"),
+];
+
+/// Keys whose values, or some of them, are refused, why, and what to do.
+const REFUSED: &[(&str, When, &str)] = &[
+    (
+        "configs.*.external",
+        When::Is(&["true"]),
+        "there are no configs outside projects; use `file`, `content` or `environment`",
+    ),
+    (
+        "configs.*.template_driver",
+        When::Set,
+        "containers would get the template instead of its result; write the content out",
+    ),
+    (
+        "models",
+        When::Set,
+        "Fizz runs no models itself; run the model's server as a service and pass its \
+         address in `environment`",
+    ),
+    (
+        "secrets.*.driver",
+        When::Set,
+        "Fizz has no secret drivers; fetch the value before `up` and use `file` or \
+         `environment`",
+    ),
+    (
+        "secrets.*.driver_opts",
+        When::Set,
+        "Fizz has no secret drivers; fetch the value before `up` and use `file` or \
+         `environment`",
+    ),
+    (
+        "secrets.*.external",
+        When::Is(&["true"]),
+        "there are no secrets outside projects; use `file` or `environment`",
+    ),
+    (
+        "secrets.*.template_driver",
+        When::Set,
+        "containers would get the template instead of its result; write the value out",
+    ),
+    (
+        "services.*.build.additional_contexts",
+        When::Set,
+        "Fizz builds without BuildKit, which alone knows further contexts, and a `FROM` \
+         could find a stranger's image of that name instead; copy what is needed into the \
+         context",
+    ),
+    (
+        "services.*.build.entitlements",
+        When::Set,
+        "Fizz builds without BuildKit, which alone grants them, and steps that need them \
+         would fail; build the image elsewhere and name it in `image`",
+    ),
+    (
+        "services.*.build.isolation",
+        When::Not(&["default"]),
+        "Linux has one kind of isolation, `default`; remove it",
+    ),
+    (
+        "services.*.build.platforms",
+        When::Several,
+        "Fizz builds without BuildKit, which alone builds for several platforms; keep one, \
+         or build the image elsewhere and name it in `image`",
+    ),
+    (
+        "services.*.build.privileged",
+        When::Set,
+        "Fizz builds without BuildKit, which alone builds with privileges; build the image \
+         elsewhere and name it in `image`",
+    ),
+    (
+        "services.*.build.secrets",
+        When::Set,
+        "Fizz builds without BuildKit, which alone hides secrets from the image; build it \
+         elsewhere and name it in `image`",
+    ),
+    (
+        "services.*.build.ssh",
+        When::Set,
+        "Fizz builds without BuildKit, which alone forwards keys; fetch the sources before \
+         the build, or build the image elsewhere",
+    ),
+    (
+        "services.*.credential_spec",
+        When::Set,
+        "it gives a Windows container its account, and Fizz runs Linux containers; remove \
+         it",
+    ),
+    (
+        "services.*.isolation",
+        When::Not(&["default"]),
+        "Linux has one kind of isolation, `default`; remove it",
+    ),
+    (
+        "services.*.models",
+        When::Set,
+        "Fizz runs no models itself; run the model's server as a service and pass its \
+         address in `environment`",
+    ),
+    (
+        "services.*.pre_start",
+        When::Set,
+        "the service would start without its preparation; make it a service of its own, \
+         and wait for it with `depends_on` and `service_completed_successfully`",
+    ),
+    (
+        "services.*.provider",
+        When::Set,
+        "Fizz runs containers, no provider's programs; run what it provides as a service, \
+         or beside Fizz",
+    ),
+    (
+        "services.*.use_api_socket",
+        When::Set,
+        "it would hand the container the engine's socket and your registry credentials; \
+         mount what it needs under `volumes`",
+    ),
+    (
+        "services.*.volumes[].type",
+        When::Is(&["npipe", "cluster"]),
+        "it is not for Linux containers on one node; use `volume`, `bind` or `tmpfs`",
+    ),
+    (
+        "services.*.x-fizz.cron",
+        When::Set,
+        "Fizz does not run by the clock yet; call `fizz run` from the node's own cron",
+    ),
+];

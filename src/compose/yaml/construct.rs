@@ -1,0 +1,220 @@
+//! The second pass of reading YAML: raw nodes to a tree, with aliases followed and `<<` merged.
+
+use super::{
+    super::{
+        problem::Problems,
+        tree::{Entry, Map, Node, Path, Position, Scalar, ScalarKind, Tag, Value},
+    },
+    DEPTH_MAX, EXPANDED_NODES_MAX, Raw, RawKind, scalar,
+};
+
+/// The tree of one document, `None` when it exceeds a budget.
+pub(super) fn tree(nodes: &[Raw<'_>], problems: &mut Problems) -> Option<Node> {
+    let mut construct =
+        Construct { nodes, problems, trail: Vec::new(), aliases: 0, expanded: 0, aliased: 0 };
+    if nodes.is_empty() {
+        return Some(Node::new(Value::Null, Position::default()));
+    }
+    construct.node(0)
+}
+
+/// A step towards the value at hand; only a problem turns it into a [`Path`].
+enum Step<'a> {
+    Key(&'a str),
+    Index(usize),
+}
+
+struct Construct<'a> {
+    nodes: &'a [Raw<'a>],
+    problems: &'a mut Problems,
+    trail: Vec<Step<'a>>,
+    /// How many aliases we are inside of.
+    aliases: usize,
+    expanded: usize,
+    aliased: usize,
+}
+
+impl<'a> Construct<'a> {
+    fn node(&mut self, index: u32) -> Option<Node> {
+        let raw = &self.nodes[index as usize];
+        self.spend(raw.at)?;
+        let tag = raw.tag.as_deref().map(|it| (it.handle(), it.suffix()));
+        let merging = match tag {
+            Some(("!", "reset")) => Some(Tag::Reset),
+            Some(("!", "override")) => Some(Tag::Override),
+            _ => None,
+        };
+        let value = match &raw.kind {
+            _ if merging == Some(Tag::Reset) => Value::Null,
+            RawKind::Scalar { text, plain } => self.scalar(raw, text, *plain),
+            RawKind::List(items) => self.list(items)?,
+            RawKind::Map(entries) => Value::Map(self.map(entries)?),
+            RawKind::Alias(target) => {
+                self.aliases += 1;
+                let node = self.node(*target);
+                self.aliases -= 1;
+                return node;
+            }
+            RawKind::Unknown => Value::Null,
+        };
+        Some(Node { value, at: raw.at, tag: merging })
+    }
+
+    /// Counts one more node. Aliases may make up most of a file, but not all of it: the share is
+    /// the one that go-yaml allows, so that what is refused here is refused there.
+    fn spend(&mut self, at: Position) -> Option<()> {
+        self.expanded += 1;
+        self.aliased += usize::from(self.aliases > 0);
+        let bomb = self.expanded > EXPANDED_NODES_MAX
+            || self.aliased > 100
+                && self.expanded > 1000
+                && self.aliased * 100 > self.expanded * 99;
+        let deep = self.trail.len() + self.aliases > DEPTH_MAX;
+        if bomb {
+            let message = "excessive aliasing: its aliases blow the file up beyond measure; \
+                           refer to fewer or smaller anchors";
+            self.error(at, message);
+        } else if deep {
+            self.error(at, format!("values nest deeper than {DEPTH_MAX} levels; flatten them"));
+        }
+        (!bomb && !deep).then_some(())
+    }
+
+    fn error(&mut self, at: Position, message: impl Into<String>) {
+        let path = self.trail.iter().fold(Path::default(), |path, step| match step {
+            Step::Key(key) => path.key(*key),
+            Step::Index(index) => path.index(*index),
+        });
+        self.problems.error(at, &path, message);
+    }
+
+    fn scalar(&mut self, raw: &Raw<'_>, text: &str, plain: bool) -> Value {
+        let string = |text: &str| Scalar { text: text.into(), kind: ScalarKind::String };
+        let Some(tag) = raw.tag.as_deref() else {
+            return match plain {
+                true => scalar::resolve(text),
+                false => Value::Scalar(string(text)),
+            };
+        };
+        let wanted = match tag.core_suffix() {
+            Some(core @ ("null" | "bool" | "int" | "float")) => core,
+            _ => return Value::Scalar(string(text)),
+        };
+        let resolved = scalar::resolve(text);
+        let fits = match &resolved {
+            Value::Null => wanted == "null",
+            Value::Scalar(scalar) => match scalar.kind {
+                ScalarKind::Bool(_) => wanted == "bool",
+                ScalarKind::Int(_) => matches!(wanted, "int" | "float"),
+                ScalarKind::Float(_) => wanted == "float",
+                ScalarKind::String => false,
+            },
+            Value::List(_) | Value::Map(_) => false,
+        };
+        if !fits {
+            self.error(raw.at, format!("`{text}` is not what its tag !!{wanted} says; fix either"));
+        }
+        resolved
+    }
+
+    fn list(&mut self, items: &'a [u32]) -> Option<Value> {
+        let mut list = Vec::with_capacity(items.len());
+        for (at, item) in items.iter().enumerate() {
+            self.trail.push(Step::Index(at));
+            list.push(self.node(*item)?);
+            self.trail.pop();
+        }
+        Some(Value::List(list))
+    }
+
+    fn map(&mut self, entries: &'a [(u32, u32)]) -> Option<Map> {
+        let mut map = Map::new();
+        let mut merged = None;
+        for (key, value) in entries {
+            let key_at = self.nodes[*key as usize].at;
+            let Some(name) = self.key(*key) else { continue };
+            self.spend(key_at)?;
+            let is_merge = name == "<<" && self.is_plain(*key);
+            if !is_merge {
+                self.trail.push(Step::Key(name));
+            }
+            let node = self.node(*value)?;
+            let earlier = match is_merge {
+                true => merged.replace((key_at, node)).map(|it| it.0),
+                false => map.insert(name.into(), Entry { key_at, node }).map(|it| it.key_at),
+            };
+            if let Some(earlier) = earlier.filter(|_| self.aliases == 0) {
+                let message = format!(
+                    "key \"{name}\" is here again, it was already defined at line {}; keep one",
+                    earlier.line
+                );
+                self.error(key_at, message);
+            }
+            if !is_merge {
+                self.trail.pop();
+            }
+        }
+        if let Some((key_at, value)) = merged {
+            self.merge(&mut map, key_at, value);
+        }
+        Some(map)
+    }
+
+    /// A key's text; only strings are keys.
+    fn key(&mut self, index: u32) -> Option<&'a str> {
+        let nodes = self.nodes;
+        let mut raw = &nodes[index as usize];
+        if let RawKind::Alias(target) = raw.kind {
+            raw = &nodes[target as usize];
+        }
+        let shown = match &raw.kind {
+            RawKind::Scalar { text, plain } => match self.scalar(raw, text, *plain) {
+                Value::Scalar(Scalar { kind: ScalarKind::String, .. }) => return Some(text),
+                Value::Null => "null".into(),
+                Value::Scalar(_) | Value::List(_) | Value::Map(_) => text.to_string(),
+            },
+            RawKind::List(_) => "a list".into(),
+            RawKind::Map(_) => "a mapping".into(),
+            RawKind::Alias(_) | RawKind::Unknown => return None,
+        };
+        self.error(raw.at, format!("non-string key: {shown}; keys are text, write it in quotes"));
+        None
+    }
+
+    fn is_plain(&self, index: u32) -> bool {
+        matches!(self.nodes[index as usize].kind, RawKind::Scalar { plain: true, .. })
+    }
+
+    /// Fills in what `<<` brings: the mapping's own keys win, then the earlier of a list.
+    fn merge(&mut self, map: &mut Map, key_at: Position, value: Node) {
+        let sources = match value.value {
+            Value::List(list) => list,
+            Value::Null | Value::Scalar(_) | Value::Map(_) => vec![value],
+        };
+        for source in sources {
+            let Value::Map(source) = source.value else {
+                let message = "the merge key << takes a mapping or a list of mappings, by alias \
+                               or in place";
+                self.error(key_at, message);
+                continue;
+            };
+            for (key, mut entry) in source {
+                match map.get_mut(&key) {
+                    None => {
+                        map.insert(key, entry);
+                    }
+                    // `!reset` speaks of earlier files; what `<<` brings is of this one.
+                    Some(own) if own.node.tag == Some(Tag::Reset) => {
+                        entry.node.tag = Some(Tag::Override);
+                        map.insert(key, entry);
+                    }
+                    Some(own) => {
+                        if entry.node.tag.is_some() && own.node.tag.is_none() {
+                            own.node.tag = Some(Tag::Override);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! Applying a model: what changes, and the writes that make it so.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use serde_json::{Map, Value};
+
+use super::{
+    DeployRequest, Node, Now, Planned, PlannedAction, PlannedService, Refusal, Response, Subject,
+    settle,
+};
+use crate::{
+    compose::{decode, diff, json, problem::Problems},
+    model::{
+        ProjectName, ServiceKey, ServiceName, Slot,
+        spec::{ProjectSpec, ServiceSpec},
+    },
+    state::{Change, DeploymentRecord, Intent, SealedSecret, SecretPath, ServiceRecord},
+};
+
+/// What one service comes to.
+struct Decision {
+    plan: PlannedService,
+    record: ServiceRecord,
+}
+
+impl Node {
+    /// Plans a deployment, and applies it unless that was all that was asked.
+    pub(super) fn deploy(
+        &mut self,
+        request: &DeployRequest,
+        now: Now,
+    ) -> Result<Response, Refusal> {
+        let project = decoded(&request.model)?;
+        let name = project.name.clone();
+        let known = self.state.deployments().get(&name).cloned();
+        let version = known.as_ref().map_or(0, |it| it.version);
+        if known.as_ref().is_some_and(|it| it.removal.is_some()) {
+            let why = format!("`{name}` is being removed; wait until it is gone, then try again");
+            return Err(Refusal::Conflict(why));
+        }
+        if let Some(planned) = request.if_version.filter(|it| *it != version) {
+            return Err(Refusal::Overtaken { project: name, version, planned });
+        }
+        let selected = selected(&project, request)?;
+        let definitions = definitions(&request.model);
+        let mut decisions = vec![];
+        for service in &selected {
+            let Some(definition) = definitions.get(service.as_str()) else { continue };
+            decisions.push(self.decide(&project, service, definition, request)?);
+        }
+        let (orphans, removed) = self.orphans(&project, request.remove_orphans);
+        let networks = project.networks.iter().filter(|(_, it)| !it.external);
+        let volumes = project.volumes.iter().filter(|(_, it)| !it.external);
+        let before = self.projects.get(&name).cloned();
+        let is_new = |key: &String, known: fn(&ProjectSpec) -> Vec<&String>| {
+            before.as_ref().is_none_or(|it| !known(it).contains(&key))
+        };
+        let mut services: Vec<PlannedService> =
+            decisions.iter().map(|it| it.plan.clone()).collect();
+        services.extend(removed.iter().map(|key| removal_of(key, &self.state)));
+        let planned = Planned {
+            version_before: version,
+            version: version + 1,
+            services,
+            networks: networks
+                .map(|(key, _)| key)
+                .filter(|key| is_new(key, |it| it.networks.keys().collect()))
+                .cloned()
+                .collect(),
+            volumes: volumes
+                .map(|(key, _)| key)
+                .filter(|key| is_new(key, |it| it.volumes.keys().collect()))
+                .cloned()
+                .collect(),
+            orphans,
+            warnings: vec![],
+        };
+        if !request.dry_run {
+            self.apply(&name, request, decisions, &removed, version + 1, now);
+        }
+        Ok(Response::Planned(Box::new(planned)))
+    }
+
+    /// What one service comes to.
+    fn decide(
+        &self,
+        project: &ProjectSpec,
+        service: &ServiceName,
+        definition: &Value,
+        request: &DeployRequest,
+    ) -> Result<Decision, Refusal> {
+        let key = ServiceKey { project: project.name.clone(), service: service.clone() };
+        let Some(spec) = project.services.get(service) else {
+            return Err(Refusal::NotFound { what: "service", name: service.to_string() });
+        };
+        settle::container_name(&key, Slot(u32::MAX), spec)
+            .map_err(|error| Refusal::Invalid(vec![format!("services.{service}: {error}")]))?;
+        let known = self.state.services().get(&key);
+        let base = self.base_revision(project, spec, definition, request);
+        let in_file = settle::replicas(spec.deploy.mode);
+        let replicas = request.scale.get(service).copied().unwrap_or(in_file);
+        let kept = known.filter(|it| request.no_recreate || it.base == base);
+        let revision = match (request.force_recreate, kept) {
+            (Some(nonce), _) => settle::forced(base, nonce),
+            (None, Some(known)) => known.revision,
+            (None, None) => base,
+        };
+        let image = request.images.get(service).cloned();
+        let image = image.or_else(|| known.and_then(|it| it.image.clone()));
+        let record = ServiceRecord {
+            definition: definition.to_string().into(),
+            base: kept.map_or(base, |it| it.base),
+            revision,
+            image: if request.no_recreate { known.and_then(|it| it.image.clone()) } else { image },
+            replicas,
+            intent: if request.no_start { Intent::Stop } else { Intent::Run },
+            restarts: known.map_or(0, |it| it.restarts),
+            starts: known.map_or(0, |it| it.starts) + 1,
+            grace: request.grace,
+            renew_volumes: request.renew_volumes,
+        };
+        let plan = self.plan_of(&key, known.map(AsRef::as_ref), &record, definition);
+        Ok(Decision { plan, record })
+    }
+
+    /// What a service's definition, configs and secrets come to.
+    fn base_revision(
+        &self,
+        project: &ProjectSpec,
+        spec: &ServiceSpec,
+        definition: &Value,
+        request: &DeployRequest,
+    ) -> crate::model::Revision {
+        let configs = spec.container.configs.iter();
+        let configs = configs.filter_map(|it| project.configs.get(&it.source)?.content.as_deref());
+        let secrets = spec.container.secrets.iter().filter_map(|it| {
+            let sealed = request.secrets.get(&it.source);
+            let path = SecretPath::Project(project.name.clone(), it.source.clone());
+            let sealed = sealed.or_else(|| self.state.secrets().get(&path).map(AsRef::as_ref));
+            sealed.map(|it| it.fingerprint.as_slice())
+        });
+        diff::revision(definition, configs.chain(secrets))
+    }
+
+    fn plan_of(
+        &self,
+        key: &ServiceKey,
+        known: Option<&ServiceRecord>,
+        record: &ServiceRecord,
+        definition: &Value,
+    ) -> PlannedService {
+        let known = known.filter(|it| !matches!(it.intent, Intent::Forget { .. }));
+        let old = known.and_then(|it| serde_json::from_str(&it.definition).ok());
+        let changes = old.map(|old: Value| diff::changes(&old, definition)).unwrap_or_default();
+        let image_changes = record.image.as_ref().is_some_and(|wanted| {
+            let mine = self.state.containers().filter(|it| it.service == *key);
+            mine.filter_map(|it| it.image.as_ref()).any(|image| image != wanted)
+        });
+        let action = match known {
+            None => PlannedAction::Create,
+            Some(known) if known.revision != record.revision || image_changes => {
+                PlannedAction::Replace
+            }
+            Some(known) if known.intent != record.intent => PlannedAction::Start,
+            Some(known) if known.replicas != record.replicas => PlannedAction::Scale,
+            Some(_) if !changes.is_empty() => PlannedAction::Update,
+            Some(_) => PlannedAction::Keep,
+        };
+        PlannedService {
+            service: key.service.clone(),
+            action,
+            replicas_before: known.map_or(0, |it| it.replicas),
+            replicas_after: record.replicas,
+            changes,
+        }
+    }
+
+    /// Services of the project that the model does not have: those that stay, and those that go.
+    fn orphans(&self, project: &ProjectSpec, remove: bool) -> (Vec<ServiceName>, Vec<ServiceKey>) {
+        let known = self.state.services_of(&project.name);
+        let orphans = known.filter(|(key, record)| {
+            let going = matches!(record.intent, Intent::Forget { .. });
+            !project.services.contains_key(&key.service) && !going
+        });
+        let orphans: Vec<ServiceKey> = orphans.map(|(key, _)| key.clone()).collect();
+        if remove {
+            (vec![], orphans)
+        } else {
+            (orphans.into_iter().map(|key| key.service).collect(), vec![])
+        }
+    }
+
+    fn apply(
+        &mut self,
+        name: &ProjectName,
+        request: &DeployRequest,
+        decisions: Vec<Decision>,
+        removed: &[ServiceKey],
+        version: u64,
+        now: Now,
+    ) {
+        let secret = |key: &String| SecretPath::Project(name.clone(), key.clone());
+        let secrets = request.secrets.iter().map(|(key, sealed)| (secret(key), sealed));
+        let registry = |host: &String| SecretPath::Registry(host.clone());
+        let registries = request.credentials.iter().map(|(host, sealed)| (registry(host), sealed));
+        let sealed: Vec<(SecretPath, SealedSecret)> =
+            secrets.chain(registries).map(|(path, it)| (path, it.clone())).collect();
+        for (path, sealed) in sealed {
+            // The same secret sealed again is other bytes; its fingerprint tells that it is the same.
+            let known = self.state.secrets().get(&path);
+            if known.is_none_or(|it| it.fingerprint != sealed.fingerprint) {
+                self.commit(Change::Secret(path, Some(Arc::new(sealed))), now);
+            }
+        }
+        let record = DeploymentRecord {
+            version,
+            model: without_services(&request.model).to_string().into(),
+            working_dir: request.working_dir.clone(),
+            files: request.files.clone(),
+            updated: now.wall,
+            removal: None,
+        };
+        self.commit(Change::Deployment(name.clone(), Some(Arc::new(record))), now);
+        let mut replaced = BTreeSet::new();
+        for Decision { plan, record } in decisions {
+            if plan.action == PlannedAction::Replace {
+                replaced.insert(plan.service.clone());
+            }
+            let key = ServiceKey { project: name.clone(), service: plan.service };
+            self.commit(Change::Service(key, Some(Arc::new(record))), now);
+        }
+        for key in removed {
+            self.intend(key, now, |record| {
+                (record.intent, record.grace) = (Intent::Forget { volumes: false }, request.grace);
+            });
+        }
+        self.decode(name);
+        self.restart_dependents(name, &replaced, request.grace, now);
+        let state = Some("changed".to_owned());
+        self.notify("deployment.changed", Subject::Project(name.clone()), state, None);
+    }
+
+    /// Decodes a deployment as it is agreed now.
+    pub(super) fn decode(&mut self, name: &ProjectName) {
+        let Some(deployment) = self.state.deployments().get(name) else {
+            self.projects.remove(name);
+            return;
+        };
+        let services: Vec<(ServiceName, Arc<str>)> = self
+            .state
+            .services_of(name)
+            .map(|(key, record)| (key.service.clone(), record.definition.clone()))
+            .collect();
+        let borrowed = services.iter().map(|(name, definition)| (name.clone(), &**definition));
+        match assemble(&deployment.model, borrowed) {
+            Ok(project) => {
+                self.projects.insert(name.clone(), Arc::new(project));
+            }
+            Err(refusal) => {
+                self.projects.remove(name);
+                let why: Arc<str> = format!("this fizz cannot read it: {refusal}").into();
+                for (service, _) in services {
+                    let key = ServiceKey { project: name.clone(), service };
+                    self.stuck.insert(key, why.clone());
+                }
+            }
+        }
+    }
+
+    /// Forgets a deployment of which nothing is left, and its secrets.
+    pub(super) fn forget_deployment(&mut self, name: &ProjectName, now: Now) {
+        let secrets = self.state.secrets().iter().map(|(path, _)| path);
+        let mine = secrets.filter(|path| matches!(path, SecretPath::Project(it, _) if it == name));
+        let mine: Vec<SecretPath> = mine.cloned().collect();
+        for path in mine {
+            self.commit(Change::Secret(path, None), now);
+        }
+        self.commit(Change::Deployment(name.clone(), None), now);
+        self.projects.remove(name);
+        self.stuck.retain(|key, _| key.project != *name);
+        self.ready.retain(|key| key.project != *name);
+        self.notify("deployment.removed", Subject::Project(name.clone()), None, None);
+    }
+}
+
+/// The services to apply: those asked for and what they depend on, in the model's order.
+fn selected(
+    project: &ProjectSpec,
+    request: &DeployRequest,
+) -> Result<BTreeSet<ServiceName>, Refusal> {
+    let asked = request.services.iter().chain(request.scale.keys());
+    for service in asked {
+        if !project.services.contains_key(service) {
+            return Err(Refusal::NotFound { what: "service", name: service.to_string() });
+        }
+    }
+    if request.services.is_empty() {
+        return Ok(project.services.keys().cloned().collect());
+    }
+    let mut selected = BTreeSet::new();
+    let mut open = request.services.clone();
+    while let Some(service) = open.pop() {
+        let Some(spec) = project.services.get(&service) else { continue };
+        if selected.insert(service) && !request.no_deps {
+            open.extend(spec.depends_on.keys().cloned());
+        }
+    }
+    Ok(selected)
+}
+
+fn removal_of(key: &ServiceKey, state: &crate::state::ClusterState) -> PlannedService {
+    PlannedService {
+        service: key.service.clone(),
+        action: PlannedAction::Remove,
+        replicas_before: state.services().get(key).map_or(0, |it| it.replicas),
+        replicas_after: 0,
+        changes: vec![],
+    }
+}
+
+fn definitions(model: &Value) -> BTreeMap<&str, &Value> {
+    let services = model.get("services").and_then(Value::as_object);
+    services.into_iter().flatten().map(|(name, it)| (name.as_str(), it)).collect()
+}
+
+fn without_services(model: &Value) -> Value {
+    let mut model = model.clone();
+    if let Some(map) = model.as_object_mut() {
+        map.remove("services");
+    }
+    model
+}
+
+/// A model put together from a deployment's record and its services', decoded.
+pub(super) fn assemble<'a>(
+    model: &str,
+    services: impl Iterator<Item = (ServiceName, &'a str)>,
+) -> Result<ProjectSpec, Refusal> {
+    let damaged = |error: serde_json::Error| Refusal::Invalid(vec![error.to_string()]);
+    let mut model: Value = serde_json::from_str(model).map_err(damaged)?;
+    let mut map = Map::new();
+    for (name, definition) in services {
+        map.insert(name.to_string(), serde_json::from_str(definition).map_err(damaged)?);
+    }
+    if let Some(model) = model.as_object_mut() {
+        model.insert("services".to_owned(), Value::Object(map));
+    }
+    decoded(&model)
+}
+
+/// A model as specs, or every problem with it.
+fn decoded(model: &Value) -> Result<ProjectSpec, Refusal> {
+    let mut problems = Problems::default();
+    let project = decode::project(&json::to_tree(model), &mut problems);
+    match project {
+        Some(project) if !problems.has_errors() => Ok(project),
+        Some(_) | None => {
+            let lines = problems.sorted().into_iter().map(|it| problems.line(it)).collect();
+            Err(Refusal::Invalid(lines))
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Everything a node can do to the world.
+
+use std::sync::Arc;
+
+use super::{Refusal, RequestId, Response};
+use crate::{
+    model::{
+        ContainerId, ContainerName, ContainerState, ImageId, Millis, ProjectName, Revision,
+        RuntimeId, ServiceKey, ServiceName, Slot,
+        spec::{ContainerSpec, HealthTest, HookSpec, ProjectSpec, PullPolicy},
+    },
+    state::Write,
+};
+
+/// Everything a node can do to the world. For one container the node has at most one of `Launch`,
+/// `Start`, `Halt`, `Signal` and `Discard` under way; each is answered by one
+/// [`super::Event::Finished`]. All may be repeated.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Make these writes durable, together. The shell carries out an answer's other effects only once
+    /// its writes are: nobody hears of what a crash could take back.
+    Persist(Vec<Write>),
+    /// Answer a request.
+    Reply(RequestId, Result<Response, Refusal>),
+    /// Tell whoever listens.
+    Notify(Notice),
+    /// Make and start a container: networks, volumes, image, files, container, start, hooks.
+    Launch(Box<Launch>),
+    /// Start a container that is there: files, start, hooks.
+    Start(Box<Launch>),
+    /// Run the hooks, ask it to stop, kill it after the grace period.
+    Halt {
+        /// Which.
+        container: ContainerId,
+        /// Which, for the runtime.
+        runtime_id: RuntimeId,
+        /// Commands to run in it first.
+        hooks: Vec<HookSpec>,
+        /// How long it may take.
+        grace: Option<Millis>,
+    },
+    /// Send it a signal.
+    Signal {
+        /// Which.
+        container: ContainerId,
+        /// Which, for the runtime.
+        runtime_id: RuntimeId,
+        /// The signal.
+        signal: String,
+    },
+    /// Remove it and its files.
+    Discard {
+        /// Which.
+        container: ContainerId,
+        /// Which, for the runtime; looked for by label when not known.
+        runtime_id: Option<RuntimeId>,
+        /// With anonymous volumes.
+        volumes: bool,
+    },
+    /// Remove a project's networks, and volumes and images if asked to. Answered by
+    /// [`super::Event::Cleared`].
+    Clear {
+        /// Whose.
+        project: ProjectName,
+        /// Also volumes.
+        volumes: bool,
+        /// Also these images.
+        images: Vec<String>,
+    },
+    /// Check a container's health. Answered by [`super::Event::Probed`].
+    Probe {
+        /// Which.
+        container: ContainerId,
+        /// Which, for the runtime.
+        runtime_id: RuntimeId,
+        /// How.
+        test: HealthTest,
+        /// After which it has failed.
+        timeout: Millis,
+    },
+    /// Look at a container, whatever it was thought to be. Answered by [`super::Event::Seen`].
+    Look(ContainerId, RuntimeId),
+}
+
+/// What it takes to make or start a container.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Launch {
+    /// Which.
+    pub container: ContainerId,
+    /// Its name.
+    pub name: ContainerName,
+    /// Its service.
+    pub service: ServiceKey,
+    /// Its slot.
+    pub slot: Slot,
+    /// Its revision.
+    pub revision: Revision,
+    /// A container of `fizz run`.
+    pub one_off: bool,
+    /// Make it, but do not start it.
+    pub no_start: bool,
+    /// What it is.
+    pub spec: Arc<ContainerSpec>,
+    /// The project's networks, volumes, configs and secrets.
+    pub project: Arc<ProjectSpec>,
+    /// When to ask the registry for the image.
+    pub pull: PullPolicy,
+    /// The image by id, when it is known which.
+    pub image: Option<ImageId>,
+    /// The runtime's id, when it is there already.
+    pub runtime_id: Option<RuntimeId>,
+    /// The container that it replaces and that has its name until it goes: make the new one under a
+    /// name of its own, and give it `name` when it starts.
+    pub replaces: Option<RuntimeId>,
+    /// Take over the anonymous volumes of the container that it replaces.
+    pub keep_volumes: bool,
+    /// Containers of services whose namespaces or volumes it shares.
+    pub peers: Vec<(ServiceName, RuntimeId)>,
+    /// Names of containers of services that it links to.
+    pub links: Vec<(ServiceName, String)>,
+}
+
+/// What is being done to a container, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Activity {
+    /// Waiting for another service: the words say for what.
+    Waiting(Arc<str>),
+    /// Fetching the image.
+    Pulling,
+    /// Making it.
+    Creating,
+    /// Starting it.
+    Starting,
+    /// Stopping it.
+    Stopping,
+    /// Removing it.
+    Removing,
+    /// Will be started again at a later time, so many milliseconds from when this was said.
+    BackingOff(Millis),
+}
+
+/// Something worth telling.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// The API's name for it: `container.state`.
+    pub kind: &'static str,
+    /// About what.
+    pub subject: Subject,
+    /// The state or activity now.
+    pub state: Option<String>,
+    /// Why.
+    pub reason: Option<Arc<str>>,
+    /// A container's status at its end.
+    pub exit_code: Option<i64>,
+}
+
+/// What a notice is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// This node.
+    Node,
+    /// A deployment.
+    Project(ProjectName),
+    /// A service.
+    Service(ServiceKey),
+    /// A container.
+    Container(ContainerId, ServiceKey, ContainerName),
+}
+
+impl Activity {
+    /// As listings show it.
+    #[must_use]
+    pub fn words(&self) -> String {
+        match self {
+            Self::Waiting(what) => format!("waiting for {what}"),
+            Self::Pulling => "pulling".to_owned(),
+            Self::Creating => "creating".to_owned(),
+            Self::Starting => "starting".to_owned(),
+            Self::Stopping => "stopping".to_owned(),
+            Self::Removing => "removing".to_owned(),
+            Self::BackingOff(delay) => format!("restarting in {delay}"),
+        }
+    }
+}
+
+impl Notice {
+    /// A container's new state.
+    #[must_use]
+    pub fn container_state(
+        subject: Subject,
+        state: ContainerState,
+        reason: Option<Arc<str>>,
+        exit_code: Option<i64>,
+    ) -> Self {
+        Self { kind: "container.state", subject, state: Some(state.to_string()), reason, exit_code }
+    }
+}

@@ -1,0 +1,70 @@
+//! Everything that can happen to a node.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{Activity, Request, RequestId};
+use crate::model::{
+    ContainerId, ImageId, Moment, Observed, ProjectName, WallTime, spec::HealthSpec,
+};
+
+/// The time of an event, by both of the shell's clocks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// For deciding how long things last.
+    pub moment: Moment,
+    /// For stamps and for people.
+    pub wall: WallTime,
+}
+
+/// Everything that can happen to a node.
+#[derive(Debug)]
+pub enum Event {
+    /// A user or a tool wants something. From the API.
+    Asked(RequestId, Request),
+    /// The runtime answers; this is its name and version.
+    RuntimeFound(Arc<str>),
+    /// All the containers that bear this node's label, and their images' own health checks.
+    Observed(Vec<Observed>, BTreeMap<ImageId, HealthSpec>),
+    /// The runtime cannot be reached, for this reason.
+    RuntimeLost(Arc<str>),
+    /// One container as it is now.
+    Seen(ContainerId, Sight),
+    /// What was begun for a container has come to this step.
+    Progressed(ContainerId, Activity),
+    /// What was begun for a container is over, and this is the container after it, where the runtime
+    /// could still be asked.
+    Finished(ContainerId, Result<(), Failure>, Option<Sight>),
+    /// What was begun for a project's networks, volumes and images is over.
+    Cleared(ProjectName, Result<(), Failure>),
+    /// A health check has a result, or `None`: it could not be made, which says nothing.
+    Probed(ContainerId, Option<ProbeResult>),
+    /// Time has passed.
+    Tick,
+}
+
+/// A look at one container.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sight {
+    /// What the runtime says; `None`: it is gone.
+    pub container: Option<Box<Observed>>,
+    /// Its image's own health check.
+    pub image_health: Option<HealthSpec>,
+}
+
+/// Why something could not be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What and why, for people.
+    pub reason: Arc<str>,
+    /// Whether the same again may work without a change: the runtime was away, the network failed.
+    pub passing: bool,
+}
+
+/// A health check's result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeResult {
+    /// Whether it passed.
+    pub passed: bool,
+    /// What it said, cut to 4 KiB.
+    pub output: Arc<str>,
+}

@@ -1,0 +1,319 @@
+//! What users want of services that are deployed: down, start, stop, restart, kill, remove, scale,
+//! run.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use super::{
+    DownRequest, Effect, Node, Now, Refusal, Request, Response, RunRequest, ServiceVerb, deploy,
+    local::Operation,
+};
+use crate::{
+    model::{
+        ContainerId, ContainerName, ContainerState, Millis, ProjectName, ServiceKey, ServiceName,
+        Slot,
+    },
+    state::{Change, DeploymentRecord, Intent, OneOff, Removal, ServiceRecord},
+};
+
+impl Node {
+    /// Carries out a request.
+    pub(super) fn asked(&mut self, request: Request, now: Now) -> Result<Response, Refusal> {
+        match request {
+            Request::Deploy(request) => self.deploy(&request, now),
+            Request::Down(request) => self.down(&request, now),
+            Request::Services(project, services, verb) => {
+                self.services(&project, &services, verb, now)
+            }
+            Request::Run(request) => self.run_one_off(*request, now),
+            Request::Release(container) => self.release(container),
+            Request::Remove { container, force, volumes } => self.remove(container, force, volumes),
+        }
+    }
+
+    /// Changes a service's record.
+    pub(super) fn intend(
+        &mut self,
+        key: &ServiceKey,
+        now: Now,
+        change: impl FnOnce(&mut ServiceRecord),
+    ) {
+        let Some(known) = self.state.services().get(key) else { return };
+        let mut record = (**known).clone();
+        change(&mut record);
+        if record != **known {
+            self.commit(Change::Service(key.clone(), Some(Arc::new(record))), now);
+        }
+    }
+
+    fn down(&mut self, request: &DownRequest, now: Now) -> Result<Response, Refusal> {
+        let keys = self.keys(&request.project, &request.services)?;
+        let forget = Intent::Forget { volumes: request.volumes };
+        if request.services.is_empty() {
+            let images = self.images_of(&keys, request.images.as_deref());
+            let removal = Removal { volumes: request.volumes, images, grace: request.grace };
+            self.amend_deployment(&request.project, now, |it| it.removal = Some(removal));
+        }
+        for key in keys {
+            self.intend(&key, now, |record| {
+                (record.intent, record.grace) = (forget, request.grace);
+            });
+        }
+        Ok(Response::Done)
+    }
+
+    /// The images to remove with services: `all`, or the `local` ones, which the file does not name.
+    fn images_of(&self, keys: &[ServiceKey], which: Option<&str>) -> Vec<String> {
+        let named = |key: &ServiceKey| {
+            let definition = &self.state.services().get(key)?.definition;
+            let definition: serde_json::Value = serde_json::from_str(definition).ok()?;
+            Some(definition.get("image").is_some())
+        };
+        let wanted = |key: &&ServiceKey| match which {
+            Some("all") => true,
+            Some("local") => named(key) == Some(false),
+            Some(_) | None => false,
+        };
+        let specs = keys.iter().filter(wanted).filter_map(|key| self.spec_of(key));
+        let images: BTreeSet<String> = specs.map(|it| it.container.image.clone()).collect();
+        images.into_iter().collect()
+    }
+
+    fn amend_deployment(
+        &mut self,
+        name: &ProjectName,
+        now: Now,
+        change: impl FnOnce(&mut DeploymentRecord),
+    ) {
+        let Some(known) = self.state.deployments().get(name) else { return };
+        let mut record = (**known).clone();
+        change(&mut record);
+        (record.version, record.updated) = (record.version + 1, now.wall);
+        self.commit(Change::Deployment(name.clone(), Some(Arc::new(record))), now);
+    }
+
+    fn services(
+        &mut self,
+        project: &ProjectName,
+        services: &[ServiceName],
+        verb: ServiceVerb,
+        now: Now,
+    ) -> Result<Response, Refusal> {
+        if let ServiceVerb::Scale(scale) = &verb {
+            let names: Vec<ServiceName> = scale.keys().cloned().collect();
+            return self.scale(project, &names, scale, now);
+        }
+        for key in self.keys(project, services)? {
+            match &verb {
+                ServiceVerb::Start => self.intend(&key, now, |record| {
+                    record.intent = Intent::Run;
+                    record.starts += 1;
+                }),
+                ServiceVerb::Stop(grace) => self.intend(&key, now, |record| {
+                    (record.intent, record.grace) = (Intent::Stop, *grace);
+                }),
+                ServiceVerb::Restart { grace, .. } => self.intend(&key, now, |record| {
+                    (record.intent, record.grace) = (Intent::Run, *grace);
+                    record.restarts += 1;
+                }),
+                ServiceVerb::Kill(signal) => self.kill(&key, signal, now),
+                ServiceVerb::Remove { force, volumes } => {
+                    let up =
+                        self.state.containers().any(|it| it.service == key && it.state.is_up());
+                    if *force || !up {
+                        let intent = Intent::Remove { volumes: *volumes };
+                        self.intend(&key, now, |record| record.intent = intent);
+                    }
+                }
+                ServiceVerb::Scale(_) => {}
+            }
+        }
+        if let ServiceVerb::Restart { grace, no_deps: false } = verb {
+            let restarted = services.iter().cloned().collect();
+            self.restart_dependents(project, &restarted, grace, now);
+        }
+        Ok(Response::Done)
+    }
+
+    fn scale(
+        &mut self,
+        project: &ProjectName,
+        names: &[ServiceName],
+        scale: &std::collections::BTreeMap<ServiceName, u32>,
+        now: Now,
+    ) -> Result<Response, Refusal> {
+        if names.is_empty() {
+            let why = "nothing to scale: say SERVICE=REPLICAS".to_owned();
+            return Err(Refusal::Conflict(why));
+        }
+        let keys = self.keys(project, names)?;
+        for key in &keys {
+            let fixed = self.spec_of(key).is_some_and(|it| it.container_name.is_some());
+            let replicas = scale.get(&key.service).copied().unwrap_or(1);
+            if fixed && 1 < replicas {
+                let service = &key.service;
+                return Err(Refusal::Conflict(format!(
+                    "`{service}` has a `container_name`, so it cannot have {replicas} containers: \
+                     remove the name from the file, then `fizz up`"
+                )));
+            }
+        }
+        for key in keys {
+            let replicas = scale.get(&key.service).copied().unwrap_or(1);
+            self.intend(&key, now, |record| {
+                (record.replicas, record.intent) = (replicas, Intent::Run);
+            });
+        }
+        Ok(Response::Done)
+    }
+
+    /// Sends a signal to every container of a service that runs. Nothing starts them again by itself
+    /// if they end by it, as Docker has it.
+    fn kill(&mut self, key: &ServiceKey, signal: &str, now: Now) {
+        let up = self.state.containers().filter(|it| it.service == *key && it.state.is_up());
+        let up: Vec<_> = up.filter_map(|it| Some((it.id, it.runtime_id.clone()?))).collect();
+        for (container, runtime_id) in up {
+            self.amend(container, now, |record| record.held = true);
+            let signal = signal.to_owned();
+            let effect = Effect::Signal { container, runtime_id, signal };
+            if self.local.get(&container).is_some_and(|it| it.operation.is_some()) {
+                self.effects.push(effect);
+            } else {
+                self.begin(container, Operation::Signal, effect);
+            }
+        }
+    }
+
+    /// Services that are to restart with those that were.
+    pub(super) fn restart_dependents(
+        &mut self,
+        project: &ProjectName,
+        restarted: &BTreeSet<ServiceName>,
+        grace: Option<Millis>,
+        now: Now,
+    ) {
+        let Some(spec) = self.projects.get(project).cloned() else { return };
+        for (service, it) in &spec.services {
+            let follows = it.depends_on.iter().any(|(name, dependency)| {
+                dependency.restart && restarted.contains(name) && !restarted.contains(service)
+            });
+            if follows {
+                let key = ServiceKey { project: project.clone(), service: service.clone() };
+                self.intend(&key, now, |record| {
+                    record.restarts += 1;
+                    record.grace = grace;
+                });
+            }
+        }
+    }
+
+    fn run_one_off(&mut self, request: RunRequest, now: Now) -> Result<Response, Refusal> {
+        let key = ServiceKey { project: request.project, service: request.service };
+        let service = self.keys(&key.project, std::slice::from_ref(&key.service))?;
+        let Some(record) = service.first().and_then(|it| self.state.services().get(it)).cloned()
+        else {
+            return Err(Refusal::NotFound { what: "service", name: key.to_string() });
+        };
+        let definition: Arc<str> = request.definition.to_string().into();
+        if let Some(deployment) = self.state.deployments().get(&key.project) {
+            let services = [(key.service.clone(), &*definition)];
+            deploy::assemble(&deployment.model, services.into_iter())?;
+        }
+        let id = ContainerId(self.random.id());
+        let made = format!("{}-{}-run-{}", key.project, key.service, id.short());
+        let name: ContainerName = match request.name {
+            Some(name) => name,
+            None => made.parse().map_err(|error| Refusal::Invalid(vec![format!("{error}")]))?,
+        };
+        if self.state.containers().any(|it| it.name == name) {
+            let why = format!("a container `{name}` is there already: choose another `--name`");
+            return Err(Refusal::Conflict(why));
+        }
+        if !request.no_deps {
+            self.start_dependencies(&key, now);
+        }
+        let mut container = self.blank(id, &key, &record, now);
+        (container.slot, container.name) = (Slot(0), name);
+        container.one_off =
+            Some(OneOff { definition, remove: request.remove, no_deps: request.no_deps });
+        self.commit(Change::Container(Some(Arc::new(container)), vec![]), now);
+        self.local.entry(id).or_default().held_back = request.waits;
+        self.tell(id, ContainerState::Pending, None);
+        Ok(Response::Recorded(id))
+    }
+
+    /// Everything that a service depends on is to run.
+    fn start_dependencies(&mut self, key: &ServiceKey, now: Now) {
+        let mut open = vec![key.service.clone()];
+        let mut seen = BTreeSet::new();
+        while let Some(service) = open.pop() {
+            let key = ServiceKey { project: key.project.clone(), service };
+            let Some(spec) = self.spec_of(&key) else { continue };
+            let needs: Vec<ServiceName> = spec.depends_on.keys().cloned().collect();
+            for name in needs.into_iter().filter(|name| seen.insert(name.clone())) {
+                let key = ServiceKey { project: key.project.clone(), service: name.clone() };
+                self.intend(&key, now, |record| {
+                    if record.intent != Intent::Run {
+                        record.intent = Intent::Run;
+                        record.starts += 1;
+                    }
+                });
+                open.push(name);
+            }
+        }
+    }
+
+    fn release(&mut self, container: ContainerId) -> Result<Response, Refusal> {
+        if self.state.container(container).is_none() {
+            return Err(Refusal::NotFound { what: "container", name: container.to_string() });
+        }
+        if let Some(local) = self.local.get_mut(&container) {
+            local.held_back = false;
+        }
+        Ok(Response::Done)
+    }
+
+    fn remove(
+        &mut self,
+        container: ContainerId,
+        force: bool,
+        volumes: bool,
+    ) -> Result<Response, Refusal> {
+        let name = container.to_string();
+        let Some(record) = self.state.container(container) else {
+            return Err(Refusal::NotFound { what: "container", name });
+        };
+        let name = record.name.clone();
+        let runtime_id = record.runtime_id.clone();
+        let local = self.local.entry(container).or_default();
+        if local.alive && !force {
+            let why = format!("`{name}` runs: stop it first, or remove it with force");
+            return Err(Refusal::Conflict(why));
+        }
+        if local.operation.is_some() {
+            return Err(Refusal::Conflict(format!("`{name}` is busy: try again in a moment")));
+        }
+        let effect = Effect::Discard { container, runtime_id, volumes };
+        self.begin(container, Operation::Discard, effect);
+        Ok(Response::Done)
+    }
+
+    /// The named services of a project, or all.
+    fn keys(
+        &self,
+        project: &ProjectName,
+        services: &[ServiceName],
+    ) -> Result<Vec<ServiceKey>, Refusal> {
+        if self.state.deployments().get(project).is_none() {
+            return Err(Refusal::NotFound { what: "deployment", name: project.to_string() });
+        }
+        let all: Vec<ServiceKey> =
+            self.state.services_of(project).map(|(key, _)| key.clone()).collect();
+        for service in services {
+            if !all.iter().any(|key| key.service == *service) {
+                return Err(Refusal::NotFound { what: "service", name: service.to_string() });
+            }
+        }
+        let named = |key: &ServiceKey| services.is_empty() || services.contains(&key.service);
+        Ok(all.into_iter().filter(named).collect())
+    }
+}

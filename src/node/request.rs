@@ -1,0 +1,230 @@
+//! What users and tools can ask a node for.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    compose::diff::Change,
+    model::{ContainerId, ContainerName, ImageId, Millis, ProjectName, ServiceName},
+    state::SealedSecret,
+};
+
+/// A request, for matching its answer; the shell numbers them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RequestId(pub u64);
+
+/// What users and tools can ask for. Reading needs no request: see [`super::View`].
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// Apply a model.
+    Deploy(Box<DeployRequest>),
+    /// Remove a deployment or some services of it.
+    Down(DownRequest),
+    /// Do something to services of a project; none named is all.
+    Services(ProjectName, Vec<ServiceName>, ServiceVerb),
+    /// Record a container beside a service's replicas.
+    Run(Box<RunRequest>),
+    /// Start a container that [`RunRequest::waits`].
+    Release(ContainerId),
+    /// Remove a one-off or an ended container; with force, one that runs.
+    Remove {
+        /// Which.
+        container: ContainerId,
+        /// Even if it runs.
+        force: bool,
+        /// With anonymous volumes.
+        volumes: bool,
+    },
+}
+
+/// A model, and how to apply it.
+#[derive(Clone, Debug, Default)]
+pub struct DeployRequest {
+    /// The canonical model.
+    pub model: serde_json::Value,
+    /// Its secrets, by their key in the file.
+    pub secrets: BTreeMap<String, SealedSecret>,
+    /// Registries' credentials, by host.
+    pub credentials: BTreeMap<String, SealedSecret>,
+    /// Where its file was.
+    pub working_dir: String,
+    /// The files it came from.
+    pub files: Vec<String>,
+    /// Only these; empty is all.
+    pub services: Vec<ServiceName>,
+    /// Leave their dependencies alone.
+    pub no_deps: bool,
+    /// Replace containers even if nothing changed: a number never used before makes the revision new.
+    pub force_recreate: Option<u64>,
+    /// Keep containers even if something changed.
+    pub no_recreate: bool,
+    /// Remove services that the model does not have.
+    pub remove_orphans: bool,
+    /// Make everything, start nothing.
+    pub no_start: bool,
+    /// Replicas by service.
+    pub scale: BTreeMap<ServiceName, u32>,
+    /// Images by service.
+    pub images: BTreeMap<ServiceName, ImageId>,
+    /// How long replaced containers may take to stop.
+    pub grace: Option<Millis>,
+    /// New anonymous volumes for replaced containers.
+    pub renew_volumes: bool,
+    /// Refuse if the deployment is no longer at this version.
+    pub if_version: Option<u64>,
+    /// Only plan.
+    pub dry_run: bool,
+}
+
+/// What to remove.
+#[derive(Clone, Debug)]
+pub struct DownRequest {
+    /// Whose.
+    pub project: ProjectName,
+    /// Only these services; empty is everything.
+    pub services: Vec<ServiceName>,
+    /// With volumes.
+    pub volumes: bool,
+    /// `local` or `all` images.
+    pub images: Option<String>,
+    /// How long containers may take to stop.
+    pub grace: Option<Millis>,
+}
+
+/// What to do to services.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServiceVerb {
+    /// Let their containers run.
+    Start,
+    /// Stop them and keep them.
+    Stop(Option<Millis>),
+    /// Stop and start them.
+    Restart {
+        /// How long they may take to stop.
+        grace: Option<Millis>,
+        /// Leave services that restart with them alone.
+        no_deps: bool,
+    },
+    /// Send them a signal; they are not started again if they end by it.
+    Kill(String),
+    /// Remove stopped ones.
+    Remove {
+        /// Also running ones.
+        force: bool,
+        /// With anonymous volumes.
+        volumes: bool,
+    },
+    /// So many of each.
+    Scale(BTreeMap<ServiceName, u32>),
+}
+
+/// A container beside a service's replicas.
+#[derive(Clone, Debug)]
+pub struct RunRequest {
+    /// Whose.
+    pub project: ProjectName,
+    /// Whose.
+    pub service: ServiceName,
+    /// Its name; one is made when not set.
+    pub name: Option<ContainerName>,
+    /// Changes the service's container into this one's: applied to the canonical definition, as JSON.
+    pub definition: serde_json::Value,
+    /// Do not start what it depends on.
+    pub no_deps: bool,
+    /// Remove it when it has ended.
+    pub remove: bool,
+    /// Wait for [`Request::Release`] before starting, so that somebody can attach first.
+    pub waits: bool,
+}
+
+/// A request was carried out, and is durable.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Response {
+    /// Nothing to tell.
+    Done,
+    /// A deployment was planned, and applied unless that was all.
+    Planned(Box<Planned>),
+    /// A container was recorded.
+    Recorded(ContainerId),
+}
+
+/// What a deployment changes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Planned {
+    /// The deployment's version before.
+    pub version_before: u64,
+    /// And after.
+    pub version: u64,
+    /// Service by service.
+    pub services: Vec<PlannedService>,
+    /// Keys of networks that are made.
+    pub networks: Vec<String>,
+    /// Keys of volumes that are made.
+    pub volumes: Vec<String>,
+    /// Services that the model does not have and that stay.
+    pub orphans: Vec<ServiceName>,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}
+
+/// What a deployment changes about one service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlannedService {
+    /// Which.
+    pub service: ServiceName,
+    /// What happens.
+    pub action: PlannedAction,
+    /// Replicas before.
+    pub replicas_before: u32,
+    /// Replicas after.
+    pub replicas_after: u32,
+    /// Field by field.
+    pub changes: Vec<Change>,
+}
+
+/// What happens to a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlannedAction {
+    /// It is new.
+    Create,
+    /// Its containers are replaced.
+    Replace,
+    /// Its definition changes, its containers stay.
+    Update,
+    /// Only their number changes.
+    Scale,
+    /// It was stopped and is started.
+    Start,
+    /// Nothing.
+    Keep,
+    /// It goes.
+    Remove,
+}
+
+/// Why a request was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No such thing.
+    #[error("{what} `{name}` is not there")]
+    NotFound {
+        /// `deployment`, `service`, `container`.
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// The model is wrong; every problem, a line each.
+    #[error("the model has {} problem(s)", .0.len())]
+    Invalid(Vec<String>),
+    /// Another change came first.
+    #[error("`{project}` is at version {version} now, and the plan was made for version {planned}")]
+    Overtaken {
+        /// The project.
+        project: ProjectName,
+        /// Its version.
+        version: u64,
+        /// The plan's.
+        planned: u64,
+    },
+    /// It cannot be done as things are.
+    #[error("{0}")]
+    Conflict(String),
+}

@@ -1,0 +1,409 @@
+//! Settles what is wanted against what is: asks `reconcile` for the steps and turns them into
+//! effects.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    Activity, Clearing, Effect, Launch, Node, Now, RuntimeStatus, Subject, deploy, local::Operation,
+};
+use crate::{
+    model::{
+        ContainerId, ContainerName, ContainerState, InvalidName, ProjectName, Revision, RuntimeId,
+        ServiceKey, ServiceName, Slot,
+        spec::{ContainerSpec, Mode, PullPolicy, ServiceSpec},
+    },
+    reconcile::{self, Cause, Instance, Outcome, Project, Share, Step},
+    state::{Change, ContainerRecord, ServiceRecord},
+};
+
+/// A recorded container's launch is planned in the pass after the record, and no step of that pass
+/// records again.
+const PASSES_MAX: usize = 3;
+
+impl Node {
+    /// Settles every project.
+    pub(super) fn settle(&mut self, now: Now) {
+        if self.runtime != RuntimeStatus::Up {
+            return;
+        }
+        let projects: Vec<ProjectName> = self.projects.keys().cloned().collect();
+        for project in projects {
+            self.settle_project(&project, now);
+        }
+        self.collect_garbage(now);
+    }
+
+    fn settle_project(&mut self, project: &ProjectName, now: Now) {
+        let mut outcome = self.outcome(project, now);
+        for _ in 0..PASSES_MAX {
+            let steps = std::mem::take(&mut outcome.steps);
+            self.stop_waiting(project, &steps);
+            let mut recorded = false;
+            for (service, step) in steps {
+                let key = ServiceKey { project: project.clone(), service };
+                recorded |= matches!(step, Step::Record(_));
+                self.perform(&key, step, now);
+            }
+            if !recorded {
+                break;
+            }
+            outcome = self.outcome(project, now);
+        }
+        self.judge(project, &outcome);
+        for service in outcome.gone {
+            let key = ServiceKey { project: project.clone(), service };
+            self.commit(Change::Service(key.clone(), None), now);
+            self.notify("service.removed", Subject::Service(key), None, None);
+            self.decode(project);
+        }
+        self.clear(project, now);
+    }
+
+    /// Looks at a project as it is now.
+    fn outcome(&self, name: &ProjectName, now: Now) -> Outcome {
+        let Some(specs) = self.projects.get(name) else { return Outcome::default() };
+        let mut project: Project<'_> = BTreeMap::new();
+        for (key, record) in self.state.services_of(name) {
+            let Some(spec) = specs.services.get(&key.service) else { continue };
+            let slots = (1..=record.replicas).map(Slot).collect();
+            project.insert(key.service.clone(), Share { record, spec, slots, instances: vec![] });
+        }
+        for record in self.state.containers().filter(|it| it.node == self.me) {
+            if record.service.project == *name
+                && let Some(share) = project.get_mut(&record.service.service)
+            {
+                share.instances.push(self.instance(record, now));
+            }
+        }
+        reconcile::plan(&project)
+    }
+
+    fn instance<'a>(&self, record: &'a ContainerRecord, now: Now) -> Instance<'a> {
+        let local = self.local.get(&record.id);
+        Instance {
+            record,
+            busy: local.is_some_and(|it| it.is_busy(now.moment)),
+            resting: local.is_some_and(|it| it.is_resting(now.moment)),
+            alive: local.is_some_and(|it| it.alive),
+            checked: self.check_of(record.id).is_some(),
+            held_back: local.is_some_and(|it| it.held_back),
+        }
+    }
+
+    /// Notes how the services stand, and tells of what changed.
+    fn judge(&mut self, project: &ProjectName, outcome: &Outcome) {
+        let keys: Vec<ServiceKey> =
+            self.state.services_of(project).map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            let ready = outcome.ready.contains(&key.service);
+            let stuck = outcome.stuck.get(&key.service).cloned();
+            let was_ready = self.ready.contains(&key);
+            if was_ready == ready && self.stuck.get(&key) == stuck.as_ref() {
+                continue;
+            }
+            if ready {
+                self.ready.insert(key.clone());
+            } else {
+                self.ready.remove(&key);
+            }
+            match stuck.clone() {
+                Some(why) => self.stuck.insert(key.clone(), why),
+                None => self.stuck.remove(&key),
+            };
+            let state = match (ready, &stuck) {
+                (true, _) => "ready",
+                (false, Some(_)) => "stuck",
+                (false, None) => "settling",
+            };
+            let subject = Subject::Service(key);
+            self.notify("service.changed", subject, Some(state.to_owned()), stuck);
+        }
+    }
+
+    /// Containers that no longer wait say so.
+    fn stop_waiting(&mut self, project: &ProjectName, steps: &[(ServiceName, Step)]) {
+        for (id, local) in &mut self.local {
+            let mine = self.state.container(*id).is_some_and(|it| it.service.project == *project);
+            let waits = steps.iter().any(|(_, step)| matches!(step, Step::Wait(it, _) if it == id));
+            if mine && !waits && matches!(local.activity, Some(Activity::Waiting(_))) {
+                local.activity = None;
+            }
+        }
+    }
+
+    fn perform(&mut self, key: &ServiceKey, step: Step, now: Now) {
+        match step {
+            Step::Record(slot) => self.record(key, slot, now),
+            Step::Launch { container, start } => self.launch(container, start),
+            Step::Start(container, cause) => self.start(container, cause, now),
+            Step::Halt(container) => self.halt(container),
+            Step::Discard { container, volumes } => self.discard(container, volumes),
+            Step::Wait(container, reason) => self.wait(container, reason),
+        }
+    }
+
+    /// Records a new container for a slot.
+    fn record(&mut self, key: &ServiceKey, slot: Slot, now: Now) {
+        let Some(service) = self.state.services().get(key).cloned() else { return };
+        let Some(spec) = self.spec_of(key) else { return };
+        let Ok(name) = container_name(key, slot, spec) else { return };
+        let id = ContainerId(self.random.id());
+        let mut record = self.blank(id, key, &service, now);
+        let replaced = self.state.containers().filter(|it| {
+            it.service == *key && it.slot == slot && it.one_off.is_none() && it.given_up
+        });
+        record.attempts = replaced.map(|it| it.attempts.saturating_add(1)).max().unwrap_or(0);
+        (record.slot, record.name) = (slot, name);
+        self.commit(Change::Container(Some(Arc::new(record)), vec![]), now);
+        self.tell(id, ContainerState::Pending, None);
+    }
+
+    /// A record of a container that is not there yet.
+    pub(super) fn blank(
+        &self,
+        id: ContainerId,
+        key: &ServiceKey,
+        service: &ServiceRecord,
+        now: Now,
+    ) -> ContainerRecord {
+        ContainerRecord {
+            id,
+            node: self.me,
+            service: key.clone(),
+            slot: Slot(0),
+            name: ContainerName::of(id),
+            revision: service.revision,
+            one_off: None,
+            image: None,
+            runtime_id: None,
+            state: ContainerState::Pending,
+            since: now.wall,
+            created: now.wall,
+            reason: None,
+            exit_code: None,
+            runs: 0,
+            attempts: 0,
+            restarts: service.restarts,
+            starts: service.starts,
+            given_up: false,
+            held: false,
+            ports: vec![],
+            addresses: BTreeMap::new(),
+        }
+    }
+
+    fn launch(&mut self, id: ContainerId, start: bool) {
+        if let Some(launch) = self.launch_of(id, !start) {
+            self.begin(id, Operation::Launch, Effect::Launch(Box::new(launch)));
+        }
+    }
+
+    fn start(&mut self, id: ContainerId, cause: Cause, now: Now) {
+        let Some(record) = self.state.container(id) else { return };
+        if record.state.is_over() {
+            self.begin_run(id, cause == Cause::Policy, now);
+        }
+        let Some(launch) = self.launch_of(id, false) else { return };
+        if launch.runtime_id.is_none() {
+            self.begin(id, Operation::Launch, Effect::Launch(Box::new(launch)));
+        } else {
+            self.begin(id, Operation::Start, Effect::Start(Box::new(launch)));
+        }
+    }
+
+    /// Begins a new run of an ended container.
+    pub(super) fn begin_run(&mut self, id: ContainerId, by_policy: bool, now: Now) {
+        let Some(record) = self.state.container(id) else { return };
+        let service = self.state.services().get(&record.service);
+        let (restarts, starts) = service.map_or((0, 0), |it| (it.restarts, it.starts));
+        self.amend(id, now, |record| {
+            record.state = ContainerState::Pending;
+            (record.since, record.reason, record.exit_code) = (now.wall, None, None);
+            record.runs = record.runs.saturating_add(1);
+            record.attempts = if by_policy { record.attempts.saturating_add(1) } else { 0 };
+            (record.restarts, record.starts) = (restarts, starts);
+            (record.given_up, record.held) = (false, false);
+        });
+        if let Some(local) = self.local.get_mut(&id) {
+            (local.rest_until, local.monitor) = (None, None);
+        }
+        self.tell(id, ContainerState::Pending, None);
+    }
+
+    fn halt(&mut self, container: ContainerId) {
+        let Some(record) = self.state.container(container) else { return };
+        let Some(runtime_id) = record.runtime_id.clone() else { return };
+        let asked = self.state.services().get(&record.service).and_then(|it| it.grace);
+        let going = self.state.deployments().get(&record.service.project);
+        let going = going.and_then(|it| it.removal.as_ref()?.grace);
+        let spec = self.spec_of(&record.service).map(|it| &it.container);
+        let grace = asked.or(going).or_else(|| spec?.stop_grace);
+        let hooks = spec.map(|it| it.pre_stop.clone()).unwrap_or_default();
+        let effect = Effect::Halt { container, runtime_id, hooks, grace };
+        self.begin(container, Operation::Halt, effect);
+    }
+
+    fn discard(&mut self, container: ContainerId, volumes: bool) {
+        let Some(record) = self.state.container(container) else { return };
+        let runtime_id = record.runtime_id.clone();
+        let effect = Effect::Discard { container, runtime_id, volumes };
+        self.begin(container, Operation::Discard, effect);
+    }
+
+    fn wait(&mut self, id: ContainerId, reason: Arc<str>) {
+        let local = self.local.entry(id).or_default();
+        let activity = Activity::Waiting(reason);
+        if local.activity.as_ref() != Some(&activity) {
+            let words = activity.words();
+            local.activity = Some(activity);
+            if let Some(subject) = self.subject(id) {
+                self.notify("container.doing", subject, Some(words), None);
+            }
+        }
+    }
+
+    /// What it takes to make or start a container.
+    fn launch_of(&self, id: ContainerId, no_start: bool) -> Option<Launch> {
+        let record = self.state.container(id)?;
+        let project = self.projects.get(&record.service.project)?;
+        let service = project.services.get(&record.service.service)?;
+        let wanted = self.state.services().get(&record.service)?;
+        let spec = match &record.one_off {
+            Some(one_off) => self.one_off_spec(&record.service, &one_off.definition)?,
+            None => Arc::new(service.container.clone()),
+        };
+        let replaced = self.state.containers().find(|it| {
+            it.node == self.me && it.name == record.name && it.id != id && it.runtime_id.is_some()
+        });
+        Some(Launch {
+            container: id,
+            name: record.name.clone(),
+            service: record.service.clone(),
+            slot: record.slot,
+            revision: record.revision,
+            one_off: record.one_off.is_some(),
+            no_start,
+            spec,
+            project: project.clone(),
+            // `fizz up` has asked the registry where the policy wants it; a node alone fetches what
+            // it does not have.
+            pull: match service.pull {
+                PullPolicy::Never => PullPolicy::Never,
+                PullPolicy::Missing
+                | PullPolicy::Always
+                | PullPolicy::Build
+                | PullPolicy::OlderThanSeconds(_) => PullPolicy::Missing,
+            },
+            image: wanted.image.clone(),
+            runtime_id: record.runtime_id.clone(),
+            replaces: replaced.and_then(|it| it.runtime_id.clone()),
+            keep_volumes: !wanted.renew_volumes,
+            peers: self.peers_of(&record.service.project, service),
+            links: self.links_of(&record.service.project, service),
+        })
+    }
+
+    fn one_off_spec(&self, key: &ServiceKey, definition: &str) -> Option<Arc<ContainerSpec>> {
+        let deployment = self.state.deployments().get(&key.project)?;
+        let services = [(key.service.clone(), definition)];
+        let project = deploy::assemble(&deployment.model, services.into_iter()).ok()?;
+        project.services.get(&key.service).map(|it| Arc::new(it.container.clone()))
+    }
+
+    /// The containers whose namespaces or volumes a service's containers share: of each service the
+    /// first that lives.
+    fn peers_of(&self, project: &ProjectName, spec: &ServiceSpec) -> Vec<(ServiceName, RuntimeId)> {
+        let living = |name: ServiceName| {
+            let runtime_id = self.living(project, &name).next()?.runtime_id.clone()?;
+            Some((name, runtime_id))
+        };
+        reconcile::peers(spec).into_iter().filter_map(living).collect()
+    }
+
+    fn links_of(&self, project: &ProjectName, spec: &ServiceSpec) -> Vec<(ServiceName, String)> {
+        let links = spec.container.links.iter().flat_map(|(name, _)| {
+            self.living(project, name).map(|it| (name.clone(), it.name.to_string()))
+        });
+        links.collect()
+    }
+
+    fn living<'a>(
+        &'a self,
+        project: &'a ProjectName,
+        service: &'a ServiceName,
+    ) -> impl Iterator<Item = &'a Arc<ContainerRecord>> {
+        let of_service = self.state.containers().filter(move |it| {
+            it.service.project == *project && it.service.service == *service && it.node == self.me
+        });
+        of_service.filter(|it| {
+            it.one_off.is_none() && self.local.get(&it.id).is_some_and(|local| local.alive)
+        })
+    }
+
+    pub(super) fn spec_of(&self, key: &ServiceKey) -> Option<&ServiceSpec> {
+        self.projects.get(&key.project)?.services.get(&key.service)
+    }
+
+    /// Removes containers of services that nobody wants, and of which nothing is known.
+    fn collect_garbage(&mut self, now: Now) {
+        let unwanted = self.state.containers().filter(|it| {
+            let unreadable = self.state.deployments().get(&it.service.project).is_some()
+                && !self.projects.contains_key(&it.service.project);
+            let wanted = self.state.services().get(&it.service).is_some();
+            it.node == self.me && !wanted && !unreadable
+        });
+        let unwanted: Vec<ContainerId> = unwanted.map(|it| it.id).collect();
+        for id in unwanted {
+            let local = self.local.entry(id).or_default();
+            match (local.is_busy(now.moment), local.alive) {
+                (true, _) => {}
+                (false, true) => self.halt(id),
+                (false, false) => self.discard(id, false),
+            }
+        }
+    }
+
+    /// When nothing else is left of a project that is to go, its networks and volumes go.
+    fn clear(&mut self, name: &ProjectName, now: Now) {
+        let Some(deployment) = self.state.deployments().get(name) else { return };
+        let Some(removal) = deployment.removal.clone() else { return };
+        let left = self.state.services_of(name).next().is_some()
+            || self.state.containers().any(|it| it.service.project == *name);
+        let waits = match self.clearing.get(name) {
+            None => false,
+            Some(Clearing::Begun) => true,
+            Some(Clearing::Stalled(until)) => now.moment < *until,
+        };
+        if left || waits {
+            return;
+        }
+        self.clearing.insert(name.clone(), Clearing::Begun);
+        let (project, volumes, images) = (name.clone(), removal.volumes, removal.images);
+        self.effects.push(Effect::Clear { project, volumes, images });
+    }
+}
+
+/// The name of a slot's container.
+pub(super) fn container_name(
+    key: &ServiceKey,
+    slot: Slot,
+    spec: &ServiceSpec,
+) -> Result<ContainerName, InvalidName> {
+    match &spec.container_name {
+        Some(name) => Ok(name.clone()),
+        None => format!("{}-{}-{slot}", key.project, key.service).parse(),
+    }
+}
+
+/// How many slots a service has on this node, which is alone.
+pub(super) fn replicas(mode: Mode) -> u32 {
+    match mode {
+        Mode::Replicated(count) | Mode::ReplicatedJob(count) => count,
+        Mode::Global | Mode::GlobalJob => 1,
+    }
+}
+
+/// A revision that no definition has: for a forced replacement.
+pub(super) fn forced(base: Revision, nonce: u64) -> Revision {
+    Revision(base.0 ^ u128::from(nonce).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835))
+}

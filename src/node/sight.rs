@@ -1,0 +1,324 @@
+//! What the runtime shows, turned into the containers' lives.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    Activity, Effect, Failure, Node, Now, RuntimeStatus, Sight, Subject,
+    local::{Local, Operation, RAN_WELL},
+};
+use crate::{
+    model::{
+        ContainerEvent, ContainerId, ContainerName, ContainerState, ImageId, Observed,
+        RuntimeState, ServiceKey, WallTime, spec::HealthSpec,
+    },
+    state::{Change, ContainerRecord, Intent},
+};
+
+/// A process's end as the runtime tells it.
+#[derive(Clone, Copy)]
+struct End {
+    code: i64,
+    oom_killed: bool,
+    at: WallTime,
+}
+
+impl Node {
+    /// Takes in all containers of this node at once: also what is missing.
+    pub(super) fn observed(
+        &mut self,
+        list: Vec<Observed>,
+        health: &BTreeMap<ImageId, HealthSpec>,
+        now: Now,
+    ) {
+        if self.runtime != RuntimeStatus::Up {
+            self.runtime = RuntimeStatus::Up;
+            let state = Some("up".to_owned());
+            self.notify("runtime.state", Subject::Node, state, None);
+        }
+        let listed: Vec<ContainerId> = list.iter().map(|it| it.container).collect();
+        for seen in list {
+            let image_health = health.get(&seen.image).cloned();
+            self.look(seen.container, Some(seen), image_health, now);
+        }
+        let mine = self.state.containers().filter(|it| it.node == self.me);
+        let missing: Vec<ContainerId> =
+            mine.map(|it| it.id).filter(|id| !listed.contains(id)).collect();
+        for id in missing {
+            self.look(id, None, None, now);
+        }
+    }
+
+    /// Takes in one container, seen by itself.
+    pub(super) fn seen(&mut self, id: ContainerId, sight: Sight, now: Now) {
+        self.look(id, sight.container.map(|it| *it), sight.image_health, now);
+    }
+
+    /// The runtime went away. What it runs goes on, so nothing is concluded from that.
+    pub(super) fn runtime_lost(&mut self, why: Arc<str>) {
+        if self.runtime != RuntimeStatus::Down(why.clone()) {
+            self.runtime = RuntimeStatus::Down(why.clone());
+            let state = Some("down".to_owned());
+            self.notify("runtime.state", Subject::Node, state, Some(why));
+        }
+        self.facts.runtime = None;
+    }
+
+    /// Notes how far an operation is.
+    pub(super) fn progressed(&mut self, id: ContainerId, activity: Activity) {
+        let Some(local) = self.local.get_mut(&id).filter(|it| it.operation.is_some()) else {
+            return;
+        };
+        if local.activity.as_ref() != Some(&activity) {
+            let words = activity.words();
+            local.activity = Some(activity);
+            if let Some(subject) = self.subject(id) {
+                self.notify("container.doing", subject, Some(words), None);
+            }
+        }
+    }
+
+    /// An operation is over.
+    pub(super) fn finished(
+        &mut self,
+        id: ContainerId,
+        result: Result<(), Failure>,
+        sight: Option<Sight>,
+        now: Now,
+    ) {
+        let Some(local) = self.local.get_mut(&id) else { return };
+        let operation = local.operation.take();
+        local.activity = None;
+        let gone = sight.as_ref().is_some_and(|it| it.container.is_none());
+        match (operation, result) {
+            (Some(Operation::Discard), Ok(())) => return self.forget(id, now),
+            (None | Some(Operation::Signal), _) => {}
+            (Some(_), Ok(())) => local.stalls = 0,
+            (Some(Operation::Halt | Operation::Discard), Err(_)) => local.stall(now.moment),
+            (Some(Operation::Launch | Operation::Start), Err(failure)) => {
+                self.sight_of(id, sight, now);
+                return self.could_not_run(id, &failure, now);
+            }
+        }
+        if gone && operation == Some(Operation::Halt) {
+            return self.forget(id, now);
+        }
+        self.sight_of(id, sight, now);
+        if operation == Some(Operation::Halt)
+            && let Some(local) = self.local.get_mut(&id)
+        {
+            local.told_to_stop = false;
+        }
+    }
+
+    fn sight_of(&mut self, id: ContainerId, sight: Option<Sight>, now: Now) {
+        if let Some(sight) = sight {
+            self.seen(id, sight, now);
+        }
+    }
+
+    /// A container could not be made or started, or not made ready once started.
+    fn could_not_run(&mut self, id: ContainerId, failure: &Failure, now: Now) {
+        let Some(record) = self.state.container(id) else { return };
+        let (attempts, first) = (record.attempts, self.pause_of(record));
+        let Some(local) = self.local.get_mut(&id) else { return };
+        if failure.passing {
+            local.stall(now.moment);
+            self.amend(id, now, |record| record.reason = Some(failure.reason.clone()));
+        } else {
+            local.rest(first, attempts, now.moment);
+            self.transition(id, ContainerEvent::Crashed, Some(failure.reason.clone()), now);
+        }
+    }
+
+    fn look(
+        &mut self,
+        id: ContainerId,
+        seen: Option<Observed>,
+        image_health: Option<HealthSpec>,
+        now: Now,
+    ) {
+        match seen {
+            None => self.look_at_nothing(id, now),
+            Some(seen) => {
+                if self.state.container(id).is_none() {
+                    self.adopt(&seen, now);
+                }
+                let local = self.local.entry(id).or_default();
+                local.image_health = image_health.or(local.image_health.take());
+                self.amend(id, now, |record| {
+                    record.runtime_id = Some(seen.runtime_id.clone());
+                    record.image = Some(seen.image.clone());
+                    record.ports.clone_from(&seen.ports);
+                    record.addresses.clone_from(&seen.addresses);
+                });
+                match seen.state {
+                    RuntimeState::Created => {}
+                    RuntimeState::Running { since, .. } => self.look_at_running(id, since, now),
+                    RuntimeState::Exited { code, oom_killed, at } => {
+                        self.look_at_end(id, End { code, oom_killed, at }, now);
+                    }
+                    RuntimeState::Broken => {
+                        self.look_at_end(
+                            id,
+                            End { code: -1, oom_killed: false, at: now.wall },
+                            now,
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    /// A container that should be there is not: somebody else removed it. Its slot is free again.
+    fn look_at_nothing(&mut self, id: ContainerId, now: Now) {
+        let Some(record) = self.state.container(id) else { return };
+        let busy = self.local.get(&id).is_some_and(|it| it.operation.is_some());
+        if record.runtime_id.is_some() && !busy {
+            self.transition(id, ContainerEvent::Crashed, Some("it was removed".into()), now);
+            self.forget(id, now);
+        }
+    }
+
+    fn look_at_running(&mut self, id: ContainerId, since: WallTime, now: Now) {
+        let Some(record) = self.state.container(id) else { return };
+        let Some(local) = self.local.get_mut(&id) else { return };
+        let late = record.state.is_over() && !local.alive && local.began == since;
+        if late || (local.alive && local.began == since) {
+            return;
+        }
+        let found = !local.alive && record.state.is_up();
+        (local.alive, local.alive_since, local.began) = (true, now.moment, since);
+        match record.state {
+            ContainerState::Pending => {
+                self.transition(id, ContainerEvent::Started, None, now);
+                self.watch(id, false, now);
+            }
+            ContainerState::Running | ContainerState::Healthy | ContainerState::Unhealthy => {
+                self.watch(id, found, now);
+            }
+            ContainerState::Stopped | ContainerState::Failed => {
+                let ending = record.given_up || local.operation == Some(Operation::Halt);
+                if !ending {
+                    self.begin_run(id, false, now);
+                    self.transition(id, ContainerEvent::Started, None, now);
+                    self.watch(id, false, now);
+                }
+            }
+        }
+    }
+
+    fn look_at_end(&mut self, id: ContainerId, end: End, now: Now) {
+        let Some(record) = self.state.container(id).cloned() else { return };
+        let intent = self.state.services().get(&record.service).map(|it| it.intent);
+        let first = self.pause_of(&record);
+        let Some(local) = self.local.get_mut(&id) else { return };
+        let ran_well = local.alive && RAN_WELL <= now.moment - local.alive_since;
+        local.alive = false;
+        local.monitor = None;
+        // An end before this run began is the last run's.
+        let of_this_run = record.state.is_up()
+            || (record.state == ContainerState::Pending && record.since < end.at);
+        if !of_this_run {
+            return;
+        }
+        let told = local.told_to_stop || record.held || intent.is_none_or(|it| it != Intent::Run);
+        let attempts = if ran_well { 0 } else { record.attempts };
+        if !told {
+            local.rest(first, attempts, now.moment);
+        }
+        let (event, reason) = match end.code {
+            _ if end.oom_killed => (ContainerEvent::Crashed, "killed for want of memory".into()),
+            0 => (ContainerEvent::Ended, "completed".into()),
+            code if told => (ContainerEvent::Ended, format!("stopped with status {code}")),
+            code => (ContainerEvent::Crashed, format!("ended with status {code}")),
+        };
+        self.amend(id, now, |record| {
+            (record.exit_code, record.attempts) = (Some(end.code), attempts);
+        });
+        self.transition(id, ContainerEvent::Started, None, now);
+        self.transition(id, event, Some(reason.into()), now);
+    }
+
+    /// A container bears this node's label, and nobody remembers it: the data directory is older than
+    /// it. It is taken in as it is; whether it is wanted is settled like any other's.
+    fn adopt(&mut self, seen: &Observed, now: Now) {
+        let Ok(name) = seen.name.parse::<ContainerName>() else { return };
+        let service = ServiceKey { project: seen.project.clone(), service: seen.service.clone() };
+        let wanted = self.state.services().get(&service).cloned();
+        let record = ContainerRecord {
+            id: seen.container,
+            node: self.me,
+            service,
+            slot: seen.slot,
+            name,
+            revision: seen.revision,
+            one_off: None,
+            image: Some(seen.image.clone()),
+            runtime_id: Some(seen.runtime_id.clone()),
+            state: ContainerState::Pending,
+            since: WallTime(0),
+            created: seen.created,
+            reason: None,
+            exit_code: None,
+            runs: 0,
+            attempts: 0,
+            restarts: wanted.as_ref().map_or(0, |it| it.restarts),
+            starts: wanted.as_ref().map_or(0, |it| it.starts),
+            given_up: false,
+            held: false,
+            ports: vec![],
+            addresses: BTreeMap::new(),
+        };
+        self.commit(Change::Container(Some(Arc::new(record)), vec![]), now);
+    }
+
+    /// Removes a container's record: it is gone.
+    pub(super) fn forget(&mut self, id: ContainerId, now: Now) {
+        let subject = self.subject(id);
+        let adds = self.state.adds_of(id);
+        if !adds.is_empty() {
+            self.commit(Change::Container(None, adds), now);
+        }
+        self.local.remove(&id);
+        if let Some(subject) = subject {
+            self.notify("container.removed", subject, None, None);
+        }
+    }
+
+    /// A project's networks and volumes are gone, or could not be removed.
+    pub(super) fn cleared(
+        &mut self,
+        project: &crate::model::ProjectName,
+        result: Result<(), Failure>,
+        now: Now,
+    ) {
+        self.clearing.remove(project);
+        match result {
+            Err(failure) if failure.passing => {
+                let until = now.moment + super::local::PAUSE_REPLACED;
+                self.clearing.insert(project.clone(), super::Clearing::Stalled(until));
+                return;
+            }
+            Err(failure) => {
+                let subject = Subject::Project(project.clone());
+                self.notify("resource.failed", subject, None, Some(failure.reason));
+            }
+            Ok(()) => {}
+        }
+        self.forget_deployment(project, now);
+    }
+
+    /// The first pause before a container is started again, where its service sets one.
+    fn pause_of(&self, record: &ContainerRecord) -> Option<crate::model::Millis> {
+        let project = self.projects.get(&record.service.project)?;
+        project.services.get(&record.service.service)?.deploy.restart.delay
+    }
+
+    /// Notes an operation as under way, and has it carried out.
+    pub(super) fn begin(&mut self, id: ContainerId, operation: Operation, effect: Effect) {
+        let local: &mut Local = self.local.entry(id).or_default();
+        local.operation = Some(operation);
+        local.told_to_stop = operation == Operation::Halt;
+        self.effects.push(effect);
+    }
+}

@@ -1,0 +1,79 @@
+//! Health checks: when they are due, and what their results do.
+
+use std::sync::Arc;
+
+use super::{Effect, Node, Now, ProbeResult, local::PAUSE_REPLACED};
+use crate::{
+    health::{Check, Monitor, Verdict},
+    model::{ContainerEvent, ContainerId},
+};
+
+impl Node {
+    /// The check of a container, from its service and its image.
+    pub(super) fn check_of(&self, id: ContainerId) -> Option<Check> {
+        let record = self.state.container(id)?;
+        let image = self.local.get(&id).and_then(|local| local.image_health.as_ref());
+        let spec =
+            self.projects.get(&record.service.project)?.services.get(&record.service.service)?;
+        Check::new(spec.container.health.as_ref(), image, spec.extension.failed_after)
+    }
+
+    /// Begins to watch a container whose process runs: from its beginning, or found running.
+    pub(super) fn watch(&mut self, id: ContainerId, found: bool, now: Now) {
+        let check = self.check_of(id);
+        let Some(local) = self.local.get_mut(&id) else { return };
+        local.monitor = check.map(|check| match found {
+            true => Monitor::resumed(check, now.moment),
+            false => Monitor::new(check, now.moment),
+        });
+    }
+
+    /// Has every check made that is due.
+    pub(super) fn probe(&mut self, now: Now) {
+        for (&container, local) in &mut self.local {
+            let Some(monitor) = &mut local.monitor else { continue };
+            let due = monitor.due().is_some_and(|due| due <= now.moment);
+            let record = self.state.container(container);
+            let Some(runtime_id) = record.and_then(|it| it.runtime_id.clone()) else { continue };
+            if due && local.alive {
+                monitor.begin();
+                let (test, timeout) = (monitor.check().test.clone(), monitor.check().timeout);
+                self.effects.push(Effect::Probe { container, runtime_id, test, timeout });
+            }
+        }
+    }
+
+    /// Takes in a check's result.
+    pub(super) fn probed(&mut self, id: ContainerId, result: Option<ProbeResult>, now: Now) {
+        let Some(local) = self.local.get_mut(&id) else { return };
+        let Some(monitor) = &mut local.monitor else { return };
+        let Some(ProbeResult { passed, output }) = result else {
+            monitor.skip(now.moment);
+            return;
+        };
+        let verdict = monitor.result(passed, now.moment);
+        local.note(passed, output.clone(), now);
+        let why: Arc<str> = format!("health check failed: {}", output.trim()).into();
+        match verdict {
+            Verdict::Unsure => {}
+            Verdict::Passed => self.transition(id, ContainerEvent::Passed, None, now),
+            Verdict::Sickened => self.transition(id, ContainerEvent::Sickened, Some(why), now),
+            Verdict::GaveUp => self.give_up(id, &why, now),
+        }
+        if let Some(subject) = self.subject(id) {
+            let state = if passed { "passed" } else { "failed" };
+            self.notify("container.health", subject, Some(state.to_owned()), Some(output));
+        }
+    }
+
+    /// A container stayed unhealthy: it failed, and will be replaced after a pause.
+    fn give_up(&mut self, id: ContainerId, why: &Arc<str>, now: Now) {
+        self.transition(id, ContainerEvent::GaveUp, Some(why.clone()), now);
+        self.amend(id, now, |record| record.given_up = true);
+        let attempts = self.state.container(id).map_or(0, |record| record.attempts);
+        if let Some(local) = self.local.get_mut(&id) {
+            local.monitor = None;
+            local.rest(Some(PAUSE_REPLACED), attempts, now.moment);
+        }
+    }
+}

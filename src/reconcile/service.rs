@@ -1,0 +1,176 @@
+//! A whole project: from its services to their containers' steps, and how each service stands.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    Instance, Project, Share, Step,
+    order::{self, Blocked},
+    slot::{self, Around},
+};
+use crate::{
+    model::{ContainerState, ServiceName, spec::RestartCondition},
+    state::Intent,
+};
+
+/// What a look at a project comes to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// What to do.
+    pub steps: Vec<(ServiceName, Step)>,
+    /// Services that are as wanted.
+    pub ready: Vec<ServiceName>,
+    /// Services that will not become as wanted without help, and why.
+    pub stuck: BTreeMap<ServiceName, Arc<str>>,
+    /// Services of which nothing is left here and which are to be forgotten.
+    pub gone: Vec<ServiceName>,
+}
+
+/// Looks at a project.
+#[must_use]
+pub fn plan(project: &Project<'_>) -> Outcome {
+    let mut outcome = Outcome::default();
+    for (name, share) in project {
+        let blocked = order::blocked(project, share.spec);
+        let needed = order::needed(project, name);
+        let steps = steps(share, blocked.as_ref(), needed);
+        outcome.steps.extend(steps.into_iter().map(|step| (name.clone(), step)));
+        if is_ready(share) {
+            outcome.ready.push(name.clone());
+        } else if let Some(why) = stuck(share, blocked.as_ref()) {
+            outcome.stuck.insert(name.clone(), why);
+        }
+        if matches!(share.record.intent, Intent::Forget { .. }) && share.instances.is_empty() {
+            outcome.gone.push(name.clone());
+        }
+    }
+    outcome
+}
+
+fn steps(share: &Share<'_>, blocked: Option<&Blocked>, needed: bool) -> Vec<Step> {
+    let restart = share.spec.deploy.restart;
+    let mut room = replacements_free(share);
+    let mut steps = vec![];
+    for &slot in &share.slots {
+        let instances = replicas(share, |it| it.record.slot == slot);
+        let around = Around {
+            blocked: blocked.map(|it| &it.waiting),
+            needed,
+            may_replace: 0 < room,
+            restart: restart.condition,
+            attempts_max: restart.attempts_max,
+        };
+        let next = slot::wanted(slot, share.record, &instances, around);
+        if next.contains(&Step::Record(slot)) && !instances.is_empty() {
+            room = room.saturating_sub(1);
+        }
+        steps.extend(next);
+    }
+    let volumes = match share.record.intent {
+        Intent::Run | Intent::Stop => false,
+        Intent::Remove { volumes } | Intent::Forget { volumes } => volumes,
+    };
+    for it in replicas(share, |it| !share.slots.contains(&it.record.slot)) {
+        steps.extend(slot::clear(&it, volumes, needed));
+    }
+    for it in share.instances.iter().filter(|it| it.record.one_off.is_some()) {
+        steps.extend(one_off(share, it, blocked, needed));
+    }
+    steps
+}
+
+/// The step of a container of `fizz run`.
+fn one_off(
+    share: &Share<'_>,
+    it: &Instance<'_>,
+    blocked: Option<&Blocked>,
+    needed: bool,
+) -> Option<Step> {
+    let one_off = it.record.one_off.as_ref()?;
+    let over = it.record.state.is_over();
+    match share.record.intent {
+        Intent::Forget { volumes } => slot::clear(it, volumes, needed),
+        Intent::Run | Intent::Stop | Intent::Remove { .. } if it.busy || it.resting => None,
+        Intent::Run | Intent::Stop | Intent::Remove { .. } if over => {
+            one_off.remove.then(|| slot::clear(it, true, false)).flatten()
+        }
+        Intent::Run | Intent::Stop | Intent::Remove { .. } => {
+            let pending = it.record.state == ContainerState::Pending;
+            let waits = it.held_back && it.record.runtime_id.is_some();
+            let blocked = blocked.filter(|_| !one_off.no_deps).map(|it| &it.waiting);
+            (pending && !waits).then(|| slot::begin(it, blocked))
+        }
+    }
+}
+
+fn replicas<'a>(share: &Share<'a>, which: impl Fn(&Instance<'a>) -> bool) -> Vec<Instance<'a>> {
+    let replicas = share.instances.iter().filter(|it| it.record.one_off.is_none());
+    replicas.filter(|it| which(it)).copied().collect()
+}
+
+/// How many more slots may begin a replacement: the update's parallelism less those in the middle
+/// of one, or whose new container is not well yet.
+fn replacements_free(share: &Share<'_>) -> u32 {
+    let parallelism = match share.spec.deploy.update.parallelism {
+        0 => u32::MAX,
+        some => some,
+    };
+    let restart = share.spec.deploy.restart.condition;
+    let in_flux = share.slots.iter().filter(|&&slot| {
+        let mine = replicas(share, |it| it.record.slot == slot);
+        let current = mine.iter().find(|it| it.is_current(share.record, restart));
+        current.is_some_and(|it| !(it.is_ready() || it.is_completed()))
+    });
+    parallelism.saturating_sub(u32::try_from(in_flux.count()).unwrap_or(u32::MAX))
+}
+
+/// Whether every container is as the user wants it.
+fn is_ready(share: &Share<'_>) -> bool {
+    let all = replicas(share, |_| true);
+    match share.record.intent {
+        Intent::Run => {
+            let restart = share.spec.deploy.restart.condition;
+            let done = |it: &Instance<'_>| {
+                it.is_ready() || (it.is_completed() && restart != RestartCondition::Always)
+            };
+            let right = |it: &Instance<'_>| {
+                it.is_current(share.record, restart)
+                    && done(it)
+                    && share.record.restarts <= it.record.restarts
+                    && (share.record.starts <= it.record.starts || it.record.state.is_up())
+            };
+            all.len() == share.slots.len() && all.iter().all(right)
+        }
+        Intent::Stop => all.iter().all(|it| !it.alive && !it.busy),
+        Intent::Remove { .. } | Intent::Forget { .. } => all.is_empty(),
+    }
+}
+
+/// Why a service that is not as wanted will not become so without help, if that is so.
+fn stuck(share: &Share<'_>, blocked: Option<&Blocked>) -> Option<Arc<str>> {
+    if share.record.intent != Intent::Run {
+        return None;
+    }
+    let restart = share.spec.deploy.restart;
+    let around = Around {
+        blocked: None,
+        needed: false,
+        may_replace: true,
+        restart: restart.condition,
+        attempts_max: restart.attempts_max,
+    };
+    let failed = replicas(share, |it| {
+        let record = it.record;
+        let again = record.starts < share.record.starts
+            || record.restarts < share.record.restarts
+            || (record.given_up && restart.condition != RestartCondition::Never)
+            || slot::restarts_by_itself(record, around);
+        record.state == ContainerState::Failed && !it.busy && !again
+    });
+    if let Some(it) = failed.first() {
+        let reason = it.record.reason.clone().unwrap_or_else(|| "it failed".into());
+        return Some(format!("{}: {reason}", it.record.name).into());
+    }
+    let starts = !replicas(share, |it| !it.alive).is_empty() || share.instances.is_empty();
+    let blocked = blocked.filter(|it| it.broken && starts)?;
+    Some(format!("waits for {}", blocked.waiting).into())
+}

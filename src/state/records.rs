@@ -1,0 +1,200 @@
+//! What the collections hold.
+
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+
+use crate::model::{
+    ContainerId, ContainerName, ContainerState, ImageId, Millis, NodeId, NodeName, NodeState,
+    ObservedPort, ProjectName, Revision, RuntimeId, ServiceKey, Slot, WallTime,
+};
+
+/// A node, written only by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeRecord {
+    /// What people call it.
+    pub name: NodeName,
+    /// Where it is in its membership, by its own account.
+    pub state: NodeState,
+    /// Since when.
+    pub since: WallTime,
+    /// Where peers reach it: `host:port`.
+    pub address: Option<String>,
+    /// Fizz's version.
+    pub version: String,
+    /// The user's labels.
+    pub labels: BTreeMap<String, String>,
+    /// Cores.
+    pub cpus: u32,
+    /// Memory in bytes.
+    pub memory_bytes: u64,
+    /// `x86_64`.
+    pub architecture: String,
+    /// The kernel's release.
+    pub kernel: String,
+    /// The container runtime and its version, while it answers.
+    pub runtime: Option<String>,
+}
+
+/// A deployed Compose file, without its services' definitions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeploymentRecord {
+    /// How often it was changed.
+    pub version: u64,
+    /// The canonical model as JSON, all but `services`.
+    pub model: Arc<str>,
+    /// Where its file was.
+    pub working_dir: String,
+    /// The files it came from.
+    pub files: Vec<String>,
+    /// When it was last changed.
+    pub updated: WallTime,
+    /// It is going: its record goes last.
+    pub removal: Option<Removal>,
+}
+
+/// What goes with a deployment that is being removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Removal {
+    /// Its volumes.
+    pub volumes: bool,
+    /// These images.
+    pub images: Vec<String>,
+    /// How long containers may take to stop.
+    pub grace: Option<Millis>,
+}
+
+/// A service of a deployment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceRecord {
+    /// The canonical definition as JSON.
+    pub definition: Arc<str>,
+    /// What the definition and its configs and secrets come to.
+    pub base: Revision,
+    /// What its containers must be made from: `base`, or another one where the user forced it.
+    pub revision: Revision,
+    /// The image that they must run, where `up` knew it.
+    pub image: Option<ImageId>,
+    /// How many are wanted: the definition's number or the user's later one.
+    pub replicas: u32,
+    /// What is wanted of them.
+    pub intent: Intent,
+    /// How often a restart was asked for. A container that has followed fewer is restarted.
+    pub restarts: u64,
+    /// How often a start was asked for. An ended container that has followed fewer is started.
+    pub starts: u64,
+    /// How long they may take to stop this time, over the definition's.
+    pub grace: Option<Millis>,
+    /// New anonymous volumes for replaced containers.
+    pub renew_volumes: bool,
+}
+
+/// What a user wants of a service's containers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Intent {
+    /// They run.
+    Run,
+    /// They are there, stopped.
+    Stop,
+    /// They are gone; the definition stays.
+    Remove {
+        /// With anonymous volumes.
+        volumes: bool,
+    },
+    /// Everything of the service is gone, then this record too.
+    Forget {
+        /// With anonymous volumes.
+        volumes: bool,
+    },
+}
+
+/// A container, written only by its node: (container, node, service) and how it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ContainerRecord {
+    /// Which.
+    pub id: ContainerId,
+    /// Where.
+    pub node: NodeId,
+    /// Whose.
+    pub service: ServiceKey,
+    /// Which replica.
+    pub slot: Slot,
+    /// Its name in the runtime.
+    pub name: ContainerName,
+    /// What it is made from.
+    pub revision: Revision,
+    /// A container of `fizz run`.
+    pub one_off: Option<OneOff>,
+    /// The image it runs, once known.
+    pub image: Option<ImageId>,
+    /// Its id in the runtime, once known.
+    pub runtime_id: Option<RuntimeId>,
+    /// Where it is in its run.
+    pub state: ContainerState,
+    /// Since when.
+    pub since: WallTime,
+    /// When it was recorded.
+    pub created: WallTime,
+    /// Why it is in its state.
+    pub reason: Option<Arc<str>>,
+    /// Its last status.
+    pub exit_code: Option<i64>,
+    /// Runs begun beyond the first.
+    pub runs: u32,
+    /// Runs begun by the restart policy since it last ran well.
+    pub attempts: u32,
+    /// The restart requests that it has followed.
+    pub restarts: u64,
+    /// The start requests that it has followed.
+    pub starts: u64,
+    /// Its health check gave up on it: it is to be replaced.
+    pub given_up: bool,
+    /// A person sent it a signal: it is not started again by itself.
+    pub held: bool,
+    /// Its published ports.
+    pub ports: Vec<ObservedPort>,
+    /// Its addresses by network.
+    pub addresses: BTreeMap<String, String>,
+}
+
+/// What makes a container of `fizz run` other than its service's.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OneOff {
+    /// The canonical definition as JSON.
+    pub definition: Arc<str>,
+    /// Remove it when it has ended.
+    pub remove: bool,
+    /// Do not wait for what the service depends on.
+    pub no_deps: bool,
+}
+
+/// Where a secret belongs: a project's, by its key in the file, or a registry's.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SecretPath {
+    /// `secrets:` of a project.
+    Project(ProjectName, String),
+    /// A registry's credentials.
+    Registry(String),
+}
+
+/// A secret as it is stored: nobody reads it without the node's identity.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SealedSecret {
+    /// The age file.
+    pub ciphertext: Vec<u8>,
+    /// A keyed hash of the plaintext, which tells that it changed and nothing else.
+    pub fingerprint: [u8; 16],
+}
+
+impl std::fmt::Debug for SealedSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SealedSecret({} bytes)", self.ciphertext.len())
+    }
+}
+
+/// An address of the overlay and the container that has it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct IpAllocation {
+    /// The address.
+    pub address: IpAddr,
+    /// Whose.
+    pub container: ContainerId,
+}
