@@ -113,8 +113,8 @@ const DEPLOY_KEPT: [&str; 3] = [
     "/deploy/resources/reservations/devices",
 ];
 
-/// The revision of a service: of its canonical model, and of the contents of the configs and secrets
-/// that it mounts, in the order in which it names them, configs first.
+/// The revision of a service: of its canonical model, and of the contents (or what stands for them) of
+/// the configs and secrets that it mounts, in the order in which it names them, configs first.
 #[must_use]
 pub fn revision<'a>(service: &Value, contents: impl Iterator<Item = &'a [u8]>) -> Revision {
     let mut hash = Sha256::new();

@@ -21,6 +21,7 @@ pub mod json;
 pub mod lexical;
 mod load;
 pub mod merge;
+mod near;
 pub mod normalise;
 mod places;
 pub mod print;

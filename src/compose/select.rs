@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     places,
     problem::Problems,
-    tree::{Map, Node, Path},
+    tree::{Map, Node, Path, Position},
 };
 
 /// What was asked for.
@@ -139,8 +139,8 @@ fn drop_dependencies(root: &mut Node, kept: &BTreeSet<String>) {
 fn drop_unused(root: &mut Node) {
     let mut used: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     for (_, service) in places::section(root, "services") {
-        for (section, names) in service.as_map().map(used_by).into_iter().flatten() {
-            used.entry(section).or_default().extend(names);
+        for it in service.as_map().map(used_by).unwrap_or_default() {
+            used.entry(it.section).or_default().insert(it.name);
         }
     }
     let Some(root) = root.as_map_mut() else { return };
@@ -154,26 +154,43 @@ fn drop_unused(root: &mut Node) {
     }
 }
 
+/// A resource that a service names.
+pub(super) struct Use {
+    /// The top-level section that it must be in.
+    pub(super) section: &'static str,
+    /// Its name there.
+    pub(super) name: String,
+    /// Where it is named.
+    pub(super) at: Position,
+}
+
 /// The resources that a service names.
-pub(super) fn used_by(service: &Map) -> [(&'static str, Vec<String>); 5] {
+pub(super) fn used_by(service: &Map) -> Vec<Use> {
     let get = |key: &str| service.get(key).map(|it| &it.node);
-    let keys = |key| get(key).and_then(Node::as_map).into_iter().flat_map(Map::keys).cloned();
-    let sources = |list: Option<&Node>| -> Vec<String> {
-        let items = list.and_then(Node::as_list).unwrap_or_default().iter();
-        items.filter_map(|it| Some(it.get("source")?.as_text()?.to_owned())).collect()
-    };
-    let named = |it: &&Node| it.get("type").and_then(Node::as_text) == Some("volume");
-    let volumes = get("volumes").and_then(Node::as_list).unwrap_or_default().iter().filter(named);
-    let volumes = volumes.filter_map(|it| Some(it.get("source")?.as_text()?.to_owned()));
-    let mut secrets = sources(get("secrets"));
-    secrets.extend(sources(get("build").and_then(|it| it.get("secrets"))));
-    [
-        ("networks", keys("networks").collect()),
-        ("volumes", volumes.filter(|it| !it.is_empty()).collect()),
-        ("secrets", secrets),
-        ("configs", sources(get("configs"))),
-        ("models", keys("models").collect()),
-    ]
+    let mut uses = Vec::new();
+    for section in ["networks", "models"] {
+        let keys = get(section).and_then(Node::as_map).into_iter().flatten();
+        uses.extend(keys.map(|(name, it)| Use { section, name: name.clone(), at: it.key_at }));
+    }
+    let mut volumes = items(get("volumes"));
+    volumes.retain(|it| it.get("type").and_then(Node::as_text) == Some("volume"));
+    for (section, list) in [
+        ("volumes", volumes),
+        ("secrets", items(get("secrets"))),
+        ("secrets", items(get("build").and_then(|it| it.get("secrets")))),
+        ("configs", items(get("configs"))),
+    ] {
+        let sources = list.iter().filter_map(|it| it.get("source"));
+        uses.extend(sources.filter_map(|source| {
+            let name = source.as_text().filter(|it| !it.is_empty())?.to_owned();
+            Some(Use { section, name, at: source.at })
+        }));
+    }
+    uses
+}
+
+fn items(list: Option<&Node>) -> Vec<&Node> {
+    list.and_then(Node::as_list).into_iter().flatten().collect()
 }
 
 #[cfg(test)]

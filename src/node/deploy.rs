@@ -1,18 +1,15 @@
 //! Applying a model: what changes, and the writes that make it so.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{
     DeployRequest, Node, Now, Planned, PlannedAction, PlannedService, Refusal, Response, Subject,
-    settle,
+    definition,
 };
 use crate::{
-    compose::{decode, diff, json, problem::Problems},
+    compose::diff,
     model::{
         ProjectName, ServiceKey, ServiceName, Slot,
         spec::{ProjectSpec, ServiceSpec},
@@ -33,7 +30,7 @@ impl Node {
         request: &DeployRequest,
         now: Now,
     ) -> Result<Response, Refusal> {
-        let project = decoded(&request.model)?;
+        let project = definition::decoded(&request.model)?;
         let name = project.name.clone();
         let known = self.state.deployments().get(&name).cloned();
         let version = known.as_ref().map_or(0, |it| it.version);
@@ -45,7 +42,7 @@ impl Node {
             return Err(Refusal::Overtaken { project: name, version, planned });
         }
         let selected = selected(&project, request)?;
-        let definitions = definitions(&request.model);
+        let definitions = definition::definitions(&request.model);
         let mut decisions = vec![];
         for service in &selected {
             let Some(definition) = definitions.get(service.as_str()) else { continue };
@@ -96,15 +93,15 @@ impl Node {
         let Some(spec) = project.services.get(service) else {
             return Err(Refusal::NotFound { what: "service", name: service.to_string() });
         };
-        settle::container_name(&key, Slot(u32::MAX), spec)
+        definition::container_name(&key, Slot(u32::MAX), spec)
             .map_err(|error| Refusal::Invalid(vec![format!("services.{service}: {error}")]))?;
         let known = self.state.services().get(&key);
         let base = self.base_revision(project, spec, definition, request);
-        let in_file = settle::replicas(spec.deploy.mode);
+        let in_file = definition::replicas(spec.deploy.mode);
         let replicas = request.scale.get(service).copied().unwrap_or(in_file);
         let kept = known.filter(|it| request.no_recreate || it.base == base);
         let revision = match (request.force_recreate, kept) {
-            (Some(nonce), _) => settle::forced(base, nonce),
+            (Some(nonce), _) => definition::forced(base, nonce),
             (None, Some(known)) => known.revision,
             (None, None) => base,
         };
@@ -217,7 +214,7 @@ impl Node {
         }
         let record = DeploymentRecord {
             version,
-            model: without_services(&request.model).to_string().into(),
+            model: definition::without_services(&request.model).to_string().into(),
             working_dir: request.working_dir.clone(),
             files: request.files.clone(),
             updated: now.wall,
@@ -255,7 +252,7 @@ impl Node {
             .map(|(key, record)| (key.service.clone(), record.definition.clone()))
             .collect();
         let borrowed = services.iter().map(|(name, definition)| (name.clone(), &**definition));
-        match assemble(&deployment.model, borrowed) {
+        match definition::assemble(&deployment.model, borrowed) {
             Ok(project) => {
                 self.projects.insert(name.clone(), Arc::new(project));
             }
@@ -318,48 +315,5 @@ fn removal_of(key: &ServiceKey, state: &crate::state::ClusterState) -> PlannedSe
         replicas_before: state.services().get(key).map_or(0, |it| it.replicas),
         replicas_after: 0,
         changes: vec![],
-    }
-}
-
-fn definitions(model: &Value) -> BTreeMap<&str, &Value> {
-    let services = model.get("services").and_then(Value::as_object);
-    services.into_iter().flatten().map(|(name, it)| (name.as_str(), it)).collect()
-}
-
-fn without_services(model: &Value) -> Value {
-    let mut model = model.clone();
-    if let Some(map) = model.as_object_mut() {
-        map.remove("services");
-    }
-    model
-}
-
-/// A model put together from a deployment's record and its services', decoded.
-pub(super) fn assemble<'a>(
-    model: &str,
-    services: impl Iterator<Item = (ServiceName, &'a str)>,
-) -> Result<ProjectSpec, Refusal> {
-    let damaged = |error: serde_json::Error| Refusal::Invalid(vec![error.to_string()]);
-    let mut model: Value = serde_json::from_str(model).map_err(damaged)?;
-    let mut map = Map::new();
-    for (name, definition) in services {
-        map.insert(name.to_string(), serde_json::from_str(definition).map_err(damaged)?);
-    }
-    if let Some(model) = model.as_object_mut() {
-        model.insert("services".to_owned(), Value::Object(map));
-    }
-    decoded(&model)
-}
-
-/// A model as specs, or every problem with it.
-fn decoded(model: &Value) -> Result<ProjectSpec, Refusal> {
-    let mut problems = Problems::default();
-    let project = decode::project(&json::to_tree(model), &mut problems);
-    match project {
-        Some(project) if !problems.has_errors() => Ok(project),
-        Some(_) | None => {
-            let lines = problems.sorted().into_iter().map(|it| problems.line(it)).collect();
-            Err(Refusal::Invalid(lines))
-        }
     }
 }

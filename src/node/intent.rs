@@ -4,8 +4,8 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
-    DownRequest, Effect, Node, Now, Refusal, Request, Response, RunRequest, ServiceVerb, deploy,
-    local::Operation,
+    DownRequest, Effect, Node, Now, Refusal, Request, Response, RunRequest, ServiceVerb,
+    definition, local::Operation,
 };
 use crate::{
     model::{
@@ -216,7 +216,7 @@ impl Node {
         let definition: Arc<str> = request.definition.to_string().into();
         if let Some(deployment) = self.state.deployments().get(&key.project) {
             let services = [(key.service.clone(), &*definition)];
-            deploy::assemble(&deployment.model, services.into_iter())?;
+            definition::assemble(&deployment.model, services.into_iter())?;
         }
         let id = ContainerId(self.random.id());
         let made = format!("{}-{}-run-{}", key.project, key.service, id.short());

@@ -4,6 +4,7 @@
 //! daemon carries its effects out and brings back what happened. Whatever the event, the tail is the
 //! same: settle what is wanted against what is, and check the health that is due.
 
+mod definition;
 mod deploy;
 mod effect;
 mod event;
@@ -13,6 +14,8 @@ mod random;
 mod request;
 mod settle;
 mod sight;
+#[cfg(test)]
+mod tests;
 mod view;
 mod wellbeing;
 

@@ -4,13 +4,14 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    Activity, Clearing, Effect, Launch, Node, Now, RuntimeStatus, Subject, deploy, local::Operation,
+    Activity, Clearing, Effect, Launch, Node, Now, RuntimeStatus, Subject, definition,
+    local::Operation,
 };
 use crate::{
     model::{
-        ContainerId, ContainerName, ContainerState, InvalidName, ProjectName, Revision, RuntimeId,
-        ServiceKey, ServiceName, Slot,
-        spec::{ContainerSpec, Mode, PullPolicy, ServiceSpec},
+        ContainerId, ContainerName, ContainerState, ProjectName, RuntimeId, ServiceKey,
+        ServiceName, Slot,
+        spec::{ContainerSpec, PullPolicy, ServiceSpec},
     },
     reconcile::{self, Cause, Instance, Outcome, Project, Share, Step},
     state::{Change, ContainerRecord, ServiceRecord},
@@ -146,7 +147,7 @@ impl Node {
     fn record(&mut self, key: &ServiceKey, slot: Slot, now: Now) {
         let Some(service) = self.state.services().get(key).cloned() else { return };
         let Some(spec) = self.spec_of(key) else { return };
-        let Ok(name) = container_name(key, slot, spec) else { return };
+        let Ok(name) = definition::container_name(key, slot, spec) else { return };
         let id = ContainerId(self.random.id());
         let mut record = self.blank(id, key, &service, now);
         let replaced = self.state.containers().filter(|it| {
@@ -306,7 +307,7 @@ impl Node {
     fn one_off_spec(&self, key: &ServiceKey, definition: &str) -> Option<Arc<ContainerSpec>> {
         let deployment = self.state.deployments().get(&key.project)?;
         let services = [(key.service.clone(), definition)];
-        let project = deploy::assemble(&deployment.model, services.into_iter()).ok()?;
+        let project = definition::assemble(&deployment.model, services.into_iter()).ok()?;
         project.services.get(&key.service).map(|it| Arc::new(it.container.clone()))
     }
 
@@ -381,29 +382,4 @@ impl Node {
         let (project, volumes, images) = (name.clone(), removal.volumes, removal.images);
         self.effects.push(Effect::Clear { project, volumes, images });
     }
-}
-
-/// The name of a slot's container.
-pub(super) fn container_name(
-    key: &ServiceKey,
-    slot: Slot,
-    spec: &ServiceSpec,
-) -> Result<ContainerName, InvalidName> {
-    match &spec.container_name {
-        Some(name) => Ok(name.clone()),
-        None => format!("{}-{}-{slot}", key.project, key.service).parse(),
-    }
-}
-
-/// How many slots a service has on this node, which is alone.
-pub(super) fn replicas(mode: Mode) -> u32 {
-    match mode {
-        Mode::Replicated(count) | Mode::ReplicatedJob(count) => count,
-        Mode::Global | Mode::GlobalJob => 1,
-    }
-}
-
-/// A revision that no definition has: for a forced replacement.
-pub(super) fn forced(base: Revision, nonce: u64) -> Revision {
-    Revision(base.0 ^ u128::from(nonce).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835))
 }

@@ -89,12 +89,12 @@ fn one_off(
     let over = it.record.state.is_over();
     match share.record.intent {
         Intent::Forget { volumes } => slot::clear(it, volumes, needed),
-        Intent::Run | Intent::Stop | Intent::Remove { .. } if it.busy || it.resting => None,
+        Intent::Run | Intent::Stop | Intent::Remove { .. } if it.busy => None,
         Intent::Run | Intent::Stop | Intent::Remove { .. } if over => {
             one_off.remove.then(|| slot::clear(it, true, false)).flatten()
         }
         Intent::Run | Intent::Stop | Intent::Remove { .. } => {
-            let pending = it.record.state == ContainerState::Pending;
+            let pending = it.record.state == ContainerState::Pending && !it.resting;
             let waits = it.held_back && it.record.runtime_id.is_some();
             let blocked = blocked.filter(|_| !one_off.no_deps).map(|it| &it.waiting);
             (pending && !waits).then(|| slot::begin(it, blocked))

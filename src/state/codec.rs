@@ -8,13 +8,11 @@ use serde::{Deserialize, Serialize};
 use super::{
     clock::{Dot, ReplicaId, Stamp},
     cluster::{Change, ClusterState, Write},
+    damage::{CodecError, VERSION},
     forms::{ContainerForm, DeploymentForm, IpAllocationForm, NodeForm, SecretForm, ServiceForm},
     records::{IpAllocation, SealedSecret, SecretPath},
 };
-use crate::model::{ContainerId, InvalidName, NodeId, ProjectName, ServiceKey, WallTime};
-
-/// The version of the forms below.
-const VERSION: u8 = 1;
+use crate::model::{ContainerId, NodeId, ProjectName, ServiceKey, WallTime};
 
 /// One row to put, or to delete when it has no value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,23 +21,6 @@ pub struct Row {
     pub key: Vec<u8>,
     /// What.
     pub value: Option<Vec<u8>>,
-}
-
-/// A row that cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CodecError {
-    /// Written by a later Fizz.
-    #[error("a stored row has version {0}, and this fizz reads up to {VERSION}: upgrade fizz")]
-    Version(u8),
-    /// Not what was written.
-    #[error("a stored row is damaged ({0}): restore the data directory or start with a new one")]
-    Damaged(String),
-}
-
-impl From<InvalidName> for CodecError {
-    fn from(error: InvalidName) -> Self {
-        Self::Damaged(error.to_string())
-    }
 }
 
 /// A row's place.
@@ -225,4 +206,69 @@ fn read<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Result<T, CodecError> {
 #[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
 fn damaged(error: postcard::Error) -> CodecError {
     CodecError::Damaged(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn secret() -> Write {
+        let mut state = ClusterState::new(ReplicaId(5));
+        let path = SecretPath::Registry("docker.io".into());
+        let sealed = SealedSecret { ciphertext: vec![1, 2, 3], fingerprint: [9; 16] };
+        state.commit(Change::Secret(path, Some(Arc::new(sealed))), WallTime(77))
+    }
+
+    #[test]
+    fn a_write_reads_back_as_it_was_with_its_dot_and_stamp() {
+        let rows = encode(&secret()).unwrap();
+        let mut state = ClusterState::new(ReplicaId(5));
+        for row in &rows {
+            decode(&mut state, &row.key, row.value.as_ref().unwrap()).unwrap();
+        }
+        let path = SecretPath::Registry("docker.io".into());
+        assert_eq!(state.secrets().get(&path).unwrap().ciphertext, [1, 2, 3]);
+        let next = state.commit(Change::Secret(path, None), WallTime(1));
+        assert_eq!(next.dot.sequence, 2);
+        assert!(secret().stamp < next.stamp, "even when the wall clock stepped back");
+    }
+
+    #[test]
+    fn an_address_that_is_freed_leaves_its_number_behind() {
+        let mut state = ClusterState::new(ReplicaId(5));
+        let address = "10.100.0.2".parse().unwrap();
+        let taken = IpAllocation { address, container: ContainerId(1) };
+        let add = state.commit(Change::IpAllocation(Some(Arc::new(taken)), vec![]), WallTime(1));
+        let end = state.commit(Change::IpAllocation(None, vec![add.dot]), WallTime(2));
+        assert_eq!(state.ip_allocations().count(), 0);
+        let rows = encode(&end).unwrap();
+        assert!(rows.iter().any(|row| row.value.is_none()));
+        let mut again = ClusterState::new(ReplicaId(5));
+        for row in rows.iter().filter_map(|row| Some((&row.key, row.value.as_ref()?))) {
+            decode(&mut again, row.0, row.1).unwrap();
+        }
+        assert_eq!(again.seen(), state.seen());
+    }
+
+    #[test]
+    fn a_row_of_a_later_fizz_is_refused_with_what_to_do() {
+        let error = decode(&mut ClusterState::default(), &[9, 0], &[1]).unwrap_err();
+        assert!(error.to_string().contains("upgrade fizz"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn damaged_rows_are_refused_and_never_panic(
+            key in proptest::collection::vec(any::<u8>(), 0..40),
+            value in proptest::collection::vec(any::<u8>(), 0..80),
+        ) {
+            let key: Vec<u8> = [VERSION].into_iter().chain(key).collect();
+            let value: Vec<u8> = [VERSION].into_iter().chain(value).collect();
+            let mut state = ClusterState::default();
+            if decode(&mut state, &key, &value).is_err() {
+                prop_assert_eq!(state, ClusterState::default());
+            }
+        }
+    }
 }

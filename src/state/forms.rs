@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    codec::CodecError,
+    damage::CodecError,
     records::{
         ContainerRecord, DeploymentRecord, Intent, NodeRecord, OneOff, Removal, ServiceRecord,
     },

@@ -60,12 +60,13 @@ mod tests {
     fn writes() -> impl Strategy<Value = Writes> {
         let write = (0..4u8, 0..3u64, 0..50u64, proptest::option::of(any::<u8>()));
         proptest::collection::vec(write, 0..20).prop_map(|list| {
-            let register = |(sequence, (key, replica, wall, value))| {
-                let replica = ReplicaId(replica);
-                let stamp = Stamp { wall: WallTime(wall), count: sequence, replica };
-                let dot = Dot { replica, sequence: u64::from(sequence) };
-                (key, Register { dot, stamp, value: value.map(Arc::new) })
-            };
+            let register =
+                |(sequence, (key, replica, wall, value)): (u32, (u8, u64, u64, Option<u8>))| {
+                    let replica = ReplicaId(replica);
+                    let stamp = Stamp { wall: WallTime(wall), count: sequence, replica };
+                    let dot = Dot { replica, sequence: u64::from(sequence) };
+                    (key, Register { dot, stamp, value: value.map(Arc::new) })
+                };
             (0u32..).zip(list).map(register).collect()
         })
     }

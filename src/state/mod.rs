@@ -8,6 +8,7 @@
 mod clock;
 mod cluster;
 mod codec;
+mod damage;
 mod forms;
 mod lww_map;
 mod or_set;
@@ -15,7 +16,8 @@ mod records;
 
 pub use clock::{Dot, HybridClock, ReplicaId, Stamp, VersionVector};
 pub use cluster::{Change, ClusterState, Write};
-pub use codec::{CodecError, Row, decode, encode};
+pub use codec::{Row, decode, encode};
+pub use damage::CodecError;
 pub use lww_map::{LwwMap, Register};
 pub use or_set::OrSet;
 pub use records::{

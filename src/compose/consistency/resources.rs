@@ -40,10 +40,16 @@ fn external_stands_alone(map: &Map, path: &Path, problems: &mut Problems) {
     }
 }
 
+/// Whether somebody wrote a key. What the loader adds, such as the content of a variable, stands at
+/// the same place as its value, which no written key does.
+fn is_written(map: &Map, key: &str) -> bool {
+    map.get(key).is_some_and(|it| it.key_at != it.node.at)
+}
+
 /// A secret or config has exactly one source.
 fn content(node: &Node, keys: &[&str], path: &Path, problems: &mut Problems) {
     let Some(map) = node.as_map() else { return };
-    let given: Vec<&str> = keys.iter().copied().filter(|it| map.contains_key(*it)).collect();
+    let given: Vec<&str> = keys.iter().copied().filter(|it| is_written(map, it)).collect();
     if given.len() > 1 {
         let at = map.get(given[1]).map_or(node.at, |it| it.key_at);
         let why = format!("{} exclude each other; keep one", given.join(" and "));

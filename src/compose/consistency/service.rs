@@ -199,18 +199,15 @@ impl<'a> Service<'a> {
     }
 
     fn resources(&mut self, project: &Project<'_>) {
-        for (section, names) in select::used_by(self.map) {
-            let known = project.sections.get(section);
-            for name in names {
-                if known.is_some_and(|it| it.contains(name.as_str())) {
-                    continue;
-                }
-                let kind = section.trim_end_matches('s');
-                let why = format!(
-                    "uses the {kind} {name:?}, but `{section}` at the top has none of that name"
-                );
-                self.wrong(section, why);
+        for select::Use { section, name, at } in select::used_by(self.map) {
+            if project.sections.get(section).is_some_and(|it| it.contains(name.as_str())) {
+                continue;
             }
+            let kind = section.trim_end_matches('s');
+            let why = format!(
+                "uses the {kind} {name:?}, but `{section}` at the top has none of that name"
+            );
+            self.problems.error(at, &self.path.key(section), why);
         }
     }
 

@@ -5,9 +5,9 @@
 
 use std::{cell::RefCell, collections::BTreeMap, fmt::Display, str::FromStr};
 
-use super::near;
 use crate::{
     compose::{
+        near,
         problem::Problems,
         tree::{Node, Path, Position, ScalarKind, Value},
     },

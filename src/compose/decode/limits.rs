@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{cursor::Cursor, mount::size, near, text};
-use crate::model::spec::{
-    BlkioSpec, ByteRate, DeviceRequest, DeviceSpec, IoRate, IoWeight, ResourceLimits, Ulimit,
+use super::{cursor::Cursor, mount::size, text};
+use crate::{
+    compose::near,
+    model::spec::{
+        BlkioSpec, ByteRate, DeviceRequest, DeviceSpec, IoRate, IoWeight, ResourceLimits, Ulimit,
+    },
 };
 
 pub(super) fn decode(service: &Cursor<'_>) -> ResourceLimits {

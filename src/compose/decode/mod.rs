@@ -12,7 +12,6 @@ mod deploy;
 mod health;
 mod limits;
 mod mount;
-pub(super) mod near;
 mod network;
 mod resource;
 mod service;

@@ -2,7 +2,10 @@
 
 use super::{Known, cursor::Cursor, declared, text};
 use crate::{
-    compose::tree::{ScalarKind, Value},
+    compose::{
+        tree::{ScalarKind, Value},
+        units,
+    },
     model::spec::{Bind, FileMount, Mount, MountKind, Propagation},
 };
 
@@ -95,7 +98,8 @@ fn absolute(path: String, place: &Cursor<'_>) -> Option<String> {
 
 /// A number of bytes; zero is silence.
 pub(super) fn size(place: &Cursor<'_>) -> Option<u64> {
-    place.integer(0, i64::MAX).filter(|it| *it != 0)
+    let bytes = |text: &str| u64::try_from(units::bytes(text)?).ok();
+    place.parse("a number of bytes such as `512m`", bytes).filter(|it| *it != 0)
 }
 
 /// A file mode: octal as text, a plain number as JSON has it.

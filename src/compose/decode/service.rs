@@ -7,7 +7,10 @@ use crate::{
     compose::extension,
     model::{
         Millis, ServiceName,
-        spec::{Condition, Dependency, Mode, PullPolicy, RestartCondition, ServiceSpec},
+        spec::{
+            Condition, Dependency, Mode, PullPolicy, RestartCondition, RestartSpec,
+            ServiceExtension, ServiceSpec,
+        },
     },
 };
 
@@ -22,10 +25,8 @@ pub(super) fn decode(place: &Cursor<'_>, known: &Known<'_>, name: ServiceName) -
     let extension = extension::service(&place.key("x-fizz"), known, &name);
     let mut deploy = deploy::decode(place);
     if extension.job.is_some() || extension.cron.is_some() {
-        deploy.mode = match deploy.mode {
-            Mode::Replicated(count) | Mode::ReplicatedJob(count) => Mode::ReplicatedJob(count),
-            Mode::Global | Mode::GlobalJob => Mode::GlobalJob,
-        };
+        deploy.mode = job_mode(deploy.mode);
+        deploy.restart = job_restart(&place.key("x-fizz").key("job"), &extension, deploy.restart);
     }
     let is_job = matches!(deploy.mode, Mode::ReplicatedJob(_) | Mode::GlobalJob);
     if is_job && deploy.restart.condition == RestartCondition::Always {
@@ -54,6 +55,34 @@ pub(super) fn decode(place: &Cursor<'_>, known: &Known<'_>, name: ServiceName) -
         extension,
         name,
     }
+}
+
+fn job_mode(mode: Mode) -> Mode {
+    match mode {
+        Mode::Replicated(count) | Mode::ReplicatedJob(count) => Mode::ReplicatedJob(count),
+        Mode::Global | Mode::GlobalJob => Mode::GlobalJob,
+    }
+}
+
+/// A job's retries are restarts after failures.
+fn job_restart(place: &Cursor<'_>, extension: &ServiceExtension, own: RestartSpec) -> RestartSpec {
+    let retries = extension.job.map_or(0, |job| job.retries);
+    if retries == 0 {
+        return own;
+    }
+    let never = own.condition == RestartCondition::Never;
+    if never || own.attempts_max.is_some_and(|max| max != retries) {
+        place
+            .key("retries")
+            .error("contradicts the service's restart policy; remove one of the two");
+    }
+    let condition = match own.condition {
+        RestartCondition::Unset => RestartCondition::OnFailure,
+        said @ (RestartCondition::Never
+        | RestartCondition::OnFailure
+        | RestartCondition::Always) => said,
+    };
+    RestartSpec { condition, attempts_max: Some(retries), ..own }
 }
 
 fn dependencies(

@@ -1,3 +1,5 @@
+//! `x-fizz` as users write it, right and wrong.
+
 use serde_json::{Value, json};
 
 use crate::{
@@ -6,7 +8,7 @@ use crate::{
         Millis,
         spec::{
             Affinity, ConcurrencyPolicy, CronSpec, HealthSpec, HealthTest, HttpCheck, IngressSpec,
-            JobSpec, MissedRunPolicy, Mode, PartitionMode, ServiceSpec, TcpCheck,
+            JobSpec, MissedRunPolicy, Mode, PartitionMode, RestartCondition, ServiceSpec, TcpCheck,
         },
     },
 };
@@ -142,7 +144,10 @@ fn nothing_wrong_is_ignored() {
             json!({"health": {"http": {"port": 80}, "tcp": {"port": 80}}}),
             "health.tcp: a service has one health check; keep `http` or `tcp`",
         ),
-        (json!({"job": {"retry": 1}}), "job.retry: there is no such key; did you mean `retries`?"),
+        (
+            json!({"job": {"retires": 1}}),
+            "job.retires: there is no such key; did you mean `retries`?",
+        ),
         (json!({"job": {"retries": -1}}), "job.retries: `-1` is not an integer from 0"),
         (json!({"cron": {}}), "cron.schedule: is missing"),
         (json!({"cron": {"schedule": "61 * * * *"}}), "cron.schedule: `61` is not a minute"),
@@ -172,6 +177,20 @@ fn two_health_checks_contradict_each_other() {
     let timing = json!({"health": {"tcp": {"port": 80}, "interval": "1s"}});
     let error = web(json!({"healthcheck": {"interval": "2s"}, "x-fizz": timing})).unwrap_err();
     assert!(error.contains("`healthcheck.interval` says this too"), "{error}");
+}
+
+#[test]
+fn a_jobs_retries_are_restarts_after_failures() {
+    let restart = |service| web(service).map(|it| it.deploy.restart);
+    let spec = restart(json!({"x-fizz": {"job": {"retries": 3}}})).unwrap();
+    assert_eq!((spec.condition, spec.attempts_max), (RestartCondition::OnFailure, Some(3)));
+    let job = json!({"job": {"retries": 3}});
+    let spec = restart(json!({"restart": "on-failure:3", "x-fizz": job})).unwrap();
+    assert_eq!(spec.attempts_max, Some(3));
+    for policy in ["no", "on-failure:5"] {
+        let error = restart(json!({"restart": policy, "x-fizz": job})).unwrap_err();
+        assert!(error.contains("job.retries: contradicts the service's restart"), "{error}");
+    }
 }
 
 #[test]

@@ -5,12 +5,15 @@ use std::collections::BTreeSet;
 use super::{
     cast::{self, Cast},
     language::{Key, Kind, Names, Shape},
-    near,
 };
 use crate::compose::{
+    near,
     problem::Problems,
     tree::{Map, Node, Path, Position, Scalar, ScalarKind, Value},
 };
+
+/// How many unknown keys are compared with all known ones in the hope that they are nearly one.
+const GUESSES_MAX: u32 = 100;
 
 /// Whether `$VARIABLE`s were already replaced.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -21,12 +24,13 @@ pub(super) enum Variables {
 
 /// Checks a tree against a shape.
 pub(super) fn run(root: &mut Node, shape: &Shape, variables: Variables, problems: &mut Problems) {
-    Check { variables, problems }.value(root, shape, &Path::default());
+    Check { variables, problems, guesses_left: GUESSES_MAX }.value(root, shape, &Path::default());
 }
 
 struct Check<'a> {
     variables: Variables,
     problems: &'a mut Problems,
+    guesses_left: u32,
 }
 
 impl Check<'_> {
@@ -59,12 +63,26 @@ impl Check<'_> {
             if let Some(key) = keys.iter().find(|it| it.name == name) {
                 self.value(&mut entry.node, &key.shape, &inner);
             } else if !(extensible && name.starts_with("x-")) {
-                self.problems.error(entry.key_at, &inner, unknown_key(name, keys, extensible));
+                let why = self.unknown_key(name, keys, extensible);
+                self.problems.error(entry.key_at, &inner, why);
             }
         }
         for key in keys.iter().filter(|it| it.required && !map.contains_key(it.name)) {
             self.problems.error(at, path, format!("`{}` is missing here", key.name));
         }
+    }
+
+    fn unknown_key(&mut self, name: &str, keys: &[Key], extensible: bool) -> String {
+        let guess = self.guesses_left > 0;
+        self.guesses_left = self.guesses_left.saturating_sub(1);
+        if let Some(near) = guess.then(|| near::nearest(name, keys.iter().map(|key| key.name))).flatten() {
+            return format!("unknown key `{name}`; did you mean `{near}`?");
+        }
+        if extensible {
+            return format!("unknown key `{name}`; your own keys must begin with x-");
+        }
+        let known: Vec<&str> = keys.iter().map(|key| key.name).collect();
+        format!("unknown key `{name}`; known here are {}", known.join(", "))
     }
 
     fn named(&mut self, map: &mut Map, names: Names, shape: &Shape, path: &Path) {
@@ -254,17 +272,6 @@ fn describe(shape: &Shape, kinds: &mut BTreeSet<&'static str>) {
         Shape::Named(..) | Shape::Keys(_) | Shape::Closed(_) => "a mapping",
     };
     kinds.insert(kind);
-}
-
-fn unknown_key(name: &str, keys: &[Key], extensible: bool) -> String {
-    if let Some(near) = near::nearest(name, keys) {
-        return format!("unknown key `{name}`; did you mean `{near}`?");
-    }
-    if extensible {
-        return format!("unknown key `{name}`; your own keys must begin with x-");
-    }
-    let known: Vec<&str> = keys.iter().map(|key| key.name).collect();
-    format!("unknown key `{name}`; known here are {}", known.join(", "))
 }
 
 fn bad_name(name: &str, names: Names) -> Option<String> {

@@ -7,7 +7,6 @@
 mod cast;
 mod check;
 mod language;
-mod near;
 mod service;
 mod table;
 

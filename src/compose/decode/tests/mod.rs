@@ -1,10 +1,17 @@
+//! What the file says is what the spec says.
+
+mod wrong;
+
 use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    compose::json::to_tree,
+    compose::{
+        json::{from_tree, to_tree},
+        load::{LoadRequest, load},
+    },
     model::{
         Millis,
         spec::{
@@ -86,7 +93,7 @@ fn ports_are_one_a_range_or_any() {
 fn quantities_are_exact() {
     let spec = web(json!({
         "cpus": 0.1, "mem_limit": "536870912", "memswap_limit": "-1", "pids_limit": -1,
-        "shm_size": 65536, "mem_swappiness": "0", "stop_grace_period": "1m30s",
+        "shm_size": "64k", "mem_swappiness": "0", "stop_grace_period": "1m30s",
         "deploy": {"resources": {
             "limits": {"cpus": "0.1"}, "reservations": {"cpus": 0.0001, "memory": "1024"},
         }},
@@ -405,125 +412,6 @@ fn resources_have_names_and_contents() {
 }
 
 #[test]
-fn every_wrong_value_is_told_with_what_would_be_right() {
-    for (service, message) in [
-        (
-            json!({"ports": [{"target": "http"}]}),
-            "ports[0].target: `http` is not an integer from 1",
-        ),
-        (json!({"ports": [{"published": "1"}]}), "ports[0]: names no container port; add `target`"),
-        (json!({"ports": [{"target": 1, "published": "9-8"}]}), "published: `9-8` is not a port"),
-        (json!({"ports": [{"target": 1, "host_ip": "x"}]}), "host_ip: `x` is not an IP address"),
-        (
-            json!({"ports": [{"target": 1, "protocol": "tpc"}]}),
-            "protocol: `tpc` is not known here; did",
-        ),
-        (json!({"ports": {}}), "ports: is a mapping; it must be a list"),
-        (json!({"expose": ["80/x"]}), "expose[0]: `80/x` is not a port"),
-        (json!({"cpus": "half"}), "cpus: `half` is not a number of CPUs such as `1.5`"),
-        (json!({"mem_limit": "1g"}), "mem_limit: `1g` is not an integer of at least 0"),
-        (
-            json!({"cpus": 1, "deploy": {"resources": {"limits": {"cpus": 2}}}}),
-            "cpus: differs from the same setting under `deploy.resources`",
-        ),
-        (json!({"scale": 1, "deploy": {"replicas": 2}}), "scale: differs from `deploy.replicas`"),
-        (json!({"scale": -1}), "scale: `-1` is not an integer from 0 to"),
-        (json!({"deploy": {"mode": "gobal"}}), "mode: `gobal` is not known here; did you mean `gl"),
-        (json!({"deploy": {"mode": "global", "replicas": 2}}), "runs one container on each node"),
-        (json!({"container_name": "c", "scale": 2}), "several replicas cannot share one container"),
-        (json!({"container_name": "-"}), "`-` can't be a container name"),
-        (json!({"stop_signal": "SIGFOO"}), "stop_signal: `SIGFOO` is not a signal"),
-        (json!({"stop_grace_period": "10"}), "stop_grace_period: `10` is not a duration"),
-        (json!({"restart": "sometimes"}), "restart: `sometimes` is not a restart policy"),
-        (json!({"restart": "always:3"}), "restart: `always:3` is not a restart policy"),
-        (json!({"pull_policy": "every_day"}), "pull_policy: `every_day` is not a pull policy"),
-        (json!({"pull_refresh_after": "1h"}), "has a meaning only together with"),
-        (json!({"healthcheck": {"test": ["curl"]}}), "healthcheck.test: must be [\"NONE\"]"),
-        (json!({"healthcheck": {"test": ["CMD"]}}), "healthcheck.test: must be [\"NONE\"]"),
-        (json!({"network_mode": "service:x"}), "network_mode: there is no service `x`"),
-        (json!({"network_mode": "host", "networks": {"net": null}}), "excludes `networks`"),
-        (json!({"networks": {"x": null}}), "networks.x: `x` is not declared under the top-level"),
-        (json!({"networks": {"net": {"ipv4_address": "::1"}}}), "`::1` is not an IPv4 address"),
-        (json!({"mac_address": "x"}), "mac_address: `x` is not a MAC address"),
-        (json!({"ipc": "shared"}), "ipc: `shared` is not known here; use `host`"),
-        (json!({"extra_hosts": ["a=b"]}), "extra_hosts[0]: `a=b` is not a host and its address"),
-        (json!({"dns": ["a"]}), "dns[0]: `a` is not an IP address"),
-        (json!({"links": ["x"]}), "links[0]: there is no service `x`"),
-        (json!({"volumes": [{"target": "/a"}]}), "volumes[0].type: is missing"),
-        (json!({"volumes": [{"type": "npipe"}]}), "`npipe` cannot be mounted"),
-        (json!({"volumes": [{"type": "bind", "target": "/a"}]}), "volumes[0].source: is missing"),
-        (
-            json!({"volumes": [{"type": "bind", "source": "a", "target": "/a"}]}),
-            "source: `a` is not an absolute path",
-        ),
-        (
-            json!({"volumes": [{"type": "volume", "source": "x", "target": "/a"}]}),
-            "source: `x` is not declared under the top-level `volumes`",
-        ),
-        (json!({"configs": [{"source": "x"}]}), "configs[0].source: `x` is not declared"),
-        (
-            json!({"secrets": [{"source": "key", "mode": "0999"}]}),
-            "mode: `0999` is not a file mode",
-        ),
-        (json!({"secrets": [{"source": "key", "uid": "root"}]}), "uid: `root` is not an integer"),
-        (json!({"volumes_from": ["db:rx"]}), "volumes_from[0]: `rx` is not an access mode"),
-        (
-            json!({"ulimits": {"nofiles": 1}}),
-            "`nofiles` is not a resource limit; did you mean `nofile`",
-        ),
-        (
-            json!({"ulimits": {"nofile": {"soft": 2, "hard": 1}}}),
-            "the soft limit is above the hard",
-        ),
-        (json!({"blkio_config": {"weight": 5}}), "weight: `5` is not a weight from 10 to 1000"),
-        (
-            json!({"devices": [{"source": "/d", "permissions": "x"}]}),
-            "`x` is not a set of the letters",
-        ),
-        (json!({"device_cgroup_rules": ["c 1"]}), "`c 1` is not a device rule"),
-        (json!({"gpus": [{"count": 1, "device_ids": ["0"]}]}), "count: excludes `device_ids`"),
-        (
-            json!({"deploy": {"resources": {"reservations": {"devices": [{}]}}}}),
-            "devices[0]: names no `capabilities`",
-        ),
-        (json!({"deploy": {"update_config": {"max_failure_ratio": 1.5}}}), "`1.5` is not a ratio"),
-        (
-            json!({"deploy": {"rollback_config": {"failure_action": "rollback"}}}),
-            "failure_action: `rollback` is not known here; use `pause`, `continue`",
-        ),
-        (json!({"post_start": [{"user": "x"}]}), "post_start[0].command: a hook needs a command"),
-        (json!({"depends_on": {"x": {}}}), "depends_on.x: there is no service `x`"),
-        (json!({"depends_on": {"web": {}}}), "depends_on.web: a service cannot wait for itself"),
-        (json!({"tty": "maybe"}), "tty: `maybe` is not `true` or `false`"),
-        (json!({"image": {"name": "x"}}), "image: is a mapping; it must be a single value"),
-    ] {
-        let error = web(service.clone()).expect_err(&service.to_string());
-        assert!(error.contains(message), "{service}: {error}");
-    }
-}
-
-#[test]
-fn a_project_needs_a_name_services_need_images_and_configs_content() {
-    let error = decoded(&json!({"services": {}})).unwrap_err();
-    assert_eq!(error, "name: the project has no name\n");
-    let error = decoded(&json!({
-        "name": "p",
-        "services": {"a b": {"image": "x"}, "c": {}},
-        "configs": {"f": {"file": "/f"}},
-        "networks": {"n": {"ipam": {"config": [{"subnet": "10.0.0.1"}]}}},
-    }))
-    .unwrap_err();
-    for message in [
-        "services.a b: `a b` can't be a service name",
-        "services.c: has neither `image` nor `build`",
-        "configs.f: has no content",
-        "networks.n.ipam.config[0].subnet: `10.0.0.1` is not a network",
-    ] {
-        assert!(error.contains(message), "{error}");
-    }
-}
-
-#[test]
 fn no_json_makes_decoding_panic() {
     for value in
         [json!(null), json!(true), json!(-1), json!(1e300), json!("é:é/é=é-é"), json!([[]])]
@@ -538,4 +426,60 @@ fn no_json_makes_decoding_panic() {
             let _ = decoded(&root);
         }
     }
+}
+
+#[test]
+fn a_file_decodes_alike_where_it_was_written_and_where_it_runs() {
+    let text = "
+name: shop
+services:
+  web:
+    image: web
+    cpus: 0.1
+    ports: ['127.0.0.1:8080:80', '53:53/udp']
+    blkio_config: {weight_device: [{path: /dev/sda, weight: 400}]}
+    extra_hosts: ['a:1.2.3.4', 'b:::1']
+    ulimits: {nofile: {soft: 20, hard: 40}, nproc: 65535}
+    deploy: {update_config: {max_failure_ratio: 0.3, delay: 90s}}
+    mem_limit: 50M
+    gpus: all
+    configs: [conf]
+    secrets: [{source: key, mode: 0440}]
+    volumes: ['data:/data', './src:/src:ro']
+    x-fizz: {health: {http: {port: 80}}, placement: {affinity: [db]}}
+  db:
+    image: db
+    healthcheck: {test: ready, interval: 1m30s}
+    volumes: [{type: tmpfs, target: /t, tmpfs: {size: 1m, mode: 0o1777}}]
+volumes: {data: }
+configs: {conf: {file: ./conf}}
+secrets: {key: {environment: KEY}}
+";
+    let files = [("/w/compose.yaml", text), ("/w/conf", "a: b")];
+    let files = files.map(|(path, text)| (path.into(), text.as_bytes().to_vec()));
+    let files = crate::compose::files::MemoryFiles(files.into());
+    let request = LoadRequest {
+        working_dir: "/w".into(),
+        environment: [("KEY".to_owned(), "secret".to_owned())].into(),
+        ..LoadRequest::default()
+    };
+    let mut loaded = load(&request, &files).unwrap_or_else(|problems| panic!("{problems}"));
+    let mut problems = loaded.problems;
+    attach_contents(&mut loaded.model, &files, &loaded.environment, &mut problems);
+    let secrets = secret_values(&loaded.model, &files, &loaded.environment, &mut problems);
+    let here = project(&loaded.model, &mut problems).unwrap_or_else(|| panic!("{problems}"));
+    assert_eq!(Ok(&here), decoded(&from_tree(&loaded.model)).as_ref());
+
+    assert_eq!(secrets, [("key".to_owned(), b"secret".to_vec())].into());
+    assert_eq!(here.configs["conf"].content.as_deref(), Some(&b"a: b"[..]));
+    let web = &here.services[&"web".parse().unwrap()];
+    assert_eq!(web.container.resources.nano_cpus, Some(100_000_000));
+    assert_eq!(web.container.resources.memory_bytes, Some(50 << 20));
+    assert_eq!(web.container.resources.blkio.as_ref().unwrap().weight_device[0].weight, 400);
+    assert_eq!(web.container.ports[0].published, PublishedPorts::One(8080));
+    assert_eq!(web.container.extra_hosts[1], ("b".to_owned(), "::1".to_owned()));
+    assert_eq!(web.container.secrets[0].mode, Some(0o440));
+    assert_eq!(web.deploy.update.failure_ratio_max_ppm, 300_000);
+    let tmpfs = MountKind::Tmpfs { size_bytes: Some(1 << 20), mode: Some(0o1777) };
+    assert_eq!(here.services[&"db".parse().unwrap()].container.mounts[0].kind, tmpfs);
 }

@@ -1,22 +1,28 @@
-//! The known key that an unknown one was probably meant to be.
+//! The known word that an unknown one was probably meant to be.
 
-use super::language::Key;
+/// Longer words than this are no typing mistake, and would make the search slow.
+const WORD_BYTES_MAX: usize = 40;
 
-/// Longer keys than this are no typing mistake, and would make the search slow.
-const KEY_BYTES_MAX: usize = 40;
-
-/// The nearest of the known keys, if it is near enough to be worth a question.
-pub(super) fn nearest(unknown: &str, known: &[Key]) -> Option<&'static str> {
-    if unknown.len() > KEY_BYTES_MAX {
+/// The nearest of the known words, if it is near enough to be worth a question.
+pub(super) fn nearest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    if unknown.len() > WORD_BYTES_MAX {
         return None;
     }
     let allowed = (unknown.len() / 3).clamp(1, 3);
     known
-        .iter()
-        .map(|key| (distance(unknown, key.name), key.name))
+        .map(|word| (distance(unknown, word), word))
         .filter(|(distance, _)| *distance <= allowed)
         .min()
-        .map(|(_, name)| name)
+        .map(|(_, word)| word)
+}
+
+/// Advice: the word that was probably meant, else all that there are.
+pub(super) fn choice(unknown: &str, known: &[&str]) -> String {
+    if let Some(word) = nearest(unknown, known.iter().copied()) {
+        return format!("did you mean `{word}`?");
+    }
+    let quoted: Vec<String> = known.iter().map(|word| format!("`{word}`")).collect();
+    format!("use {}", quoted.join(", "))
 }
 
 /// How many letters must be changed, added, left out or swapped with the next.
@@ -45,7 +51,14 @@ fn distance(from: &str, to: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compose::schema::service::SERVICE;
+
+    const WORDS: [&str; 5] = ["depends_on", "environment", "image", "ports", "volumes"];
+
+    #[test]
+    fn an_unknown_word_brings_the_nearest_or_all() {
+        assert_eq!(choice("prots", &WORDS[3..]), "did you mean `ports`?");
+        assert_eq!(choice("x", &WORDS[3..]), "use `ports`, `volumes`");
+    }
 
     #[test]
     fn typing_mistakes_find_their_key() {
@@ -59,8 +72,8 @@ mod tests {
             ("something_else", None),
             ("", None),
         ] {
-            assert_eq!(nearest(unknown, SERVICE), known, "{unknown}");
+            assert_eq!(nearest(unknown, WORDS.into_iter()), known, "{unknown}");
         }
-        assert_eq!(nearest(&"x".repeat(1 << 20), SERVICE), None);
+        assert_eq!(nearest(&"x".repeat(1 << 20), WORDS.into_iter()), None);
     }
 }

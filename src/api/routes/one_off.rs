@@ -1,0 +1,192 @@
+//! `POST /v1/deployments/{project}/services/{service}/run`: a container beside a service's replicas.
+
+use axum::{
+    Json,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use serde_json::{Map, Value, json};
+
+use super::services::key;
+use crate::{
+    api::{
+        app::App,
+        extract::{self, At},
+        problem::{Answer, Failure},
+        wire,
+    },
+    model::ServiceKey,
+    node::{Request, Response as NodeResponse, RunRequest},
+};
+
+pub(super) async fn run(
+    State(app): State<App>,
+    At((project, service)): At<(String, String)>,
+    extract::Json(run): extract::Json<wire::RunOneOff>,
+) -> Answer<Response> {
+    let key = key(&project, &service)?;
+    let view = app.backend.now();
+    let missing = || Failure::NotFound { what: "service", name: key.to_string() };
+    let record = view.state.services().get(&key).ok_or_else(missing)?;
+    let definition = serde_json::from_str(&record.definition)
+        .map_err(|why| Failure::Render(format!("the definition of {key}: {why}")))?;
+    let request = run_request(key, &definition, run)?;
+    match app.ask(Request::Run(Box::new(request))).await? {
+        NodeResponse::Recorded(id) => {
+            let created = wire::Created { container: id.to_string() };
+            Ok((StatusCode::CREATED, Json(created)).into_response())
+        }
+        NodeResponse::Done | NodeResponse::Planned(_) => {
+            Err(Failure::Render("the node did not tell the container's id".into()))
+        }
+    }
+}
+
+fn run_request(key: ServiceKey, definition: &Value, run: wire::RunOneOff) -> Answer<RunRequest> {
+    let mut problems = Vec::new();
+    if run.service_ports && !run.publish.is_empty() {
+        problems.push("publish: not together with `service_ports`; leave one out".to_owned());
+    }
+    let name = match run.name.as_deref().map(str::parse).transpose() {
+        Ok(name) => name,
+        Err(why) => {
+            problems.push(format!("name: {why}"));
+            None
+        }
+    };
+    let (no_deps, remove, waits) = (run.no_deps, run.remove, !run.detach);
+    let definition = patch(definition, run, &mut problems);
+    if !problems.is_empty() {
+        return Err(Failure::Invalid(problems));
+    }
+    let ServiceKey { project, service } = key;
+    Ok(RunRequest { project, service, name, definition, no_deps, remove, waits })
+}
+
+/// What makes the service's definition the container's, as a JSON Merge Patch (RFC 7396): maps are
+/// merged, everything else is replaced, null takes away.
+fn patch(definition: &Value, run: wire::RunOneOff, problems: &mut Vec<String>) -> Value {
+    let mut patch = Map::new();
+    let mut set = |key: &str, value: Value| drop(patch.insert(key.to_owned(), value));
+    set("tty", json!(run.tty));
+    set("stdin_open", json!(run.stdin));
+    set("container_name", Value::Null);
+    if !run.command.is_empty() {
+        set("command", json!(run.command));
+    } else if run.entrypoint.is_some() {
+        // The service's command is for the service's entrypoint.
+        set("command", Value::Null);
+    }
+    for (key, value) in [
+        ("entrypoint", run.entrypoint.map(|it| json!(it))),
+        ("user", run.user.map(|it| json!(it))),
+        ("working_dir", run.working_dir.map(|it| json!(it))),
+    ] {
+        if let Some(value) = value {
+            set(key, value);
+        }
+    }
+    let environment = environment(&run.environment, problems);
+    if !environment.is_empty() {
+        set("environment", Value::Object(environment));
+    }
+    if !run.labels.is_empty() {
+        set("labels", json!(run.labels));
+    }
+    if !run.service_ports {
+        set("ports", if run.publish.is_empty() { Value::Null } else { run.publish.into() });
+    }
+    if !run.volumes.is_empty() {
+        let own = definition["volumes"].as_array().cloned().unwrap_or_default();
+        set("volumes", own.into_iter().chain(run.volumes).collect());
+    }
+    if !run.use_aliases
+        && let Some(networks) = definition["networks"].as_object()
+    {
+        let aliased = networks.iter().filter(|(_, it)| it["aliases"].is_array());
+        let without = |(name, _): (&String, &Value)| (name.clone(), json!({"aliases": null}));
+        let networks: Map<_, _> = aliased.map(without).collect();
+        if !networks.is_empty() {
+            set("networks", networks.into());
+        }
+    }
+    Value::Object(patch)
+}
+
+fn environment(list: &[String], problems: &mut Vec<String>) -> Map<String, Value> {
+    let mut environment = Map::new();
+    for line in list {
+        match line.split_once('=') {
+            Some((name, value)) if !name.is_empty() => {
+                environment.insert(name.to_owned(), value.into());
+            }
+            Some(_) | None => problems.push(format!(
+                "environment: `{line}` is not `NAME=value`; the node does not know the caller's own"
+            )),
+        }
+    }
+    environment
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service() -> Value {
+        json!({
+            "image": "app", "command": ["serve"], "environment": {"A": "1"},
+            "volumes": [{"type": "volume", "source": "data", "target": "/data"}],
+            "ports": [{"target": 80, "published": "8080"}],
+            "networks": {"default": null, "back": {"aliases": ["api"]}},
+        })
+    }
+
+    fn patched(run: wire::RunOneOff) -> Value {
+        let mut problems = Vec::new();
+        let patch = patch(&service(), run, &mut problems);
+        assert_eq!(problems, [""; 0]);
+        patch
+    }
+
+    #[test]
+    fn a_one_off_container_neither_publishes_nor_answers_for_its_service() {
+        let patch = patched(wire::RunOneOff::default());
+        assert_eq!(patch["ports"], Value::Null);
+        assert!(patch.as_object().unwrap().contains_key("ports"));
+        assert_eq!(patch["networks"], json!({"back": {"aliases": null}}));
+        assert!(patch.get("command").is_none());
+    }
+
+    #[test]
+    fn what_was_asked_goes_over_the_services_own() {
+        let patch = patched(wire::RunOneOff {
+            command: vec!["sh".into()],
+            environment: vec!["B=x=y".into()],
+            volumes: vec![json!({"type": "tmpfs", "target": "/t"})],
+            service_ports: true,
+            use_aliases: true,
+            ..wire::RunOneOff::default()
+        });
+        assert_eq!(patch["command"], json!(["sh"]));
+        assert_eq!(patch["environment"], json!({"B": "x=y"}));
+        assert_eq!(patch["volumes"].as_array().unwrap().len(), 2);
+        assert!(patch.get("ports").is_none() && patch.get("networks").is_none());
+    }
+
+    #[test]
+    fn another_entrypoint_does_not_get_the_services_command() {
+        let patch = patched(wire::RunOneOff {
+            entrypoint: Some(vec!["/bin/sh".into()]),
+            ..wire::RunOneOff::default()
+        });
+        assert!(patch.as_object().unwrap()["command"].is_null());
+    }
+
+    #[test]
+    fn a_variable_without_a_value_is_refused() {
+        let run = wire::RunOneOff { environment: vec!["HOME".into()], ..Default::default() };
+        let key = key("shop", "web").unwrap();
+        assert!(matches!(run_request(key, &service(), run), Err(Failure::Invalid(_))));
+    }
+}

@@ -1,0 +1,549 @@
+//! A world for one node: a runtime that obeys at once, a disk of rows, a clock that is set.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use serde_json::{Value, json};
+
+use crate::{
+    model::{
+        ContainerId, ContainerState, ImageId, Millis, Moment, NodeId, NodeState, Observed,
+        ProjectName, RuntimeId, RuntimeState, ServiceKey, ServiceName, WallTime,
+    },
+    node::{
+        DeployRequest, DownRequest, Effect, Event, Failure, Launch, Node, Now, Planned,
+        ProbeResult, Refusal, Request, RequestId, Response, RunRequest, ServiceVerb, Sight, View,
+    },
+    state::{self, ClusterState, ContainerRecord, NodeRecord, ReplicaId},
+};
+
+const ME: NodeId = NodeId(7);
+
+pub(super) struct World {
+    node: Node,
+    now: Now,
+    rows: BTreeMap<Vec<u8>, Vec<u8>>,
+    containers: BTreeMap<RuntimeId, Observed>,
+    images: BTreeMap<RuntimeId, String>,
+    starts: BTreeMap<RuntimeId, u32>,
+    made: u32,
+    events: VecDeque<Event>,
+    reply: Option<Result<Response, Refusal>>,
+    well: BTreeMap<String, bool>,
+    exits: BTreeMap<String, i64>,
+    refused: BTreeSet<String>,
+    log: Vec<String>,
+    last: Value,
+    carried: usize,
+    kill_at: Option<(usize, bool)>,
+    killed: bool,
+    doubled: bool,
+    lost: bool,
+}
+
+fn facts() -> NodeRecord {
+    NodeRecord {
+        name: "here".parse().unwrap(),
+        state: NodeState::Alive,
+        since: WallTime(0),
+        address: None,
+        version: "0".into(),
+        labels: BTreeMap::new(),
+        cpus: 1,
+        memory_bytes: 1,
+        architecture: "x86_64".into(),
+        kernel: "6".into(),
+        runtime: None,
+    }
+}
+
+fn shop() -> ProjectName {
+    "shop".parse().unwrap()
+}
+
+fn model(services: Value) -> Value {
+    json!({"name": "shop", "services": services, "networks": {"default": {"name": "shop_default"}}})
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        let node = Node::new(ME, facts(), ClusterState::new(ReplicaId(1)), 1);
+        let now = Now { moment: Moment(1_000), wall: WallTime(1_000_000) };
+        let mut world = Self {
+            node,
+            now,
+            rows: BTreeMap::new(),
+            containers: BTreeMap::new(),
+            images: BTreeMap::new(),
+            starts: BTreeMap::new(),
+            made: 0,
+            events: VecDeque::new(),
+            reply: None,
+            well: BTreeMap::new(),
+            exits: BTreeMap::new(),
+            refused: BTreeSet::new(),
+            log: vec![],
+            last: Value::Null,
+            carried: 0,
+            kill_at: None,
+            killed: false,
+            doubled: false,
+            lost: false,
+        };
+        world.find_runtime();
+        world
+    }
+
+    // What people do.
+
+    pub(super) fn up(&mut self, services: Value) -> Planned {
+        self.deploy(services, |_| ()).unwrap()
+    }
+
+    pub(super) fn up_again(&mut self) {
+        let services = self.last.clone();
+        self.up(services);
+    }
+
+    pub(super) fn deploy(
+        &mut self,
+        services: Value,
+        change: impl FnOnce(&mut DeployRequest),
+    ) -> Result<Planned, Refusal> {
+        self.last = services.clone();
+        let mut request = DeployRequest { model: model(services), ..DeployRequest::default() };
+        change(&mut request);
+        match self.ask(Request::Deploy(Box::new(request)))? {
+            Response::Planned(planned) => Ok(*planned),
+            other @ (Response::Done | Response::Recorded(_)) => panic!("{other:?}"),
+        }
+    }
+
+    pub(super) fn verb(&mut self, services: &[&str], verb: ServiceVerb) {
+        let services = services.iter().map(|it| it.parse().unwrap()).collect();
+        self.ask(Request::Services(shop(), services, verb)).unwrap();
+    }
+
+    /// Like [`Self::verb`], where there may be nothing to do it to.
+    pub(super) fn try_verb(&mut self, services: &[&str], verb: ServiceVerb) {
+        if self.view().projects.contains_key(&shop()) {
+            self.verb(services, verb);
+        }
+    }
+
+    pub(super) fn down(&mut self) {
+        let request = DownRequest {
+            project: shop(),
+            services: vec![],
+            volumes: true,
+            images: None,
+            grace: None,
+        };
+        self.ask(Request::Down(request)).unwrap();
+    }
+
+    pub(super) fn run(&mut self, service: &str, waits: bool) -> ContainerId {
+        let request = RunRequest {
+            project: shop(),
+            service: service.parse().unwrap(),
+            name: None,
+            definition: json!({"image": service}),
+            no_deps: false,
+            remove: true,
+            waits,
+        };
+        match self.ask(Request::Run(Box::new(request))).unwrap() {
+            Response::Recorded(id) => id,
+            other @ (Response::Done | Response::Planned(_)) => panic!("{other:?}"),
+        }
+    }
+
+    /// Asks, and asks again if the daemon was killed before it answered: nothing was promised then.
+    pub(super) fn ask(&mut self, request: Request) -> Result<Response, Refusal> {
+        self.reply = None;
+        while self.reply.is_none() {
+            self.events.push_back(Event::Asked(RequestId(1), request.clone()));
+            self.turn();
+        }
+        self.reply.take().unwrap()
+    }
+
+    // What the world does.
+
+    pub(super) fn pass(&mut self, millis: u64) {
+        let end = self.now.moment + Millis(millis);
+        while let Some(due) = self.node.next_wake().filter(|due| *due <= end) {
+            let due = due.max(self.now.moment);
+            self.now.wall.0 += (due - self.now.moment).0;
+            self.now.moment = due;
+            self.events.push_back(Event::Tick);
+            self.turn();
+        }
+        self.now.wall.0 += (end - self.now.moment).0;
+        self.now.moment = end;
+    }
+
+    pub(super) fn health(&mut self, service: &str, well: bool) {
+        self.well.insert(service.to_owned(), well);
+    }
+
+    /// From now on the service's processes end at once, with this status.
+    pub(super) fn exits(&mut self, service: &str, code: i64) {
+        self.exits.insert(service.to_owned(), code);
+    }
+
+    pub(super) fn refuses(&mut self, image: &str) {
+        self.refused.insert(image.to_owned());
+    }
+
+    pub(super) fn crash(&mut self, name: &str, code: i64) {
+        self.now.wall.0 += 1;
+        let id = self.record(name).runtime_id.unwrap();
+        self.end(&id, code);
+        self.see(&id);
+        self.turn();
+    }
+
+    pub(super) fn vanish(&mut self, name: &str) {
+        let record = self.record(name);
+        self.containers.remove(&record.runtime_id.unwrap());
+        self.events.push_back(Event::Seen(record.id, Sight::default()));
+        self.turn();
+    }
+
+    /// The process of one of the containers ends, if any runs.
+    pub(super) fn crash_some(&mut self, which: u8, code: i64) {
+        let up = |it: &&Observed| matches!(it.state, RuntimeState::Running { .. });
+        let up: Vec<RuntimeId> =
+            self.containers.values().filter(up).map(|it| it.runtime_id.clone()).collect();
+        if let Some(id) = up.get(usize::from(which) % up.len().max(1)) {
+            self.now.wall.0 += 1;
+            self.end(id, code);
+            if !self.lost {
+                self.see(id);
+            }
+            self.turn();
+        }
+    }
+
+    /// One of the containers is removed by somebody else, if there is any.
+    pub(super) fn vanish_some(&mut self, which: u8) {
+        let all: Vec<RuntimeId> = self.containers.keys().cloned().collect();
+        if let Some(id) = all.get(usize::from(which) % all.len().max(1))
+            && let Some(it) = self.containers.remove(id)
+            && !self.lost
+        {
+            self.events.push_back(Event::Seen(it.container, Sight::default()));
+            self.turn();
+        }
+    }
+
+    pub(super) fn lose_runtime(&mut self) {
+        self.lost = true;
+        self.events.push_back(Event::RuntimeLost("gone".into()));
+        self.turn();
+    }
+
+    pub(super) fn find_runtime(&mut self) {
+        self.lost = false;
+        self.events.push_back(Event::RuntimeFound("docker 1".into()));
+        self.observe();
+        self.turn();
+    }
+
+    /// The daemon will be killed at its effect number `cut`, before or after the world has done it.
+    pub(super) fn kill_daemon_at(&mut self, cut: usize, carried: bool) {
+        self.kill_at = Some((self.carried + cut, carried));
+    }
+
+    pub(super) fn restart_daemon(&mut self) {
+        let mut state = ClusterState::new(ReplicaId(1));
+        for (key, value) in &self.rows {
+            state::decode(&mut state, key, value).unwrap();
+        }
+        self.events.clear();
+        let seed = 1_000 + u64::try_from(self.carried).unwrap();
+        self.node = Node::new(ME, facts(), state, seed);
+        if !self.lost {
+            self.events.push_back(Event::RuntimeFound("docker 1".into()));
+            self.observe();
+        }
+        self.turn();
+    }
+
+    // What can be seen.
+
+    pub(super) fn view(&self) -> View {
+        self.node.view()
+    }
+
+    /// Everything agreed, but for this node's own record, which tells of its runtime.
+    pub(super) fn agreed(&self) -> String {
+        let state = self.view().state;
+        let containers: Vec<_> = state.containers().collect();
+        format!("{:?} {:?} {containers:?}", state.services(), state.deployments())
+    }
+
+    pub(super) fn running(&self) -> Vec<String> {
+        let up = |it: &&Observed| matches!(it.state, RuntimeState::Running { .. });
+        let mut names: Vec<String> =
+            self.containers.values().filter(up).map(|it| it.name.clone()).collect();
+        names.sort();
+        names
+    }
+
+    pub(super) fn images(&self, service: &str) -> Vec<String> {
+        let of = |(id, it): (&RuntimeId, &Observed)| {
+            (it.service.as_str() == service).then(|| self.images[id].clone())
+        };
+        let mut images: Vec<String> = self.containers.iter().filter_map(of).collect();
+        images.sort();
+        images
+    }
+
+    pub(super) fn runtime_ids(&self) -> BTreeSet<RuntimeId> {
+        self.containers.keys().cloned().collect()
+    }
+
+    pub(super) fn record(&self, name: &str) -> ContainerRecord {
+        let view = self.view();
+        let found = view.state.containers().find(|it| it.name.as_str() == name);
+        (**found.unwrap_or_else(|| panic!("no container {name}"))).clone()
+    }
+
+    pub(super) fn name_of(&self, id: ContainerId) -> String {
+        self.view().state.container(id).unwrap().name.to_string()
+    }
+
+    pub(super) fn state(&self, name: &str) -> ContainerState {
+        self.record(name).state
+    }
+
+    pub(super) fn doing(&self, name: &str) -> String {
+        let id = self.record(name).id;
+        self.view().doing.get(&id).map(super::super::Activity::words).unwrap_or_default()
+    }
+
+    fn key(service: &str) -> ServiceKey {
+        ServiceKey { project: shop(), service: service.parse::<ServiceName>().unwrap() }
+    }
+
+    pub(super) fn is_ready(&self, service: &str) -> bool {
+        self.view().ready.contains(&Self::key(service))
+    }
+
+    pub(super) fn stuck(&self, service: &str) -> String {
+        let why = self.view().stuck.get(&Self::key(service)).map(ToString::to_string);
+        why.unwrap_or_default()
+    }
+
+    pub(super) fn starts(&self, name: &str) -> u32 {
+        self.starts[&self.record(name).runtime_id.unwrap()]
+    }
+
+    pub(super) fn made(&self) -> u32 {
+        self.made
+    }
+
+    pub(super) fn log(&self) -> Vec<String> {
+        self.log.clone()
+    }
+
+    pub(super) fn clear_log(&mut self) {
+        self.log.clear();
+    }
+
+    pub(super) fn effects_carried(&self) -> usize {
+        self.carried
+    }
+
+    pub(super) fn was_killed(&self) -> bool {
+        self.killed
+    }
+
+    pub(super) fn at_most_one_ran_per_name(&self) -> bool {
+        !self.doubled
+    }
+
+    // The machinery.
+
+    /// Lets the node take every event that is there, and carries its effects out.
+    fn turn(&mut self) {
+        while let Some(event) = self.events.pop_front() {
+            self.now.wall.0 += 1;
+            for effect in self.node.handle(event, self.now) {
+                let cut = self.kill_at.filter(|(at, _)| *at == self.carried);
+                self.carried += 1;
+                if let Some((_, carried)) = cut {
+                    self.killed = true;
+                    self.kill_at = None;
+                    if carried {
+                        self.carry(effect);
+                    }
+                    self.restart_daemon();
+                    return;
+                }
+                self.carry(effect);
+            }
+        }
+    }
+
+    /// While the runtime is away, whatever needs it fails for now.
+    fn carry(&mut self, effect: Effect) {
+        let away = || Failure { reason: "the runtime is away".into(), passing: true };
+        match effect {
+            Effect::Launch(launch) | Effect::Start(launch) if self.lost => {
+                self.events.push_back(Event::Finished(launch.container, Err(away()), None));
+            }
+            Effect::Halt { container, .. }
+            | Effect::Discard { container, .. }
+            | Effect::Signal { container, .. }
+                if self.lost =>
+            {
+                self.events.push_back(Event::Finished(container, Err(away()), None));
+            }
+            Effect::Clear { project, .. } if self.lost => {
+                self.events.push_back(Event::Cleared(project, Err(away())));
+            }
+            Effect::Look(..) if self.lost => {}
+            Effect::Persist(writes) => {
+                for row in writes.iter().flat_map(|it| state::encode(it).unwrap()) {
+                    match row.value {
+                        Some(value) => self.rows.insert(row.key, value),
+                        None => self.rows.remove(&row.key),
+                    };
+                }
+            }
+            Effect::Reply(_, reply) => self.reply = Some(reply),
+            Effect::Notify(_) => {}
+            Effect::Launch(launch) => self.launch(&launch),
+            Effect::Start(launch) => {
+                let id = launch.runtime_id.clone().unwrap();
+                self.start(&id, &launch);
+                self.finish(launch.container, Ok(()), Some(&id));
+            }
+            Effect::Halt { container, runtime_id, .. } => {
+                self.log.push(format!("stop {runtime_id}"));
+                self.end(&runtime_id, 143);
+                self.finish(container, Ok(()), Some(&runtime_id));
+            }
+            Effect::Signal { container, runtime_id, .. } => {
+                self.end(&runtime_id, 137);
+                self.finish(container, Ok(()), Some(&runtime_id));
+            }
+            Effect::Discard { container, runtime_id, .. } => {
+                let by_label = self.containers.values().find(|it| it.container == container);
+                let id = runtime_id.or_else(|| by_label.map(|it| it.runtime_id.clone()));
+                if let Some(id) = id {
+                    self.log.push(format!("remove {id}"));
+                    self.containers.remove(&id);
+                }
+                self.finish(container, Ok(()), None);
+            }
+            Effect::Clear { project, .. } => {
+                self.log.push(format!("clear {project}"));
+                self.events.push_back(Event::Cleared(project, Ok(())));
+            }
+            Effect::Probe { container, .. } => {
+                let service = self.view().state.container(container).unwrap().service.clone();
+                let passed = self.well.get(service.service.as_str()).copied().unwrap_or(true);
+                let result = (!self.lost).then(|| ProbeResult { passed, output: "ok".into() });
+                self.events.push_back(Event::Probed(container, result));
+            }
+            Effect::Look(_, id) => self.see(&id),
+        }
+    }
+
+    fn launch(&mut self, launch: &Launch) {
+        if self.refused.contains(&launch.spec.image) {
+            let reason: Arc<str> = "no such image".into();
+            let failure = Failure { reason, passing: false };
+            return self.finish(launch.container, Err(failure), None);
+        }
+        let there = self.containers.values().find(|it| it.container == launch.container);
+        let id = match there {
+            Some(it) => it.runtime_id.clone(),
+            None => self.make(launch),
+        };
+        if launch.no_start {
+            self.log.push(format!("make {}", launch.name));
+        } else {
+            self.start(&id, launch);
+        }
+        self.finish(launch.container, Ok(()), Some(&id));
+    }
+
+    fn make(&mut self, launch: &Launch) -> RuntimeId {
+        self.made += 1;
+        let id = RuntimeId(self.made.to_string().into());
+        let name = match &launch.replaces {
+            Some(_) => format!("{}-{}", launch.name, launch.container.short()),
+            None => launch.name.to_string(),
+        };
+        assert!(self.containers.values().all(|it| it.name != name), "{name} is taken");
+        let observed = Observed {
+            runtime_id: id.clone(),
+            name,
+            container: launch.container,
+            project: launch.service.project.clone(),
+            service: launch.service.service.clone(),
+            slot: launch.slot,
+            revision: launch.revision,
+            one_off: launch.one_off,
+            image: ImageId(format!("sha256:{}", launch.spec.image).into()),
+            state: RuntimeState::Created,
+            created: self.now.wall,
+            addresses: BTreeMap::new(),
+            ports: vec![],
+        };
+        self.containers.insert(id.clone(), observed);
+        self.images.insert(id.clone(), launch.spec.image.clone());
+        id
+    }
+
+    fn start(&mut self, id: &RuntimeId, launch: &Launch) {
+        self.log.push(format!("start {}", launch.name));
+        let doubled = self.containers.values().any(|it| {
+            let running = matches!(it.state, RuntimeState::Running { .. });
+            it.name == launch.name.as_str() && it.runtime_id != *id && running
+        });
+        self.doubled |= doubled;
+        *self.starts.entry(id.clone()).or_default() += 1;
+        let since = self.now.wall;
+        let it = self.containers.get_mut(id).unwrap();
+        it.name = launch.name.to_string();
+        it.state = RuntimeState::Running { since, paused: false };
+        if let Some(&code) = self.exits.get(it.service.as_str()) {
+            self.now.wall.0 += 1;
+            self.end(id, code);
+        }
+    }
+
+    fn end(&mut self, id: &RuntimeId, code: i64) {
+        let at = self.now.wall;
+        if let Some(it) = self.containers.get_mut(id)
+            && matches!(it.state, RuntimeState::Running { .. })
+        {
+            it.state = RuntimeState::Exited { code, oom_killed: false, at };
+        }
+    }
+
+    fn finish(&mut self, id: ContainerId, result: Result<(), Failure>, at: Option<&RuntimeId>) {
+        let container = at.and_then(|it| self.containers.get(it)).cloned().map(Box::new);
+        let sight = Some(Sight { container, image_health: None });
+        self.events.push_back(Event::Finished(id, result, sight));
+    }
+
+    fn see(&mut self, id: &RuntimeId) {
+        let Some(it) = self.containers.get(id).cloned() else { return };
+        let sight = Sight { container: Some(Box::new(it.clone())), image_health: None };
+        self.events.push_back(Event::Seen(it.container, sight));
+    }
+
+    fn observe(&mut self) {
+        let list = self.containers.values().cloned().collect();
+        self.events.push_back(Event::Observed(list, BTreeMap::new()));
+    }
+}

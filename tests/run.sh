@@ -1,0 +1,137 @@
+#!/usr/bin/env bash
+# Every check and test, from a bare Debian or Ubuntu with a Rust toolchain: sudo tests/run.sh
+#
+# Installs the packages that are missing, builds once, and leaves nothing else behind. The last line
+# is the sum: `N passed, N failed`.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/machine.sh"
+
+DISK_GIB=6
+CARGO_DENY=0.20.2
+CORPUS=../shared/compose-corpus
+PACKAGES=(
+    cc:gcc ld:binutils /usr/include/stdio.h:libc6-dev git:git python3:python3 curl:curl
+    dockerd:docker.io docker:docker.io docker-registry:docker-registry busybox:busybox-static
+    ip:iproute2 nft:nftables iptables:iptables
+)
+
+passed=0 failed=0 complaints=() running=
+
+main() {
+    need_root
+    need_disk "$DISK_GIB"
+    need_packages "${PACKAGES[@]}"
+    need_cargo
+    workplace fizz-test
+    trap finish EXIT
+    trap 'exit 130' INT TERM HUP
+    export CARGO_TERM_COLOR=never
+    # A machine that builds once has no use for the files that speed up the next build.
+    [[ -z ${CI:-} ]] || export CARGO_INCREMENTAL=0
+
+    step "build" as_user cargo test --locked --no-run || {
+        echo "0 passed, 1 failed"
+        exit 1
+    }
+    mapfile -t binaries < <(sed -n 's/^ *Executable .*(\(.*\))$/\1/p' "$work/build.log")
+
+    check "format" as_user cargo fmt --check
+    check "lints" as_user cargo clippy --locked --all-targets -- -D warnings
+    check "docs" as_user env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+    check "licences" licences
+    for binary in "${binaries[@]}"; do
+        name=$(basename "$binary" | sed 's/-[0-9a-f]*$//')
+        # The end-to-end tests run a Docker engine of their own, which takes root.
+        if [[ $name == e2e ]]; then
+            tests "$name" alone "$PWD/$binary"
+        else
+            tests "$name" as_user "$PWD/$binary"
+        fi
+    done
+    tests "doctests" as_user cargo test --locked --doc
+    if [[ -f $CORPUS/check.py ]]; then
+        tests "compose corpus" as_user python3 "$CORPUS/check.py" --messages require \
+            "$PWD/target/debug/fizz config --format json {args}"
+    fi
+
+    echo
+    ((${#complaints[@]})) && printf 'failed: %s\n' "${complaints[@]}"
+    echo "$passed passed, $failed failed"
+    ((failed == 0))
+}
+
+# Runs a command with its output in a log, says how it went and how long it took.
+step() {
+    local name=$1 log="$work/${1// /-}.log" began=$SECONDS status=0
+    shift
+    printf '%-16s ' "$name"
+    # In the background and with a process group of its own, so that an interruption ends it at once.
+    set -m
+    "$@" </dev/null >"$log" 2>&1 &
+    set +m
+    running=$!
+    wait "$running" || status=$?
+    running=
+    if ((status == 0)); then
+        printf 'ok      %4d s\n' $((SECONDS - began))
+    else
+        printf 'FAILED  %4d s\n' $((SECONDS - began))
+        grep -v ' [.][.][.] ok$' "$log" | tail -n 200 | sed 's/^/    /'
+        complaints+=("$name")
+    fi
+    return $status
+}
+
+# A step that is one check.
+check() {
+    if step "$@"; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+    fi
+}
+
+# A step that counts its own tests, as cargo's test runner and the corpus do.
+tests() {
+    local status=0 counts
+    step "$@" || status=$?
+    counts=$(sed -nE 's/^(test result: [a-zA-Z]+\. )?([0-9]+) passed[;,] ([0-9]+) failed.*/\2 \3/p' "$work/${1// /-}.log")
+    local its_failed=0 good bad
+    while read -r good bad; do
+        passed=$((passed + ${good:-0}))
+        its_failed=$((its_failed + ${bad:-0}))
+    done <<<"$counts"
+    # A runner that died did not count what killed it.
+    ((status == 0 || its_failed > 0)) || its_failed=1
+    failed=$((failed + its_failed))
+}
+
+# What is linked, by .config/deny.toml. Advisories need a download and are checked by hand.
+licences() {
+    local root
+    root="${XDG_CACHE_HOME:-$(user_home)/.cache}/fizz/cargo-deny-$CARGO_DENY"
+    if [[ ! -x $root/bin/cargo-deny ]]; then
+        as_user cargo install --quiet --locked --root "$root" \
+            --target-dir "$PWD/target/tools" "cargo-deny@$CARGO_DENY"
+        rm -rf target/tools
+    fi
+    as_user "$root/bin/cargo-deny" --locked --config .config/deny.toml check licenses bans sources
+}
+
+# Runs a command as root in namespaces of its own: its processes, mounts, bridges and firewall rules
+# end with it, however it ends.
+alone() {
+    TMPDIR="$work" unshare --pid --fork --kill-child --mount-proc --net --propagation private \
+        bash -c 'ip link set lo up; exec "$@"' alone "$@"
+}
+
+finish() {
+    local status=$?
+    trap - EXIT
+    trap '' INT TERM HUP
+    [[ -z $running ]] || kill -- "-$running" 2>/dev/null || true
+    sweep "$work"
+    exit $status
+}
+
+main "$@"
