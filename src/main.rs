@@ -2,11 +2,14 @@
 
 use std::process::ExitCode;
 
-use fizz::cli::{self, Invoked};
+use fizz::{
+    cli::{self, Invoked},
+    daemon::{self, args::DaemonArgs},
+};
 
 fn main() -> ExitCode {
-    match cli::invoke(std::env::args_os()) {
+    match cli::invoke::<DaemonArgs>(std::env::args_os()) {
         Invoked::Done(code) => code,
-        Invoked::Daemon(args) => fizz::daemon::run(args),
+        Invoked::Daemon(args) => daemon::run(&args),
     }
 }

@@ -27,9 +27,8 @@ use crate::{
 const OUTPUT_LINES_MAX: usize = 200;
 
 /// Keys of `build:` that the engine's build cannot honour and that change what comes out.
-const NOT_HONOURED: [&str; 7] = [
-    "additional_contexts", "entitlements", "isolation", "privileged", "secrets", "ssh", "cache_to",
-];
+const NOT_HONOURED: [&str; 6] =
+    ["additional_contexts", "entitlements", "isolation", "secrets", "ssh", "cache_to"];
 
 /// What the command line says about builds.
 #[derive(Clone, Debug, Default)]
@@ -103,6 +102,7 @@ pub fn plan(service: &ServiceSpec, build: &Value, flags: &BuildFlags) -> Result<
         shm_bytes: shm_bytes.transpose()?,
         extra_hosts: extra_hosts(build).map_err(wrong)?,
         ulimits: ulimits(build).map_err(wrong)?,
+        privileged: holds(build, "privileged"),
     };
     Ok(Plan { request, context, dockerfile })
 }
@@ -243,6 +243,7 @@ mod tests {
             "labels": {"x": "y"}, "cache_from": ["base"], "no_cache": true, "network": "host",
             "shm_size": "1024", "extra_hosts": ["a=1.2.3.4"], "tags": ["shop-web", "web:2"],
             "ulimits": {"nofile": 5, "nproc": {"soft": 1, "hard": 2}}, "platforms": ["linux/amd64"],
+            "privileged": true,
         });
         let flags = BuildFlags { args: vec!["A=2".into()], pull: true, ..BuildFlags::default() };
         let Plan { request, context, dockerfile } = plan(&service(), &build, &flags).unwrap();
@@ -251,7 +252,7 @@ mod tests {
             "tags": ["shop-web", "web:2"], "dockerfile": null, "args": {"A": "2", "B": null},
             "labels": {"x": "y"}, "target": "final", "cache_from": ["base"], "no_cache": true, "pull": true,
             "platform": "linux/amd64", "network": "host", "shm_bytes": 1024,
-            "extra_hosts": [["a", "1.2.3.4"]], "ulimits": {"nofile": [5, 5], "nproc": [1, 2]},
+            "extra_hosts": [["a", "1.2.3.4"]], "ulimits": {"nofile": [5, 5], "nproc": [1, 2]}, "privileged": true,
         });
         assert_eq!(serde_json::to_value(request).unwrap(), expected);
     }
@@ -262,13 +263,13 @@ mod tests {
             (json!({"context": "https://github.com/a/b.git"}), "build.context"),
             (json!({"context": "git@example.com:a/b"}), "build.context"),
             (json!({"context": ".", "secrets": ["x"]}), "build.secrets"),
-            (json!({"context": ".", "privileged": true}), "build.privileged"),
+            (json!({"context": ".", "ssh": ["default"]}), "build.ssh"),
             (json!({"context": ".", "shm_size": "many"}), "build.shm_size"),
             (json!({"context": ".", "extra_hosts": ["x"]}), "build.extra_hosts"),
         ] {
             let error = plan(&service(), &build, &BuildFlags::default()).unwrap_err().to_string();
             assert!(error.contains(key), "{error}");
         }
-        assert!(plan(&service(), &json!({"context": ".", "privileged": false}), &BuildFlags::default()).is_ok());
+        assert!(plan(&service(), &json!({"context": ".", "secrets": []}), &BuildFlags::default()).is_ok());
     }
 }

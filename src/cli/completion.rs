@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use clap_complete::Shell;
 
-use super::{Invocation, args, error::CliError};
+use super::{error::CliError, output::Output};
 
 /// `fizz completion`.
 #[derive(Args, Debug)]
@@ -22,15 +22,19 @@ pub struct ManArgs {
 }
 
 /// `fizz completion`.
-pub fn completion(invocation: &Invocation, args: &CompletionArgs) -> Result<(), CliError> {
+pub fn completion(
+    output: &Output,
+    mut command: clap::Command,
+    args: &CompletionArgs,
+) -> Result<(), CliError> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut args::command(), "fizz", &mut script);
-    invocation.output.bytes(&script)
+    clap_complete::generate(args.shell, &mut command, "fizz", &mut script);
+    output.bytes(&script)
 }
 
 /// `fizz man`.
-pub fn man(args: &ManArgs) -> Result<(), CliError> {
+pub fn man(command: clap::Command, args: &ManArgs) -> Result<(), CliError> {
     let failed = || CliError::io(format!("can't write man pages to {}", args.directory.display()));
     std::fs::create_dir_all(&args.directory).map_err(failed())?;
-    clap_mangen::generate_to(args::command(), &args.directory).map_err(failed())
+    clap_mangen::generate_to(command, &args.directory).map_err(failed())
 }

@@ -10,7 +10,7 @@ use super::{
     format::{ago, now, rough_span, shortened},
     output::ListFormat,
     project::no_such_service,
-    table::{columns, table},
+    table::table,
 };
 use crate::{
     api::wire::{Container, Ended, Port, Top},
@@ -378,7 +378,7 @@ pub async fn wait(invocation: &Invocation, args: WaitArgs) -> Result<(), CliErro
     if containers.is_empty() {
         return Err(CliError::Failed(format!("no containers for project \"{project}\"")));
     }
-    let ends = containers.iter().map(|container| async {
+    let ends = containers.iter().map(|container| async move {
         let route = Route::to(&["containers", &container.id, "wait"]);
         client.get::<Ended>(&route).await.map(|ended| (container, ended.exit_code))
     });

@@ -49,11 +49,11 @@ use output::Output;
 
 /// What `main` does next.
 #[derive(Debug)]
-pub enum Invoked {
+pub enum Invoked<D> {
     /// The command is done.
     Done(ExitCode),
     /// Be the daemon, with these arguments.
-    Daemon(Vec<OsString>),
+    Daemon(D),
 }
 
 /// One run of the command: its options, where it speaks, and whom it asks.
@@ -71,11 +71,13 @@ impl Invocation {
     }
 }
 
-/// Reads the command line and does what it says, unless that is to be the daemon.
+/// Reads the command line and does what it says, unless that is to be the daemon, whose arguments
+/// are `D`.
 #[must_use]
-pub fn invoke(arguments: impl IntoIterator<Item = OsString>) -> Invoked {
-    let parsed = args::command().try_get_matches_from(arguments).and_then(|it| args::parse(&it));
-    let cli = match parsed {
+pub fn invoke<D: clap::Args>(arguments: impl IntoIterator<Item = OsString>) -> Invoked<D> {
+    let description = args::command::<D>();
+    let parsed = description.clone().try_get_matches_from(arguments);
+    let cli = match parsed.and_then(|it| args::parse::<D>(&it)) {
         Ok(cli) => cli,
         Err(error) => {
             // Help is not an error; what cannot be printed cannot be reported either.
@@ -83,12 +85,15 @@ pub fn invoke(arguments: impl IntoIterator<Item = OsString>) -> Invoked {
             return Invoked::Done(ExitCode::from(u8::from(error.use_stderr())));
         }
     };
-    if let Command::Daemon(daemon) = cli.command {
-        return Invoked::Daemon(daemon.args);
-    }
     let globals = cli.globals;
     let output = Output::new(globals.ansi.unwrap_or_default(), globals.progress.unwrap_or_default());
-    let status = match block_on(globals, output, cli.command) {
+    let done = match cli.command {
+        Command::Daemon(daemon) => return Invoked::Daemon(daemon),
+        Command::Completion(args) => completion::completion(&output, description, &args),
+        Command::Man(args) => completion::man(description, &args),
+        command => block_on(globals, output, command),
+    };
+    let status = match done {
         Ok(()) => 0,
         Err(error) => {
             output.error(&error);
@@ -98,7 +103,11 @@ pub fn invoke(arguments: impl IntoIterator<Item = OsString>) -> Invoked {
     Invoked::Done(ExitCode::from(status))
 }
 
-fn block_on(globals: Globals, output: Output, command: Command) -> Result<(), CliError> {
+fn block_on<D: clap::Args>(
+    globals: Globals,
+    output: Output,
+    command: Command<D>,
+) -> Result<(), CliError> {
     let host = std::env::var("FIZZ_HOST").ok().filter(|it| !it.is_empty());
     let client = Client::new(globals.host.as_deref().or(host.as_deref()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
@@ -109,7 +118,10 @@ fn block_on(globals: Globals, output: Output, command: Command) -> Result<(), Cl
     result
 }
 
-async fn dispatch(invocation: &Invocation, command: Command) -> Result<(), CliError> {
+async fn dispatch<D: clap::Args>(
+    invocation: &Invocation,
+    command: Command<D>,
+) -> Result<(), CliError> {
     let it = invocation;
     match command {
         Command::Up(args) => up::up(it, args).await,
@@ -140,8 +152,7 @@ async fn dispatch(invocation: &Invocation, command: Command) -> Result<(), CliEr
         Command::Config(args) => config::config(it, &args),
         Command::Nodes(args) => nodes::nodes(it, args).await,
         Command::Version(args) => version::version(it, args).await,
-        Command::Completion(args) => completion::completion(it, &args),
-        Command::Man(args) => completion::man(&args),
-        Command::Daemon(_) => Ok(()),
+        // These need no daemon, and are done before one is looked for.
+        Command::Completion(_) | Command::Man(_) | Command::Daemon(_) => Ok(()),
     }
 }

@@ -19,7 +19,7 @@ pub fn columns<const N: usize>(
 #[must_use]
 pub fn table(heads: Vec<String>, rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(heads);
     for row in rows {
         // A line break in a cell would tear the table.
