@@ -152,7 +152,7 @@ impl<S: Source> Gather<S> {
             return false;
         }
         let gone = |id| match self.view.state.container(id) {
-            Some((record, _)) => record.state.is_over() && !self.view.doing.contains_key(&id),
+            Some(record) => record.state.is_over() && !self.view.doing.contains_key(&id),
             None => true,
         };
         self.source.is_bounded()

@@ -38,6 +38,7 @@ mod gather;
 mod lookup;
 pub mod metrics;
 mod problem;
+mod registry;
 mod render;
 mod routes;
 mod server;
@@ -48,7 +49,6 @@ pub use app::Limits;
 pub use backend::{Ask, Backend, Sealer};
 pub use events::EventLog;
 pub use metrics::Metrics;
-pub use render::event;
 pub use server::serve;
 
 /// The OpenAPI document of all routes, as `/v1/openapi.json` serves it.

@@ -5,10 +5,10 @@ use serde_json::Value;
 use super::wire;
 use crate::{
     model::{
-        ContainerState, NodeId, ProjectName, ServiceKey, WallTime,
+        ContainerState, NodeId, ProjectName, ServiceKey,
         spec::{CommandLine, HealthTest, Mode, ServiceSpec},
     },
-    node::{CheckResult, Notice, Planned, PlannedAction, RuntimeStatus, Subject, View},
+    node::{CheckResult, Planned, PlannedAction, RuntimeStatus, View},
     runtime::{self, ContainerStats, ImageInfo, VolumeInfo, labels},
     state::{ContainerRecord, DeploymentRecord, Intent, NodeRecord, ServiceRecord},
 };
@@ -163,7 +163,7 @@ pub(super) fn container(view: &View, record: &ContainerRecord) -> wire::Containe
 /// The canonical definition that a container is made from: its service's, or its own with `fizz run`.
 pub(super) fn definition(view: &View, record: &ContainerRecord) -> Value {
     let service = view.state.services().get(&record.service);
-    let own = record.one_off.as_deref();
+    let own = record.one_off.as_ref().map(|it| it.definition.as_ref());
     let text = own.or_else(|| service.map(|it| it.definition.as_ref()));
     text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
 }
@@ -304,35 +304,4 @@ pub(super) fn progress(step: runtime::Progress) -> wire::Progress {
         image: None,
         error: None,
     }
-}
-
-/// Something worth telling, as an event; [`super::events::EventLog::append`] gives it its id.
-#[must_use]
-pub fn event(notice: &Notice, at: WallTime) -> wire::Event {
-    let mut event = wire::Event {
-        at_ms: at.0,
-        kind: notice.kind.to_owned(),
-        state: notice.state.clone(),
-        reason: notice.reason.as_ref().map(ToString::to_string),
-        exit_code: notice.exit_code,
-        ..wire::Event::default()
-    };
-    let key = match &notice.subject {
-        Subject::Node => None,
-        Subject::Project(project) => {
-            event.project = Some(project.to_string());
-            None
-        }
-        Subject::Service(key) => Some(key),
-        Subject::Container(id, key, name) => {
-            event.container = Some(id.to_string());
-            event.name = Some(name.to_string());
-            Some(key)
-        }
-    };
-    if let Some(key) = key {
-        event.project = Some(key.project.to_string());
-        event.service = Some(key.service.to_string());
-    }
-    event
 }

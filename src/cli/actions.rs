@@ -17,79 +17,79 @@ use crate::api::wire::{Accepted, Deployment, ServiceAction};
 
 /// `fizz start`.
 #[derive(Args, Debug)]
-pub struct StartArgs {
+pub(super) struct StartArgs {
     /// Services; all by default
-    pub services: Vec<String>,
+    pub(super) services: Vec<String>,
     /// Wait for services to be running|healthy
     #[arg(long)]
-    pub wait: bool,
+    pub(super) wait: bool,
     /// Maximum duration in seconds to wait for the project to be running|healthy
     #[arg(long, value_name = "SECONDS")]
-    pub wait_timeout: Option<u64>,
+    pub(super) wait_timeout: Option<u64>,
 }
 
 /// `fizz stop`.
 #[derive(Args, Debug)]
-pub struct StopArgs {
+pub(super) struct StopArgs {
     /// Services; all by default
-    pub services: Vec<String>,
+    pub(super) services: Vec<String>,
     /// Specify a shutdown timeout in seconds
     #[arg(short, long, value_name = "SECONDS")]
-    pub timeout: Option<u64>,
+    pub(super) timeout: Option<u64>,
 }
 
 /// `fizz restart`.
 #[derive(Args, Debug)]
-pub struct RestartArgs {
+pub(super) struct RestartArgs {
     /// Services; all by default
-    pub services: Vec<String>,
+    pub(super) services: Vec<String>,
     /// Specify a shutdown timeout in seconds
     #[arg(short, long, value_name = "SECONDS")]
-    pub timeout: Option<u64>,
+    pub(super) timeout: Option<u64>,
     /// Don't restart dependent services
     #[arg(long)]
-    pub no_deps: bool,
+    pub(super) no_deps: bool,
 }
 
 /// `fizz kill`.
 #[derive(Args, Debug)]
-pub struct KillArgs {
+pub(super) struct KillArgs {
     /// Services; all by default
-    pub services: Vec<String>,
+    pub(super) services: Vec<String>,
     /// Signal to send to the containers
     #[arg(short, long, default_value = "SIGKILL")]
-    pub signal: String,
+    pub(super) signal: String,
 }
 
 /// `fizz rm`.
 #[derive(Args, Debug)]
-pub struct RmArgs {
+pub(super) struct RmArgs {
     /// Services; all by default
-    pub services: Vec<String>,
+    pub(super) services: Vec<String>,
     /// Don't ask to confirm removal
     #[arg(short, long)]
-    pub force: bool,
+    pub(super) force: bool,
     /// Stop the containers, if required, before removing
     #[arg(short, long)]
-    pub stop: bool,
+    pub(super) stop: bool,
     /// Remove any anonymous volumes attached to containers
     #[arg(short, long)]
-    pub volumes: bool,
+    pub(super) volumes: bool,
 }
 
 /// `fizz scale`.
 #[derive(Args, Debug)]
-pub struct ScaleArgs {
+pub(super) struct ScaleArgs {
     /// How many of which: SERVICE=REPLICAS
     #[arg(required = true, value_name = "SERVICE=REPLICAS")]
-    pub scale: Vec<String>,
+    pub(super) scale: Vec<String>,
     /// Don't start linked services (they are left alone in any case)
     #[arg(long)]
-    pub no_deps: bool,
+    pub(super) no_deps: bool,
 }
 
 /// Asks the daemon to do something to services of a project; gives the event to watch from.
-pub async fn act(
+pub(super) async fn act(
     invocation: &Invocation,
     project: &str,
     action: &ServiceAction,
@@ -137,7 +137,7 @@ async fn act_and_watch(
 }
 
 /// `fizz start`.
-pub async fn start(invocation: &Invocation, args: StartArgs) -> Result<(), CliError> {
+pub(super) async fn start(invocation: &Invocation, args: StartArgs) -> Result<(), CliError> {
     let action = action("start", &args.services);
     if !args.wait {
         return act_and_watch(invocation, &action, None, started).await;
@@ -147,13 +147,13 @@ pub async fn start(invocation: &Invocation, args: StartArgs) -> Result<(), CliEr
 }
 
 /// `fizz stop`.
-pub async fn stop(invocation: &Invocation, args: StopArgs) -> Result<(), CliError> {
+pub(super) async fn stop(invocation: &Invocation, args: StopArgs) -> Result<(), CliError> {
     let action = ServiceAction { timeout_ms: millis(args.timeout), ..action("stop", &args.services) };
     act_and_watch(invocation, &action, None, stopped).await
 }
 
 /// `fizz restart`: done when each container that there was runs anew, or another in its place.
-pub async fn restart(invocation: &Invocation, args: RestartArgs) -> Result<(), CliError> {
+pub(super) async fn restart(invocation: &Invocation, args: RestartArgs) -> Result<(), CliError> {
     let project = invocation.project_name()?;
     let before = containers::list(&invocation.client, &project, false).await?;
     let action = ServiceAction {
@@ -182,7 +182,7 @@ fn has_restarted(old: &crate::api::wire::Container, now: &crate::api::wire::Cont
 }
 
 /// `fizz kill`: done when the signal is on its way; only SIGKILL is known to end a process.
-pub async fn kill(invocation: &Invocation, args: KillArgs) -> Result<(), CliError> {
+pub(super) async fn kill(invocation: &Invocation, args: KillArgs) -> Result<(), CliError> {
     let deadly = matches!(args.signal.to_ascii_uppercase().as_str(), "SIGKILL" | "KILL" | "9");
     let action = ServiceAction { signal: Some(args.signal), ..action("kill", &args.services) };
     act_and_watch(invocation, &action, None, |now, wanted| match deadly {
@@ -193,7 +193,7 @@ pub async fn kill(invocation: &Invocation, args: KillArgs) -> Result<(), CliErro
 }
 
 /// `fizz rm`.
-pub async fn rm(invocation: &Invocation, args: RmArgs) -> Result<(), CliError> {
+pub(super) async fn rm(invocation: &Invocation, args: RmArgs) -> Result<(), CliError> {
     let project = invocation.project_name()?;
     deployed(invocation, &project, &args.services).await?;
     let of = containers::of_services(&invocation.client, &project, &args.services, true).await?;
@@ -224,7 +224,7 @@ pub async fn rm(invocation: &Invocation, args: RmArgs) -> Result<(), CliError> {
 }
 
 /// `fizz scale`.
-pub async fn scale(invocation: &Invocation, args: ScaleArgs) -> Result<(), CliError> {
+pub(super) async fn scale(invocation: &Invocation, args: ScaleArgs) -> Result<(), CliError> {
     let scale = parse_scale(&args.scale)?;
     let services: Vec<String> = scale.keys().cloned().collect();
     let action = ServiceAction { scale: scale.clone(), ..action("scale", &services) };
@@ -245,7 +245,7 @@ fn as_scaled(now: &Snapshot, scale: &BTreeMap<String, u32>) -> bool {
 }
 
 /// `SERVICE=REPLICAS`, several times.
-pub fn parse_scale(texts: &[String]) -> Result<BTreeMap<String, u32>, CliError> {
+pub(super) fn parse_scale(texts: &[String]) -> Result<BTreeMap<String, u32>, CliError> {
     let one = |text: &String| {
         let (name, count) = text.split_once('=')?;
         (!name.is_empty()).then_some((name.to_owned(), count.parse().ok()?))

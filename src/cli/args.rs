@@ -14,46 +14,46 @@ use super::{
 /// Run Compose projects on your machines.
 #[derive(Debug, Parser)]
 #[command(name = "fizz", version, propagate_version = false, max_term_width = 100)]
-pub struct Cli<D: Args> {
+pub(super) struct Cli<D: Args> {
     /// Options of all commands.
     #[command(flatten)]
-    pub globals: Globals,
+    pub(super) globals: Globals,
     /// What to do.
     #[command(subcommand)]
-    pub command: Command<D>,
+    pub(super) command: Command<D>,
 }
 
 /// Options of all commands.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Global options")]
-pub struct Globals {
+pub(super) struct Globals {
     /// Compose file; several are merged, `-` is standard input
     #[arg(short, long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    pub file: Vec<String>,
+    pub(super) file: Vec<String>,
     /// Project name
     #[arg(short, long, value_name = "NAME")]
-    pub project_name: Option<String>,
+    pub(super) project_name: Option<String>,
     /// Profile to enable
     #[arg(long, value_name = "NAME")]
-    pub profile: Vec<String>,
+    pub(super) profile: Vec<String>,
     /// File of variables instead of `.env`
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    pub env_file: Vec<String>,
+    pub(super) env_file: Vec<String>,
     /// Project folder instead of that of the first Compose file
     #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
-    pub project_directory: Option<String>,
+    pub(super) project_directory: Option<String>,
     /// The daemon's socket (also FIZZ_HOST) [default: unix:///run/fizz/fizz.sock]
     #[arg(long, value_name = "unix://PATH")]
-    pub host: Option<String>,
+    pub(super) host: Option<String>,
     /// Take warnings about Compose files for errors
     #[arg(long)]
-    pub strict: bool,
+    pub(super) strict: bool,
     /// When to use colours and moving lines [default: auto]
     #[arg(long, value_name = "WHEN")]
-    pub ansi: Option<Ansi>,
+    pub(super) ansi: Option<Ansi>,
     /// How to show progress [default: auto]
     #[arg(long, value_name = "TYPE")]
-    pub progress: Option<ProgressMode>,
+    pub(super) progress: Option<ProgressMode>,
 }
 
 impl Globals {
@@ -73,7 +73,7 @@ impl Globals {
 
 /// Every command. `D` are the daemon's own arguments: the command line hands them on unseen.
 #[derive(Debug, Subcommand)]
-pub enum Command<D: Args> {
+pub(super) enum Command<D: Args> {
     /// Create and start containers
     Up(up::UpArgs),
     /// Stop and remove containers and networks
@@ -142,7 +142,7 @@ pub enum Command<D: Args> {
 
 /// The whole command line, with the options of all commands in each.
 #[must_use]
-pub fn command<D: Args>() -> clap::Command {
+pub(super) fn command<D: Args>() -> clap::Command {
     let root = Cli::<D>::command();
     let globals: Vec<Arg> = Globals::augment_args(clap::Command::new("globals"))
         .get_arguments()
@@ -172,7 +172,7 @@ fn with_globals(command: clap::Command, globals: &[Arg]) -> clap::Command {
 }
 
 /// Takes the parsed command line apart.
-pub fn parse<D: Args>(matches: &ArgMatches) -> Result<Cli<D>, clap::Error> {
+pub(super) fn parse<D: Args>(matches: &ArgMatches) -> Result<Cli<D>, clap::Error> {
     let mut cli = Cli::from_arg_matches(matches)?;
     let mut innermost = matches;
     while let Some((name, inner)) = innermost.subcommand() {

@@ -17,7 +17,7 @@ use super::{
 const STDIN_BYTES: usize = 16 << 10;
 
 /// The signals that end a command, and the statuses they leave.
-pub struct Stop {
+pub(super) struct Stop {
     interrupt: Signal,
     terminate: Signal,
     hang_up: Signal,
@@ -25,7 +25,7 @@ pub struct Stop {
 
 impl Stop {
     /// Listens from now on.
-    pub fn new() -> Result<Self, CliError> {
+    pub(super) fn new() -> Result<Self, CliError> {
         let listen = |kind| signal(kind).map_err(CliError::io("can't listen for signals"));
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
@@ -35,7 +35,7 @@ impl Stop {
     }
 
     /// The next one, as the status of a command that it ends.
-    pub async fn next(&mut self) -> u8 {
+    pub(super) async fn next(&mut self) -> u8 {
         tokio::select! {
             _ = self.interrupt.recv() => EXIT_INTERRUPTED,
             _ = self.terminate.recv() => 143,
@@ -46,16 +46,16 @@ impl Stop {
 
 /// What of the session is joined to what of ours.
 #[derive(Clone, Copy, Debug)]
-pub struct Join {
+pub(super) struct Join {
     /// A terminal in the container.
-    pub tty: bool,
+    pub(super) tty: bool,
     /// Our standard input goes there.
-    pub stdin: bool,
+    pub(super) stdin: bool,
 }
 
 /// How a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub(super) enum End {
     /// The process ended with this status.
     Exited(i64),
     /// We got a signal, and would exit with this status; the process may still run.
@@ -63,7 +63,7 @@ pub enum End {
 }
 
 /// Carries until the process ends or we are told to stop.
-pub async fn carry(session: Session, join: Join, output: &Output) -> Result<End, CliError> {
+pub(super) async fn carry(session: Session, join: Join, output: &Output) -> Result<End, CliError> {
     let raw = (join.tty && join.stdin && terminal::is_interactive()).then(RawMode::enter);
     let raw = raw.transpose()?;
     let end = pump(session, join, output).await;

@@ -8,7 +8,7 @@ use crate::api::wire::{Container, Event, Progress};
 
 /// How a row is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mood {
+pub(super) enum Mood {
     /// On its way.
     Working,
     /// Where it should be.
@@ -21,39 +21,39 @@ pub enum Mood {
 
 /// One thing and how it is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
+pub(super) struct Row {
     /// `Container`, `Network`, `Volume`, `Image`.
-    pub kind: &'static str,
+    pub(super) kind: &'static str,
     /// Its name.
-    pub name: String,
+    pub(super) name: String,
     /// What it does, or where it is: `Starting`, `Healthy`, `Exited (0)`.
-    pub status: String,
+    pub(super) status: String,
     /// How it is doing.
-    pub mood: Mood,
+    pub(super) mood: Mood,
 }
 
 impl Row {
     /// The row as a plain line.
     #[must_use]
-    pub fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         format!(" {} {}  {}", self.kind, self.name, self.status)
     }
 }
 
 /// Everything that is watched, and how it was last seen.
 #[derive(Debug, Default)]
-pub struct Board {
+pub(super) struct Board {
     rows: BTreeMap<String, Row>,
 }
 
 impl Board {
     /// Takes a container as it is without speaking of it: it was there before.
-    pub fn know(&mut self, container: &Container) {
+    pub(super) fn know(&mut self, container: &Container) {
         drop(self.see(container));
     }
 
     /// Takes a container as it is; gives its row if that is news.
-    pub fn see(&mut self, container: &Container) -> Option<Row> {
+    pub(super) fn see(&mut self, container: &Container) -> Option<Row> {
         if container.one_off {
             return None;
         }
@@ -67,7 +67,7 @@ impl Board {
     }
 
     /// Takes an event; gives the row that it changes.
-    pub fn happened(&mut self, event: &Event) -> Option<Row> {
+    pub(super) fn happened(&mut self, event: &Event) -> Option<Row> {
         match event.kind.as_str() {
             "container.state" | "container.doing" | "container.health" => self.container(event),
             "container.removed" => {
@@ -164,7 +164,7 @@ fn capitalised(text: &str) -> String {
 
 /// A pull as a fold over its layers.
 #[derive(Debug, Default)]
-pub struct PullBoard {
+pub(super) struct PullBoard {
     layers: BTreeMap<String, Layer>,
 }
 
@@ -180,7 +180,7 @@ const HEIGHTS: [char; 9] = [' ', '⡀', '⣀', '⣄', '⣤', '⣦', '⣶', '⣷'
 
 impl PullBoard {
     /// Takes a step; gives what the line says now: a bar for each layer, then bytes.
-    pub fn step(&mut self, progress: &Progress) -> String {
+    pub(super) fn step(&mut self, progress: &Progress) -> String {
         if let Some(id) = &progress.layer {
             let layer = self.layers.entry(id.clone()).or_default();
             let status = progress.status.as_str();

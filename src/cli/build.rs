@@ -32,30 +32,30 @@ const NOT_HONOURED: [&str; 6] =
 
 /// What the command line says about builds.
 #[derive(Clone, Debug, Default)]
-pub struct BuildFlags {
+pub(super) struct BuildFlags {
     /// Do not reuse layers.
-    pub no_cache: bool,
+    pub(super) no_cache: bool,
     /// Ask the registry for base images.
-    pub pull: bool,
+    pub(super) pull: bool,
     /// Further build arguments: `NAME=value`, or `NAME` for ours.
-    pub args: Vec<String>,
+    pub(super) args: Vec<String>,
     /// Show no output.
-    pub quiet: bool,
+    pub(super) quiet: bool,
 }
 
 /// What to build from what.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub(super) struct Plan {
     /// The request.
-    pub request: Build,
+    pub(super) request: Build,
     /// The context's directory.
-    pub context: String,
+    pub(super) context: String,
     /// The Dockerfile.
-    pub dockerfile: Dockerfile,
+    pub(super) dockerfile: Dockerfile,
 }
 
 /// Reads `build:` in its long form.
-pub fn plan(service: &ServiceSpec, build: &Value, flags: &BuildFlags) -> Result<Plan, CliError> {
+pub(super) fn plan(service: &ServiceSpec, build: &Value, flags: &BuildFlags) -> Result<Plan, CliError> {
     let wrong = |why: String| CliError::Failed(format!("services.{}.build.{why}", service.name));
     if let Some(key) = NOT_HONOURED.iter().find(|key| is_set(build.get(**key))) {
         return Err(wrong(format!("{key}: this can't be built; build the image with another tool and name it in `image:`")));
@@ -172,7 +172,7 @@ fn ulimits(build: &Value) -> Result<BTreeMap<String, (i64, i64)>, String> {
 }
 
 /// Builds a service's image; gives its id.
-pub async fn build(
+pub(super) async fn build(
     invocation: &Invocation,
     project: &Project,
     service: &ServiceSpec,

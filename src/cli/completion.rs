@@ -9,20 +9,20 @@ use super::{error::CliError, output::Output};
 
 /// `fizz completion`.
 #[derive(Args, Debug)]
-pub struct CompletionArgs {
+pub(super) struct CompletionArgs {
     /// The shell
-    pub shell: Shell,
+    pub(super) shell: Shell,
 }
 
 /// `fizz man`.
 #[derive(Args, Debug)]
-pub struct ManArgs {
+pub(super) struct ManArgs {
     /// Where to write them
-    pub directory: PathBuf,
+    pub(super) directory: PathBuf,
 }
 
 /// `fizz completion`.
-pub fn completion(
+pub(super) fn completion(
     output: &Output,
     mut command: clap::Command,
     args: &CompletionArgs,
@@ -33,7 +33,7 @@ pub fn completion(
 }
 
 /// `fizz man`.
-pub fn man(command: clap::Command, args: &ManArgs) -> Result<(), CliError> {
+pub(super) fn man(command: clap::Command, args: &ManArgs) -> Result<(), CliError> {
     let failed = || CliError::io(format!("can't write man pages to {}", args.directory.display()));
     std::fs::create_dir_all(&args.directory).map_err(failed())?;
     clap_mangen::generate_to(command, &args.directory).map_err(failed())

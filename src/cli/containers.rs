@@ -22,88 +22,88 @@ const COMMAND_CHARS: usize = 20;
 
 /// `fizz ps`.
 #[derive(Args, Debug)]
-pub struct PsArgs {
+pub(super) struct PsArgs {
     /// Services to list; all by default
-    pub services: Vec<String>,
+    pub(super) services: Vec<String>,
     /// Show all stopped containers (including those created by the run command)
     #[arg(short, long)]
-    pub all: bool,
+    pub(super) all: bool,
     /// Only display IDs
     #[arg(short, long)]
-    pub quiet: bool,
+    pub(super) quiet: bool,
     /// Display services
     #[arg(long = "services")]
-    pub only_services: bool,
+    pub(super) only_services: bool,
     /// Filter by status: pending, running, healthy, unhealthy, stopped (or exited), failed (or dead)
     #[arg(long, value_name = "STATUS")]
-    pub status: Vec<String>,
+    pub(super) status: Vec<String>,
     /// Filter by a property: status=STATUS
     #[arg(long, value_name = "KEY=VALUE")]
-    pub filter: Vec<String>,
+    pub(super) filter: Vec<String>,
     /// Don't truncate output
     #[arg(long)]
-    pub no_trunc: bool,
+    pub(super) no_trunc: bool,
     /// Output format
     #[arg(short = 'o', long = "output", visible_alias = "format", value_name = "FORMAT", default_value = "table")]
-    pub format: ListFormat,
+    pub(super) format: ListFormat,
 }
 
 /// `fizz port`.
 #[derive(Args, Debug)]
-pub struct PortArgs {
+pub(super) struct PortArgs {
     /// The service
-    pub service: String,
+    pub(super) service: String,
     /// The container's port
-    pub private_port: u16,
+    pub(super) private_port: u16,
     /// tcp or udp
     #[arg(long, default_value = "tcp")]
-    pub protocol: String,
+    pub(super) protocol: String,
     /// Index of the container if service has multiple replicas
     #[arg(long)]
-    pub index: Option<u32>,
+    pub(super) index: Option<u32>,
 }
 
 /// `fizz top`.
 #[derive(Args, Debug)]
-pub struct TopArgs {
+pub(super) struct TopArgs {
     /// Services; all by default
-    pub services: Vec<String>,
+    pub(super) services: Vec<String>,
     /// Output format
     #[arg(short = 'o', long = "output", visible_alias = "format", value_name = "FORMAT", default_value = "table")]
-    pub format: ListFormat,
+    pub(super) format: ListFormat,
 }
 
 /// `fizz inspect`.
 #[derive(Args, Debug)]
-pub struct InspectArgs {
+pub(super) struct InspectArgs {
     /// Containers: ids, beginnings of ids, or names; or services of the project
     #[arg(required = true)]
-    pub names: Vec<String>,
+    pub(super) names: Vec<String>,
     /// Show the container runtime's own account instead
     #[arg(long)]
-    pub runtime: bool,
+    pub(super) runtime: bool,
 }
 
 /// `fizz wait`.
 #[derive(Args, Debug)]
-pub struct WaitArgs {
+pub(super) struct WaitArgs {
     /// Services
     #[arg(required = true)]
-    pub services: Vec<String>,
+    pub(super) services: Vec<String>,
     /// Drops project when the first container stops
     #[arg(long)]
-    pub down_project: bool,
+    pub(super) down_project: bool,
 }
 
 /// The containers of a project; `all` with ended and one-off ones.
-pub async fn list(client: &Client, project: &str, all: bool) -> Result<Vec<Container>, CliError> {
+pub(super) async fn list(client: &Client, project: &str, all: bool) -> Result<Vec<Container>, CliError> {
     let route = Route::to(&["containers"]).with("project", project).with_flag("all", all);
     client.get(&route).await
 }
 
 /// The containers of the project's services, in the order of their services and slots. A project
 /// that is not deployed is an error, and so is a service that it does not have.
-pub async fn of_services(
+pub(super) async fn of_services(
     client: &Client,
     project: &str,
     services: &[String],
@@ -122,7 +122,7 @@ pub async fn of_services(
 }
 
 /// One running container of a service: that of the index, or the first.
-pub async fn one(
+pub(super) async fn one(
     client: &Client,
     project: &str,
     service: &str,
@@ -154,12 +154,12 @@ fn pick(
 
 /// Whether its process runs.
 #[must_use]
-pub fn is_running(container: &Container) -> bool {
+pub(super) fn is_running(container: &Container) -> bool {
     matches!(container.state.as_str(), "running" | "healthy" | "unhealthy")
 }
 
 /// `fizz ps`.
-pub async fn ps(invocation: &Invocation, args: PsArgs) -> Result<(), CliError> {
+pub(super) async fn ps(invocation: &Invocation, args: PsArgs) -> Result<(), CliError> {
     let project = invocation.project_name()?;
     let statuses = statuses(&args.status, &args.filter)?;
     let all = args.all || !statuses.is_empty();
@@ -215,7 +215,7 @@ fn has_status(container: &Container, status: &str) -> bool {
 
 /// Containers as `docker compose ps` shows them.
 #[must_use]
-pub fn containers_table(containers: &[Container], now: WallTime, no_trunc: bool) -> String {
+pub(super) fn containers_table(containers: &[Container], now: WallTime, no_trunc: bool) -> String {
     let nodes: std::collections::BTreeSet<&str> = containers.iter().map(|it| it.node.as_str()).collect();
     let show_node = nodes.len() > 1;
     let mut heads = ["NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS"].map(str::to_owned).to_vec();
@@ -303,7 +303,7 @@ fn bracketed(ip: &str) -> String {
 }
 
 /// `fizz port`.
-pub async fn port(invocation: &Invocation, args: PortArgs) -> Result<(), CliError> {
+pub(super) async fn port(invocation: &Invocation, args: PortArgs) -> Result<(), CliError> {
     let project = invocation.project_name()?;
     let container = one(&invocation.client, &project, &args.service, args.index).await?;
     let published = container.ports.iter().find(|it| {
@@ -321,7 +321,7 @@ pub async fn port(invocation: &Invocation, args: PortArgs) -> Result<(), CliErro
 }
 
 /// `fizz top`.
-pub async fn top(invocation: &Invocation, args: TopArgs) -> Result<(), CliError> {
+pub(super) async fn top(invocation: &Invocation, args: TopArgs) -> Result<(), CliError> {
     let project = invocation.project_name()?;
     let client = &invocation.client;
     let containers = of_services(client, &project, &args.services, false).await?;
@@ -340,7 +340,7 @@ fn top_text(top: &Top) -> String {
 }
 
 /// `fizz inspect`.
-pub async fn inspect(invocation: &Invocation, args: InspectArgs) -> Result<(), CliError> {
+pub(super) async fn inspect(invocation: &Invocation, args: InspectArgs) -> Result<(), CliError> {
     let mut all: Vec<Value> = Vec::new();
     for name in &args.names {
         for id in resolve(invocation, name).await? {
@@ -370,7 +370,7 @@ async fn resolve(invocation: &Invocation, name: &str) -> Result<Vec<String>, Cli
 }
 
 /// `fizz wait`: the status is that of the last container named.
-pub async fn wait(invocation: &Invocation, args: WaitArgs) -> Result<(), CliError> {
+pub(super) async fn wait(invocation: &Invocation, args: WaitArgs) -> Result<(), CliError> {
     let project = invocation.project_name()?;
     let client = &invocation.client;
     let containers = of_services(client, &project, &args.services, true).await?;
@@ -404,18 +404,18 @@ fn ended_text(container: &Container, code: i64) -> String {
 }
 
 /// Ends the command with a process's status.
-pub fn exit_with(code: i64) -> Result<(), CliError> {
+pub(super) fn exit_with(code: i64) -> Result<(), CliError> {
     if code == 0 { Ok(()) } else { Err(CliError::Exit(shell_status(code))) }
 }
 
 /// Containers of a test.
 #[cfg(test)]
-pub mod tests {
+pub(super) mod tests {
     use super::*;
     use serde_json::json;
 
     /// A container with what matters to a test.
-    pub fn container(service: &str, slot: u32, state: &str, more: Value) -> Container {
+    pub(super) fn container(service: &str, slot: u32, state: &str, more: Value) -> Container {
         let mut all = json!({
             "id": format!("{service}{slot}"), "name": format!("shop-{service}-{slot}"),
             "node": "n", "node_name": "one", "project": "shop", "service": service, "slot": slot,

@@ -23,24 +23,24 @@ const PIECE_BYTES: usize = 64 << 10;
 
 /// Where a Dockerfile that is not in the context goes, in the context. The name is one that no
 /// user's file has.
-pub const DOCKERFILE_ADDED: &str = ".fizz-build.Dockerfile";
+pub(super) const DOCKERFILE_ADDED: &str = ".fizz-build.Dockerfile";
 
 /// What to send.
 #[derive(Clone, Debug)]
-pub struct Context {
+pub(super) struct Context {
     /// The directory.
-    pub directory: PathBuf,
+    pub(super) directory: PathBuf,
     /// What stays behind.
-    pub ignore: Ignore,
+    pub(super) ignore: Ignore,
     /// The Dockerfile in the context; it always comes along.
-    pub dockerfile: String,
+    pub(super) dockerfile: String,
     /// The Dockerfile's text, when it is not a file of the context.
-    pub added: Option<Vec<u8>>,
+    pub(super) added: Option<Vec<u8>>,
 }
 
 /// The Dockerfile of a build: where it is, or its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Dockerfile {
+pub(super) enum Dockerfile {
     /// A file, relative to the context or not.
     At(PathBuf),
     /// `dockerfile_inline`.
@@ -49,7 +49,7 @@ pub enum Dockerfile {
 
 impl Context {
     /// Finds the Dockerfile and reads the ignore file: the Dockerfile's own before the context's.
-    pub fn open(directory: &Path, dockerfile: &Dockerfile) -> Result<Self, CliError> {
+    pub(super) fn open(directory: &Path, dockerfile: &Dockerfile) -> Result<Self, CliError> {
         if !directory.is_dir() {
             return Err(CliError::Failed(format!(
                 "the build's context {} is not a directory; see `build.context`",
@@ -81,7 +81,7 @@ impl Context {
     }
 
     /// The tar stream. What fails on the way breaks the stream off with its reason.
-    pub fn stream(self) -> Result<Sent, CliError> {
+    pub(super) fn stream(self) -> Result<Sent, CliError> {
         tar_stream(move |tar| self.write(tar))
     }
 
@@ -142,7 +142,7 @@ impl Context {
 }
 
 /// Runs a writer of a tar on a thread and gives what it writes as a request's body.
-pub fn tar_stream(
+pub(super) fn tar_stream(
     write: impl FnOnce(&mut tar::Builder<PieceWriter>) -> io::Result<()> + Send + 'static,
 ) -> Result<Sent, CliError> {
     let (sender, receiver) = mpsc::channel(PIECES_QUEUED_MAX);
@@ -164,7 +164,7 @@ pub fn tar_stream(
 
 /// Adds one file, directory or link. Owners become root: the user's numbers mean nothing in the
 /// image, and `docker build` does the same.
-pub fn append(
+pub(super) fn append(
     tar: &mut tar::Builder<impl Write>,
     path: &str,
     source: &Path,
@@ -216,7 +216,7 @@ fn at(path: &Path, why: &io::Error) -> io::Error {
 
 /// Sends what is written to it, piece by piece.
 #[derive(Debug)]
-pub struct PieceWriter {
+pub(super) struct PieceWriter {
     sender: mpsc::Sender<io::Result<Bytes>>,
     piece: Vec<u8>,
 }

@@ -27,20 +27,20 @@ const PIECES_QUEUED_MAX: usize = 8;
 
 /// `fizz cp`.
 #[derive(Args, Debug)]
-pub struct CpArgs {
+pub(super) struct CpArgs {
     /// SERVICE:PATH, a path here, or `-` for a tar stream
-    pub source: String,
+    pub(super) source: String,
     /// SERVICE:PATH, a path here, or `-` for a tar stream
-    pub destination: String,
+    pub(super) destination: String,
     /// Index of the container if service has multiple replicas
     #[arg(long)]
-    pub index: Option<u32>,
+    pub(super) index: Option<u32>,
     /// Follow a symbolic link in the source
     #[arg(short = 'L', long)]
-    pub follow_link: bool,
+    pub(super) follow_link: bool,
     /// To all containers of the service
     #[arg(long)]
-    pub all: bool,
+    pub(super) all: bool,
 }
 
 /// One end of a copy.
@@ -62,7 +62,7 @@ fn end(text: &str) -> End {
 }
 
 /// `fizz cp`.
-pub async fn cp(invocation: &Invocation, args: CpArgs) -> Result<(), CliError> {
+pub(super) async fn cp(invocation: &Invocation, args: CpArgs) -> Result<(), CliError> {
     let project = invocation.project_name()?;
     match (end(&args.source), end(&args.destination)) {
         (End::There { service, path }, to @ (End::Here(_) | End::Pipe)) => {

@@ -55,7 +55,7 @@ struct HelperAnswer {
 }
 
 /// The credentials that the images may need, and warnings about those that cannot be had.
-pub async fn collect(images: &[&str]) -> Result<(Vec<RegistryCredentials>, Vec<String>), CliError> {
+pub(super) async fn collect(images: &[&str]) -> Result<(Vec<RegistryCredentials>, Vec<String>), CliError> {
     let Some(path) = config_path() else { return Ok((Vec::new(), Vec::new())) };
     let text = match std::fs::read(&path) {
         Ok(text) => text,
@@ -88,7 +88,7 @@ fn config_path() -> Option<PathBuf> {
 
 /// The registry that an image comes from.
 #[must_use]
-pub fn registry_of(image: &str) -> &str {
+pub(super) fn registry_of(image: &str) -> &str {
     match image.split_once('/') {
         Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => match host {
             "index.docker.io" | "registry-1.docker.io" => HUB,

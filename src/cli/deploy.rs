@@ -22,54 +22,54 @@ use crate::{
 
 /// Options of `up` and `create`.
 #[derive(Args, Clone, Debug, Default)]
-pub struct DeployFlags {
+pub(super) struct DeployFlags {
     /// Build images before starting containers
     #[arg(long)]
-    pub build: bool,
+    pub(super) build: bool,
     /// Don't build an image, even if it's policy
     #[arg(long, conflicts_with = "build")]
-    pub no_build: bool,
+    pub(super) no_build: bool,
     /// Pull image before running
     #[arg(long, value_name = "POLICY")]
-    pub pull: Option<PullWhen>,
+    pub(super) pull: Option<PullWhen>,
     /// Pull without printing progress information
     #[arg(long)]
-    pub quiet_pull: bool,
+    pub(super) quiet_pull: bool,
     /// Recreate containers even if their configuration and image haven't changed
     #[arg(long)]
-    pub force_recreate: bool,
+    pub(super) force_recreate: bool,
     /// If containers already exist, don't recreate them
     #[arg(long, conflicts_with = "force_recreate")]
-    pub no_recreate: bool,
+    pub(super) no_recreate: bool,
     /// Remove containers for services not defined in the Compose file
     #[arg(long)]
-    pub remove_orphans: bool,
+    pub(super) remove_orphans: bool,
     /// Scale SERVICE to NUM instances
     #[arg(long, value_name = "SERVICE=NUM")]
-    pub scale: Vec<String>,
+    pub(super) scale: Vec<String>,
     /// Assume "yes" as answer to all prompts
     #[arg(short, long)]
-    pub yes: bool,
+    pub(super) yes: bool,
     /// Show the plan and change nothing
     #[arg(long)]
-    pub dry_run: bool,
+    pub(super) dry_run: bool,
 }
 
 /// What `up` adds to them.
 #[derive(Clone, Debug, Default)]
-pub struct Ways {
+pub(super) struct Ways {
     /// Leave dependencies alone.
-    pub no_deps: bool,
+    pub(super) no_deps: bool,
     /// Make everything, start nothing.
-    pub no_start: bool,
+    pub(super) no_start: bool,
     /// How long replaced containers may take to stop.
-    pub timeout_ms: Option<u64>,
+    pub(super) timeout_ms: Option<u64>,
     /// New anonymous volumes.
-    pub renew_anon_volumes: bool,
+    pub(super) renew_anon_volumes: bool,
 }
 
 /// The request for a deployment, without what has to be asked for: credentials and images.
-pub fn request(
+pub(super) fn request(
     project: &Project,
     services: &[String],
     flags: &DeployFlags,
@@ -98,7 +98,7 @@ pub fn request(
 }
 
 /// The services that a deployment is about.
-pub fn involved<'a>(
+pub(super) fn involved<'a>(
     project: &'a Project,
     services: &[String],
     no_deps: bool,
@@ -108,7 +108,7 @@ pub fn involved<'a>(
 
 /// Shows the plan, asks where something is removed, has the images there, and deploys. `None` when
 /// only the plan was wanted, or the answer was no.
-pub async fn deploy(
+pub(super) async fn deploy(
     invocation: &Invocation,
     project: &Project,
     mut request: Deploy,

@@ -13,28 +13,28 @@ use crate::api::wire::Deployment;
 
 /// `fizz ls`.
 #[derive(Args, Debug)]
-pub struct LsArgs {
+pub(super) struct LsArgs {
     /// Show all stopped projects
     #[arg(short, long)]
-    pub all: bool,
+    pub(super) all: bool,
     /// Only display project names
     #[arg(short, long)]
-    pub quiet: bool,
+    pub(super) quiet: bool,
     /// Filter: name=TEXT
     #[arg(long, value_name = "KEY=VALUE")]
-    pub filter: Vec<String>,
+    pub(super) filter: Vec<String>,
     /// Output format
     #[arg(short = 'o', long = "output", visible_alias = "format", value_name = "FORMAT", default_value = "table")]
-    pub format: ListFormat,
+    pub(super) format: ListFormat,
 }
 
 /// A deployed project.
-pub async fn get(client: &Client, project: &str) -> Result<Deployment, CliError> {
+pub(super) async fn get(client: &Client, project: &str) -> Result<Deployment, CliError> {
     client.get(&Route::to(&["deployments", project])).await
 }
 
 /// A deployed project, if it is one.
-pub async fn get_optional(client: &Client, route: &Route) -> Result<Option<Deployment>, CliError> {
+pub(super) async fn get_optional(client: &Client, route: &Route) -> Result<Option<Deployment>, CliError> {
     match client.get(route).await {
         Ok(deployment) => Ok(Some(deployment)),
         Err(error) if error.is_not_found() => Ok(None),
@@ -43,7 +43,7 @@ pub async fn get_optional(client: &Client, route: &Route) -> Result<Option<Deplo
 }
 
 /// `fizz ls`.
-pub async fn ls(invocation: &Invocation, args: LsArgs) -> Result<(), CliError> {
+pub(super) async fn ls(invocation: &Invocation, args: LsArgs) -> Result<(), CliError> {
     let mut list: Vec<Deployment> = invocation.client.get(&Route::to(&["deployments"])).await?;
     for filter in &args.filter {
         let Some(("name", text)) = filter.split_once('=') else {
@@ -69,7 +69,7 @@ fn is_active(deployment: &Deployment) -> bool {
 
 /// Projects as `docker compose ls` shows them.
 #[must_use]
-pub fn deployments_table(list: &[Deployment]) -> String {
+pub(super) fn deployments_table(list: &[Deployment]) -> String {
     let rows = list.iter().map(|it| [it.name.clone(), status(it), it.files.join(",")]);
     columns(["NAME", "STATUS", "CONFIG FILES"], rows)
 }

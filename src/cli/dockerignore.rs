@@ -6,7 +6,7 @@
 
 /// The rules of one file, in order; the last one that matches decides.
 #[derive(Clone, Debug, Default)]
-pub struct Ignore {
+pub(super) struct Ignore {
     rules: Vec<Rule>,
 }
 
@@ -38,7 +38,7 @@ enum Token {
 
 impl Ignore {
     /// Reads the file's text; the message says what is wrong with which line.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
         let mut rules = Vec::new();
         for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
             if line.starts_with('#') || line.trim().is_empty() {
@@ -52,7 +52,7 @@ impl Ignore {
 
     /// Whether a path (relative, with `/`) stays behind.
     #[must_use]
-    pub fn excludes(&self, path: &str) -> bool {
+    pub(super) fn excludes(&self, path: &str) -> bool {
         let mut excluded = false;
         for rule in &self.rules {
             // A rule whose answer would change nothing need not be asked.
@@ -65,7 +65,7 @@ impl Ignore {
 
     /// Whether nothing below an excluded directory can come along, so that it need not be walked.
     #[must_use]
-    pub fn can_skip(&self, directory: &str) -> bool {
+    pub(super) fn can_skip(&self, directory: &str) -> bool {
         let inside = format!("{directory}/");
         !self.rules.iter().any(|rule| {
             rule.keeps && (rule.literal.starts_with(&inside) || inside.starts_with(&rule.literal))

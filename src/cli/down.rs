@@ -12,7 +12,7 @@ use crate::api::wire::{Accepted, RemoveDeployment};
 
 /// Which images go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum RemoveImages {
+pub(super) enum RemoveImages {
     /// Those that were built and have no name of their own.
     Local,
     /// All that services use.
@@ -21,25 +21,25 @@ pub enum RemoveImages {
 
 /// `fizz down`.
 #[derive(Args, Debug, Default)]
-pub struct DownArgs {
+pub(super) struct DownArgs {
     /// Services; all by default
-    pub services: Vec<String>,
+    pub(super) services: Vec<String>,
     /// Remove named volumes declared in the Compose file and anonymous volumes of containers
     #[arg(short, long)]
-    pub volumes: bool,
+    pub(super) volumes: bool,
     /// Remove images used by services; `local` only those without a custom tag
     #[arg(long, value_name = "WHICH")]
-    pub rmi: Option<RemoveImages>,
+    pub(super) rmi: Option<RemoveImages>,
     /// Remove containers for services not defined in the Compose file
     #[arg(long)]
-    pub remove_orphans: bool,
+    pub(super) remove_orphans: bool,
     /// Specify a shutdown timeout in seconds
     #[arg(short, long, value_name = "SECONDS")]
-    pub timeout: Option<u64>,
+    pub(super) timeout: Option<u64>,
 }
 
 /// `fizz down`. What is not there is already down.
-pub async fn down(invocation: &Invocation, args: DownArgs) -> Result<(), CliError> {
+pub(super) async fn down(invocation: &Invocation, args: DownArgs) -> Result<(), CliError> {
     let project = invocation.project_name()?;
     let mut watch = Watch::begin(invocation, &project).await?;
     let accepted = invocation.client.delete::<Accepted>(&down_route(&args, &project)).await;

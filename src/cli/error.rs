@@ -8,14 +8,14 @@ use crate::{
 };
 
 /// The status of a command that a person interrupted: 128 and SIGINT's number.
-pub const EXIT_INTERRUPTED: u8 = 130;
+pub(super) const EXIT_INTERRUPTED: u8 = 130;
 
 /// The status of a command whose reader went away: 128 and SIGPIPE's number.
 const EXIT_PIPE: u8 = 141;
 
 /// Why a command ended early.
 #[derive(Debug, thiserror::Error)]
-pub enum CliError {
+pub(super) enum CliError {
     /// The command makes no sense as given.
     #[error("{0}")]
     Usage(String),
@@ -60,13 +60,13 @@ pub enum CliError {
 
 impl CliError {
     /// A failure of a file, with what was tried.
-    pub fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+    pub(super) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         move |why| Self::Io { what: what.into(), why }
     }
 
     /// The command's exit status, as `docker compose` has it.
     #[must_use]
-    pub fn status(&self) -> u8 {
+    pub(super) fn status(&self) -> u8 {
         match self {
             Self::Exit(status) => *status,
             Self::Interrupted => EXIT_INTERRUPTED,
@@ -83,7 +83,7 @@ impl CliError {
 
     /// What a person reads on standard error, if there is anything to say.
     #[must_use]
-    pub fn message(&self) -> Option<String> {
+    pub(super) fn message(&self) -> Option<String> {
         match self {
             Self::Exit(_) | Self::Interrupted | Self::Pipe => None,
             Self::Usage(_)
@@ -98,14 +98,14 @@ impl CliError {
 
     /// Whether the daemon says that it has no such thing.
     #[must_use]
-    pub fn is_not_found(&self) -> bool {
+    pub(super) fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused(problem) if problem.status == 404)
     }
 }
 
 /// A problem as lines: what, every single fault, what to do.
 #[must_use]
-pub fn problem_text(problem: &wire::Problem) -> String {
+pub(super) fn problem_text(problem: &wire::Problem) -> String {
     let mut text = match problem.detail.is_empty() {
         true => problem.title.clone(),
         false => problem.detail.clone(),
@@ -121,7 +121,7 @@ pub fn problem_text(problem: &wire::Problem) -> String {
 
 /// Problems of Compose files as lines, warnings marked as such.
 #[must_use]
-pub fn listed(problems: &Problems) -> String {
+pub(super) fn listed(problems: &Problems) -> String {
     let lines = problems.sorted().into_iter().map(|it| match it.severity {
         Severity::Error => problems.line(it),
         Severity::Warning => format!("warning: {}", problems.line(it)),
@@ -133,7 +133,7 @@ pub fn listed(problems: &Problems) -> String {
 
 /// What a process's status is to a shell, which knows eight bits.
 #[must_use]
-pub fn shell_status(exit_code: i64) -> u8 {
+pub(super) fn shell_status(exit_code: i64) -> u8 {
     u8::try_from(exit_code).unwrap_or(if exit_code == 0 { 0 } else { 255 })
 }
 

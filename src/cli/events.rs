@@ -12,25 +12,25 @@ use crate::api::wire::Event;
 
 /// `fizz events`.
 #[derive(Args, Debug)]
-pub struct EventsArgs {
+pub(super) struct EventsArgs {
     /// Services; all by default
-    pub services: Vec<String>,
+    pub(super) services: Vec<String>,
     /// Output events as a stream of json objects
     #[arg(long)]
-    pub json: bool,
+    pub(super) json: bool,
     /// Show events since a time
     #[arg(long, value_name = "TIME")]
-    pub since: Option<String>,
+    pub(super) since: Option<String>,
     /// Stream events until a time
     #[arg(long, value_name = "TIME")]
-    pub until: Option<String>,
+    pub(super) until: Option<String>,
     /// Of all projects
     #[arg(short, long)]
-    pub all: bool,
+    pub(super) all: bool,
 }
 
 /// `fizz events`.
-pub async fn events(invocation: &Invocation, args: EventsArgs) -> Result<(), CliError> {
+pub(super) async fn events(invocation: &Invocation, args: EventsArgs) -> Result<(), CliError> {
     let project = if args.all { None } else { Some(invocation.project_name()?) };
     let time = |text: &Option<String>| text.as_deref().map(|it| parse_time(it, now())).transpose();
     let (since, until) = (time(&args.since)?, time(&args.until)?);

@@ -15,43 +15,43 @@ use crate::api::wire::Exec;
 
 /// `fizz exec`.
 #[derive(Args, Clone, Debug, Default)]
-pub struct ExecArgs {
+pub(super) struct ExecArgs {
     /// Detached mode: Run command in the background
     #[arg(short, long)]
-    pub detach: bool,
+    pub(super) detach: bool,
     /// Set environment variables
     #[arg(short, long, value_name = "NAME=VALUE")]
-    pub env: Vec<String>,
+    pub(super) env: Vec<String>,
     /// Index of the container if service has multiple replicas
     #[arg(long)]
-    pub index: Option<u32>,
+    pub(super) index: Option<u32>,
     /// Keep STDIN open even if not attached (always on; for old habits)
     #[arg(short, long, hide = true)]
-    pub interactive: bool,
+    pub(super) interactive: bool,
     /// Allocate a pseudo-TTY (on when standard output is a terminal; for old habits)
     #[arg(short, long, hide = true, overrides_with = "no_tty")]
-    pub tty: bool,
+    pub(super) tty: bool,
     /// Disable pseudo-TTY allocation
     #[arg(short = 'T', long = "no-tty", visible_alias = "no-TTY")]
-    pub no_tty: bool,
+    pub(super) no_tty: bool,
     /// Give extended privileges to the process
     #[arg(long)]
-    pub privileged: bool,
+    pub(super) privileged: bool,
     /// Run the command as this user
     #[arg(short, long)]
-    pub user: Option<String>,
+    pub(super) user: Option<String>,
     /// Path to workdir directory for this command
     #[arg(short, long)]
-    pub workdir: Option<String>,
+    pub(super) workdir: Option<String>,
     /// The service
-    pub service: String,
+    pub(super) service: String,
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
-    pub command: Vec<String>,
+    pub(super) command: Vec<String>,
 }
 
 /// `fizz exec`.
-pub async fn exec(invocation: &Invocation, args: ExecArgs) -> Result<(), CliError> {
+pub(super) async fn exec(invocation: &Invocation, args: ExecArgs) -> Result<(), CliError> {
     let project = invocation.project_name()?;
     let container =
         containers::one(&invocation.client, &project, &args.service, args.index).await?;
@@ -87,7 +87,7 @@ fn exec_request(args: &ExecArgs, tty: bool, size: Option<(u16, u16)>) -> Exec {
 
 /// `NAME` alone takes the value that it has here, if it has one.
 #[must_use]
-pub fn variables(given: &[String]) -> Vec<String> {
+pub(super) fn variables(given: &[String]) -> Vec<String> {
     let resolved = given.iter().filter_map(|one| match one.contains('=') {
         true => Some(one.clone()),
         false => std::env::var(one).ok().map(|value| format!("{one}={value}")),

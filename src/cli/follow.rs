@@ -21,20 +21,20 @@ const BATCH_BYTES: usize = 64 << 10;
 
 /// How lines are written.
 #[derive(Clone, Debug, Default)]
-pub struct LineStyle {
+pub(super) struct LineStyle {
     /// The name before each line.
-    pub prefix: bool,
+    pub(super) prefix: bool,
     /// The time before each line.
-    pub timestamps: bool,
+    pub(super) timestamps: bool,
     /// In colour.
-    pub colour: bool,
+    pub(super) colour: bool,
     /// The project, whose name is left out of the containers'.
-    pub project: String,
+    pub(super) project: String,
 }
 
 /// Writes lines; remembers who has which colour and how wide the names are.
 #[derive(Debug, Default)]
-pub struct LineWriter {
+pub(super) struct LineWriter {
     style: LineStyle,
     colours: BTreeMap<String, Style>,
     width: usize,
@@ -43,7 +43,7 @@ pub struct LineWriter {
 impl LineWriter {
     /// A writer that makes room for these containers' names.
     #[must_use]
-    pub fn new<'a>(style: LineStyle, names: impl IntoIterator<Item = &'a str>) -> Self {
+    pub(super) fn new<'a>(style: LineStyle, names: impl IntoIterator<Item = &'a str>) -> Self {
         let mut writer = Self { style, ..Self::default() };
         for name in names {
             let width = writer.short(name).chars().count();
@@ -53,7 +53,7 @@ impl LineWriter {
     }
 
     /// The line as it is printed, with its end.
-    pub fn line(&mut self, line: &LogLine) -> String {
+    pub(super) fn line(&mut self, line: &LogLine) -> String {
         let mut text = String::new();
         if self.style.prefix {
             let name = self.short(&line.name).to_owned();
@@ -80,7 +80,7 @@ impl LineWriter {
 }
 
 /// Writes what has arrived: one line, and those that came with it. False at the end.
-pub async fn write_arrived(
+pub(super) async fn write_arrived(
     lines: &mut Lines<LogLine>,
     writer: &mut LineWriter,
     services: &BTreeSet<String>,

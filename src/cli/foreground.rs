@@ -26,7 +26,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// What ends everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Abort {
+pub(super) enum Abort {
     /// Only a person, or the end of all containers.
     Never,
     /// The end of any container.
@@ -38,7 +38,7 @@ pub enum Abort {
 impl Abort {
     /// What the options say.
     #[must_use]
-    pub fn of(args: &UpArgs) -> Self {
+    pub(super) fn of(args: &UpArgs) -> Self {
         match (args.abort_on_container_exit || args.exit_code_from.is_some(), args.abort_on_container_failure) {
             (true, _) => Self::OnExit,
             (false, true) => Self::OnFailure,
@@ -69,26 +69,26 @@ enum Phase {
 }
 
 /// A project in the foreground.
-pub struct Foreground<'a> {
+pub(super) struct Foreground<'a> {
     /// Whom to ask.
-    pub invocation: &'a Invocation,
+    pub(super) invocation: &'a Invocation,
     /// The project.
-    pub project: &'a str,
+    pub(super) project: &'a str,
     /// The services whose output is shown.
-    pub attached: BTreeSet<String>,
+    pub(super) attached: BTreeSet<String>,
     /// How long containers may take to stop.
-    pub timeout_ms: Option<u64>,
+    pub(super) timeout_ms: Option<u64>,
     /// What ends everything.
-    pub abort: Abort,
+    pub(super) abort: Abort,
     /// The service whose status becomes the command's.
-    pub exit_code_from: Option<String>,
+    pub(super) exit_code_from: Option<String>,
     /// How lines are written.
-    pub style: LineStyle,
+    pub(super) style: LineStyle,
 }
 
 impl Foreground<'_> {
     /// Shows the start, then the output.
-    pub async fn run(
+    pub(super) async fn run(
         &self,
         watch: &mut Watch<'_>,
         deployed: &Deployed,

@@ -5,7 +5,7 @@ use crate::model::{Millis, WallTime};
 
 /// Milliseconds since the epoch now.
 #[must_use]
-pub fn now() -> WallTime {
+pub(super) fn now() -> WallTime {
     #[allow(clippy::disallowed_methods, reason = "the command line is shell: this is its clock")]
     let now = std::time::SystemTime::now();
     let since = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
@@ -14,7 +14,7 @@ pub fn now() -> WallTime {
 
 /// A span in one unit, as `docker ps` words it: `5 seconds`, `About a minute`, `3 weeks`.
 #[must_use]
-pub fn rough_span(span: Millis) -> String {
+pub(super) fn rough_span(span: Millis) -> String {
     let seconds = span.0 / 1000;
     let (minutes, hours) = (seconds / 60, (seconds + 1800) / 3600);
     let days = seconds / 86_400;
@@ -35,19 +35,19 @@ pub fn rough_span(span: Millis) -> String {
 
 /// How long ago something was.
 #[must_use]
-pub fn ago(now: WallTime, then_ms: u64) -> String {
+pub(super) fn ago(now: WallTime, then_ms: u64) -> String {
     format!("{} ago", rough_span(Millis(now.0.saturating_sub(then_ms))))
 }
 
 /// Bytes in decimal units, as images are measured: `187MB`.
 #[must_use]
-pub fn decimal_bytes(bytes: u64) -> String {
+pub(super) fn decimal_bytes(bytes: u64) -> String {
     scaled(bytes, 1000, &["B", "kB", "MB", "GB", "TB", "PB", "EB"])
 }
 
 /// Bytes in binary units, as memory is measured: `1.5GiB`.
 #[must_use]
-pub fn binary_bytes(bytes: u64) -> String {
+pub(super) fn binary_bytes(bytes: u64) -> String {
     scaled(bytes, 1024, &["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"])
 }
 
@@ -92,7 +92,7 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
 
 /// A point in time as RFC 3339 in UTC, with as many digits of the second as `nanos` says there are.
 #[must_use]
-pub fn rfc3339(seconds: u64, fraction: &str) -> String {
+pub(super) fn rfc3339(seconds: u64, fraction: &str) -> String {
     let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
     let (year, month, day) = civil_from_days(seconds / 86_400);
     let of_day = seconds % 86_400;
@@ -102,13 +102,13 @@ pub fn rfc3339(seconds: u64, fraction: &str) -> String {
 
 /// Milliseconds since the epoch as RFC 3339.
 #[must_use]
-pub fn rfc3339_ms(ms: u64) -> String {
+pub(super) fn rfc3339_ms(ms: u64) -> String {
     rfc3339(ms / 1000, &format!(".{:03}", ms % 1000))
 }
 
 /// Nanoseconds since the epoch, as text, as RFC 3339.
 #[must_use]
-pub fn rfc3339_ns(ns: &str) -> String {
+pub(super) fn rfc3339_ns(ns: &str) -> String {
     match ns.parse::<u64>() {
         Ok(ns) => rfc3339(ns / 1_000_000_000, &format!(".{:09}", ns % 1_000_000_000)),
         Err(_) => ns.to_owned(),
@@ -117,7 +117,7 @@ pub fn rfc3339_ns(ns: &str) -> String {
 
 /// `--since` and `--until`: a date, a date and time (RFC 3339; without a zone it is UTC), seconds
 /// since the epoch, or a span before now (`42m`, `1h30m`).
-pub fn parse_time(text: &str, now: WallTime) -> Result<WallTime, CliError> {
+pub(super) fn parse_time(text: &str, now: WallTime) -> Result<WallTime, CliError> {
     let parsed = parse_epoch(text)
         .or_else(|| parse_date(text))
         .or_else(|| parse_span(text).map(|span| now.0.saturating_sub(span.0)));
@@ -175,7 +175,7 @@ fn split_zone(time: &str) -> Option<(&str, i64)> {
 
 /// A span as Go writes them: `1h30m`, `250ms`, `1.5s`.
 #[must_use]
-pub fn parse_span(text: &str) -> Option<Millis> {
+pub(super) fn parse_span(text: &str) -> Option<Millis> {
     let mut rest = text;
     let mut total = 0_u64;
     while !rest.is_empty() {
@@ -201,7 +201,7 @@ pub fn parse_span(text: &str) -> Option<Millis> {
 
 /// Cuts text to `chars_max` characters, the last of which says so.
 #[must_use]
-pub fn shortened(text: &str, chars_max: usize) -> String {
+pub(super) fn shortened(text: &str, chars_max: usize) -> String {
     if text.chars().count() <= chars_max {
         return text.to_owned();
     }

@@ -31,7 +31,7 @@ const PULLS_MAX: usize = 4;
 
 /// `--pull`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum PullWhen {
+pub(super) enum PullWhen {
     /// At each time.
     Always,
     /// When the image is not there.
@@ -42,77 +42,77 @@ pub enum PullWhen {
 
 /// `fizz pull`.
 #[derive(Args, Debug)]
-pub struct PullArgs {
+pub(super) struct PullArgs {
     /// Services; all by default
-    pub services: Vec<String>,
+    pub(super) services: Vec<String>,
     /// Pull without printing progress information
     #[arg(short, long)]
-    pub quiet: bool,
+    pub(super) quiet: bool,
     /// Also pull services declared as dependencies
     #[arg(long)]
-    pub include_deps: bool,
+    pub(super) include_deps: bool,
     /// Pull what it can and ignores images with pull failures
     #[arg(long)]
-    pub ignore_pull_failures: bool,
+    pub(super) ignore_pull_failures: bool,
     /// Ignore images that can be built
     #[arg(long)]
-    pub ignore_buildable: bool,
+    pub(super) ignore_buildable: bool,
     /// Apply pull policy
     #[arg(long, value_name = "POLICY")]
-    pub policy: Option<PullWhen>,
+    pub(super) policy: Option<PullWhen>,
 }
 
 /// `fizz build`.
 #[derive(Args, Debug)]
-pub struct BuildArgs {
+pub(super) struct BuildArgs {
     /// Services; all by default
-    pub services: Vec<String>,
+    pub(super) services: Vec<String>,
     /// Set build-time variables for services
     #[arg(long, value_name = "NAME=VALUE")]
-    pub build_arg: Vec<String>,
+    pub(super) build_arg: Vec<String>,
     /// Do not use cache when building the image
     #[arg(long)]
-    pub no_cache: bool,
+    pub(super) no_cache: bool,
     /// Always attempt to pull a newer version of the image
     #[arg(long)]
-    pub pull: bool,
+    pub(super) pull: bool,
     /// Suppress the build output
     #[arg(short, long)]
-    pub quiet: bool,
+    pub(super) quiet: bool,
     /// Also build dependencies (transitively)
     #[arg(long)]
-    pub with_dependencies: bool,
+    pub(super) with_dependencies: bool,
 }
 
 /// `fizz images`.
 #[derive(Args, Debug)]
-pub struct ImagesArgs {
+pub(super) struct ImagesArgs {
     /// Services; all by default
-    pub services: Vec<String>,
+    pub(super) services: Vec<String>,
     /// Only display IDs
     #[arg(short, long)]
-    pub quiet: bool,
+    pub(super) quiet: bool,
     /// Output format
     #[arg(short = 'o', long = "output", visible_alias = "format", value_name = "FORMAT", default_value = "table")]
-    pub format: ListFormat,
+    pub(super) format: ListFormat,
 }
 
 /// What the command line says about images.
 #[derive(Clone, Debug, Default)]
-pub struct ImageFlags {
+pub(super) struct ImageFlags {
     /// `--pull`.
-    pub pull: Option<PullWhen>,
+    pub(super) pull: Option<PullWhen>,
     /// `--build`.
-    pub build: bool,
+    pub(super) build: bool,
     /// `--no-build`.
-    pub no_build: bool,
+    pub(super) no_build: bool,
     /// `--quiet-pull`.
-    pub quiet_pull: bool,
+    pub(super) quiet_pull: bool,
 }
 
 /// What to do so that a service's image is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub(super) enum Step {
     /// Build it.
     Build,
     /// Pull it.
@@ -123,7 +123,7 @@ pub enum Step {
 
 /// Decides: `present` is when the node's copy was made, if it has one.
 #[must_use]
-pub fn step(
+pub(super) fn step(
     policy: PullPolicy,
     has_build: bool,
     flags: &ImageFlags,
@@ -162,7 +162,7 @@ async fn present(invocation: &Invocation, image: &str) -> Result<Option<Image>, 
 }
 
 /// The node's copies of the services' images, by reference.
-pub async fn all_present(
+pub(super) async fn all_present(
     invocation: &Invocation,
     services: &[&ServiceSpec],
 ) -> Result<BTreeMap<String, Image>, CliError> {
@@ -176,7 +176,7 @@ pub async fn all_present(
 
 /// The ids of the images of services, where there is one.
 #[must_use]
-pub fn ids(services: &[&ServiceSpec], present: &BTreeMap<String, Image>) -> BTreeMap<String, String> {
+pub(super) fn ids(services: &[&ServiceSpec], present: &BTreeMap<String, Image>) -> BTreeMap<String, String> {
     let one = |it: &&ServiceSpec| {
         Some((it.name.to_string(), present.get(&it.container.image)?.id.clone()))
     };
@@ -184,7 +184,7 @@ pub fn ids(services: &[&ServiceSpec], present: &BTreeMap<String, Image>) -> BTre
 }
 
 /// The credentials for the images of services; what cannot be had is a warning.
-pub async fn credentials_for(
+pub(super) async fn credentials_for(
     invocation: &Invocation,
     services: &[&ServiceSpec],
 ) -> Result<Vec<RegistryCredentials>, CliError> {
@@ -195,7 +195,7 @@ pub async fn credentials_for(
 }
 
 /// Builds and pulls what has to be; gives the images that are there then, by service.
-pub async fn prepare(
+pub(super) async fn prepare(
     invocation: &Invocation,
     project: &Project,
     services: &[&ServiceSpec],
@@ -279,7 +279,7 @@ async fn pull_one(
 }
 
 /// `fizz pull`.
-pub async fn pull(invocation: &Invocation, args: PullArgs) -> Result<(), CliError> {
+pub(super) async fn pull(invocation: &Invocation, args: PullArgs) -> Result<(), CliError> {
     let project = Project::load(&invocation.globals, &args.services, &invocation.output)?;
     let services = match args.include_deps {
         true => project.with_dependencies(&args.services)?,
@@ -319,7 +319,7 @@ pub async fn pull(invocation: &Invocation, args: PullArgs) -> Result<(), CliErro
 }
 
 /// `fizz build`.
-pub async fn build(invocation: &Invocation, args: BuildArgs) -> Result<(), CliError> {
+pub(super) async fn build(invocation: &Invocation, args: BuildArgs) -> Result<(), CliError> {
     let project = Project::load(&invocation.globals, &args.services, &invocation.output)?;
     let services = match args.with_dependencies {
         true => project.with_dependencies(&args.services)?,
@@ -343,7 +343,7 @@ pub async fn build(invocation: &Invocation, args: BuildArgs) -> Result<(), CliEr
 }
 
 /// `fizz images`.
-pub async fn images(invocation: &Invocation, args: ImagesArgs) -> Result<(), CliError> {
+pub(super) async fn images(invocation: &Invocation, args: ImagesArgs) -> Result<(), CliError> {
     let project = invocation.project_name()?;
     let containers =
         super::containers::of_services(&invocation.client, &project, &args.services, true).await?;
@@ -404,12 +404,12 @@ fn split_reference(reference: &str) -> (&str, &str) {
 
 /// Services of tests.
 #[cfg(test)]
-pub mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::model::spec::{ContainerSpec, DeploySpec, ServiceExtension};
 
     /// A service with what matters here.
-    pub fn service(name: &str, image: &str, has_build: bool) -> ServiceSpec {
+    pub(super) fn service(name: &str, image: &str, has_build: bool) -> ServiceSpec {
         ServiceSpec {
             name: name.parse().unwrap(),
             container_name: None,

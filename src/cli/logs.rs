@@ -17,37 +17,37 @@ use crate::{api::wire::LogLine, model::WallTime};
 
 /// `fizz logs`.
 #[derive(Args, Debug)]
-pub struct LogsArgs {
+pub(super) struct LogsArgs {
     /// Services; all by default
-    pub services: Vec<String>,
+    pub(super) services: Vec<String>,
     /// Follow log output
     #[arg(short, long)]
-    pub follow: bool,
+    pub(super) follow: bool,
     /// Index of the container if service has multiple replicas
     #[arg(long)]
-    pub index: Option<u32>,
+    pub(super) index: Option<u32>,
     /// Show logs since a time (2026-01-02T13:23:37Z) or a span before now (42m)
     #[arg(long, value_name = "TIME")]
-    pub since: Option<String>,
+    pub(super) since: Option<String>,
     /// Show logs before a time (2026-01-02T13:23:37Z) or a span before now (42m)
     #[arg(long, value_name = "TIME")]
-    pub until: Option<String>,
+    pub(super) until: Option<String>,
     /// Number of lines to show from the end of the logs of each container, or `all`
     #[arg(short = 'n', long, default_value = "all", value_name = "LINES")]
-    pub tail: String,
+    pub(super) tail: String,
     /// Show timestamps
     #[arg(short, long)]
-    pub timestamps: bool,
+    pub(super) timestamps: bool,
     /// Produce monochrome output
     #[arg(long)]
-    pub no_color: bool,
+    pub(super) no_color: bool,
     /// Don't print prefix in logs
     #[arg(long)]
-    pub no_log_prefix: bool,
+    pub(super) no_log_prefix: bool,
 }
 
 /// `fizz logs`.
-pub async fn logs(invocation: &Invocation, args: LogsArgs) -> Result<(), CliError> {
+pub(super) async fn logs(invocation: &Invocation, args: LogsArgs) -> Result<(), CliError> {
     let project = invocation.project_name()?;
     if args.index.is_some() && args.services.len() != 1 {
         return Err(CliError::Usage("--index needs exactly one service".into()));

@@ -14,17 +14,17 @@ use crate::api::wire::Node;
 
 /// `fizz nodes`.
 #[derive(Args, Debug)]
-pub struct NodesArgs {
+pub(super) struct NodesArgs {
     /// Only display ids
     #[arg(short, long)]
-    pub quiet: bool,
+    pub(super) quiet: bool,
     /// Output format
     #[arg(short = 'o', long = "output", visible_alias = "format", value_name = "FORMAT", default_value = "table")]
-    pub format: ListFormat,
+    pub(super) format: ListFormat,
 }
 
 /// `fizz nodes`.
-pub async fn nodes(invocation: &Invocation, args: NodesArgs) -> Result<(), CliError> {
+pub(super) async fn nodes(invocation: &Invocation, args: NodesArgs) -> Result<(), CliError> {
     let list: Vec<Node> = invocation.client.get(&Route::to(&["nodes"])).await?;
     let output = &invocation.output;
     if args.quiet {
@@ -38,7 +38,7 @@ pub async fn nodes(invocation: &Invocation, args: NodesArgs) -> Result<(), CliEr
 
 /// Nodes as a table; `*` marks the one that answered.
 #[must_use]
-pub fn nodes_table(list: &[Node]) -> String {
+pub(super) fn nodes_table(list: &[Node]) -> String {
     let rows = list.iter().map(|it| {
         let runtime = match (&it.runtime, &it.runtime_problem) {
             (_, Some(problem)) => format!("unreachable: {problem}"),

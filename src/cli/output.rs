@@ -7,7 +7,7 @@ use super::error::CliError;
 
 /// When to colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Ansi {
+pub(super) enum Ansi {
     /// Never.
     Never,
     /// Also into files and pipes.
@@ -19,7 +19,7 @@ pub enum Ansi {
 
 /// How progress is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum ProgressMode {
+pub(super) enum ProgressMode {
     /// Lines that change on a terminal, plain ones elsewhere.
     #[default]
     Auto,
@@ -33,7 +33,7 @@ pub enum ProgressMode {
 
 /// How a listing is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum ListFormat {
+pub(super) enum ListFormat {
     /// Aligned columns.
     #[default]
     Table,
@@ -43,40 +43,40 @@ pub enum ListFormat {
 
 /// A colour or weight, as a "select graphic rendition" number (ECMA-48, 8.3.117).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Style(pub &'static str);
+pub(super) struct Style(pub(super) &'static str);
 
 /// Bad news.
-pub const RED: Style = Style("31");
+pub(super) const RED: Style = Style("31");
 /// Good news, and what is added.
-pub const GREEN: Style = Style("32");
+pub(super) const GREEN: Style = Style("32");
 /// What changes, and warnings.
-pub const YELLOW: Style = Style("33");
+pub(super) const YELLOW: Style = Style("33");
 /// Side notes.
-pub const FAINT: Style = Style("2");
+pub(super) const FAINT: Style = Style("2");
 /// Headings.
-pub const BOLD: Style = Style("1");
+pub(super) const BOLD: Style = Style("1");
 
 /// Text in a style, if `on`.
 #[must_use]
-pub fn styled(on: bool, style: Style, text: &str) -> String {
+pub(super) fn styled(on: bool, style: Style, text: &str) -> String {
     if on { format!("\x1b[{}m{text}\x1b[0m", style.0) } else { text.to_owned() }
 }
 
 /// Where a command speaks.
 #[derive(Clone, Copy, Debug)]
-pub struct Output {
+pub(super) struct Output {
     /// Colours on standard output.
-    pub colour: bool,
+    pub(super) colour: bool,
     /// Colours on standard error.
-    pub colour_err: bool,
+    pub(super) colour_err: bool,
     /// How progress is shown; never [`ProgressMode::Auto`].
-    pub progress: ProgressMode,
+    pub(super) progress: ProgressMode,
 }
 
 impl Output {
     /// Looks at the terminal and the environment once.
     #[must_use]
-    pub fn new(ansi: Ansi, progress: ProgressMode) -> Self {
+    pub(super) fn new(ansi: Ansi, progress: ProgressMode) -> Self {
         let no_colour = std::env::var_os("NO_COLOR").is_some_and(|it| !it.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|it| it == "dumb");
         let colour = |terminal: bool| match ansi {
@@ -95,40 +95,40 @@ impl Output {
     }
 
     /// A line of the result.
-    pub fn line(&self, text: &str) -> Result<(), CliError> {
+    pub(super) fn line(&self, text: &str) -> Result<(), CliError> {
         self.bytes(format!("{text}\n").as_bytes())
     }
 
     /// A part of the result as it is.
-    pub fn bytes(&self, bytes: &[u8]) -> Result<(), CliError> {
+    pub(super) fn bytes(&self, bytes: &[u8]) -> Result<(), CliError> {
         let mut out = io::stdout().lock();
         out.write_all(bytes).and_then(|()| out.flush()).map_err(out_error)
     }
 
     /// The result as pretty JSON.
-    pub fn json<T: serde::Serialize + ?Sized>(&self, value: &T) -> Result<(), CliError> {
+    pub(super) fn json<T: serde::Serialize + ?Sized>(&self, value: &T) -> Result<(), CliError> {
         let text = serde_json::to_string_pretty(value).map_err(|it| out_error(it.into()))?;
         self.line(&text)
     }
 
     /// A line about the work. A reader that went away must not end the work itself.
-    pub fn note(&self, text: &str) {
+    pub(super) fn note(&self, text: &str) {
         self.note_bytes(format!("{text}\n").as_bytes());
     }
 
     /// Bytes about the work, or a container's standard error.
-    pub fn note_bytes(&self, bytes: &[u8]) {
+    pub(super) fn note_bytes(&self, bytes: &[u8]) {
         let mut err = io::stderr().lock();
         drop(err.write_all(bytes).and_then(|()| err.flush()));
     }
 
     /// A warning.
-    pub fn warn(&self, text: &str) {
+    pub(super) fn warn(&self, text: &str) {
         self.note(&format!("{} {text}", styled(self.colour_err, YELLOW, "warning:")));
     }
 
     /// Why the command fails.
-    pub fn error(&self, error: &CliError) {
+    pub(super) fn error(&self, error: &CliError) {
         if let Some(message) = error.message() {
             self.note(&format!("{} {message}", styled(self.colour_err, RED, "error:")));
         }
@@ -136,7 +136,7 @@ impl Output {
 
     /// Asks for a yes. On a terminal the answer is a line; elsewhere a line of standard input if
     /// there is one, else no, as `docker compose` has it.
-    pub fn confirm(&self, question: &str) -> Result<bool, CliError> {
+    pub(super) fn confirm(&self, question: &str) -> Result<bool, CliError> {
         self.note_bytes(format!("{question} [y/N] ").as_bytes());
         let mut answer = String::new();
         io::stdin().read_line(&mut answer).map_err(CliError::io("can't read the answer"))?;

@@ -16,21 +16,21 @@ const HIDDEN: &str = "(hidden)";
 
 /// Whether anything changes at all.
 #[must_use]
-pub fn changes_anything(plan: &Plan) -> bool {
+pub(super) fn changes_anything(plan: &Plan) -> bool {
     let services = plan.services.iter().any(|it| it.action != "keep");
     services || !plan.networks.is_empty() || !plan.volumes.is_empty()
 }
 
 /// The services that go, with their containers.
 #[must_use]
-pub fn removed(plan: &Plan) -> Vec<&str> {
+pub(super) fn removed(plan: &Plan) -> Vec<&str> {
     let gone = plan.services.iter().filter(|it| it.action == "remove");
     gone.map(|it| it.service.as_str()).collect()
 }
 
 /// The plan as lines.
 #[must_use]
-pub fn text(plan: &Plan, colour: bool) -> String {
+pub(super) fn text(plan: &Plan, colour: bool) -> String {
     let mut lines = vec![styled(colour, BOLD, &heading(plan))];
     for (what, names) in [("network", &plan.networks), ("volume", &plan.volumes)] {
         lines.extend(names.iter().map(|name| line(colour, GREEN, '+', &format!("{what} {name}"))));
@@ -149,7 +149,7 @@ fn hide(name: &str, is_variable: bool, value: &mut Value) {
 
 /// Whether a variable's name says that its value is a secret.
 #[must_use]
-pub fn looks_secret(name: &str) -> bool {
+pub(super) fn looks_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     SECRET_WORDS.iter().any(|word| name.contains(word)) || matches!(name.as_str(), "PASS" | "KEY" | "PIN")
 }

@@ -25,24 +25,24 @@ const FILE_NAMES: [&str; 4] =
 
 /// A project that was read and checked.
 #[derive(Debug)]
-pub struct Project {
+pub(super) struct Project {
     /// Its name.
-    pub name: String,
+    pub(super) name: String,
     /// Its folder.
-    pub folder: PathBuf,
+    pub(super) folder: PathBuf,
     /// Its files.
-    pub files: Vec<PathBuf>,
+    pub(super) files: Vec<PathBuf>,
     /// The canonical model, configs' contents attached.
-    pub model: Value,
+    pub(super) model: Value,
     /// The model as types.
-    pub spec: ProjectSpec,
+    pub(super) spec: ProjectSpec,
     /// Secrets' bytes in base64, by key.
-    pub secrets: BTreeMap<String, String>,
+    pub(super) secrets: BTreeMap<String, String>,
 }
 
 impl Project {
     /// Reads the project's files; every problem at once. `services` turn on their own profiles.
-    pub fn load(globals: &Globals, services: &[String], output: &Output) -> Result<Self, CliError> {
+    pub(super) fn load(globals: &Globals, services: &[String], output: &Output) -> Result<Self, CliError> {
         let mut request = load_request(globals)?;
         let mut loaded = read(&request, globals)?;
         let missing = missing(&loaded.model, services);
@@ -78,13 +78,13 @@ impl Project {
     }
 
     /// A service by name.
-    pub fn service(&self, name: &str) -> Result<&ServiceSpec, CliError> {
+    pub(super) fn service(&self, name: &str) -> Result<&ServiceSpec, CliError> {
         let found = self.spec.services.iter().find(|(key, _)| key.as_str() == name);
         found.map(|(_, spec)| spec).ok_or_else(|| no_such_service(name))
     }
 
     /// The named services, or all.
-    pub fn services<'a>(&'a self, names: &[String]) -> Result<Vec<&'a ServiceSpec>, CliError> {
+    pub(super) fn services<'a>(&'a self, names: &[String]) -> Result<Vec<&'a ServiceSpec>, CliError> {
         if names.is_empty() {
             return Ok(self.spec.services.values().collect());
         }
@@ -92,7 +92,7 @@ impl Project {
     }
 
     /// The named services and all that they depend on; all when none is named.
-    pub fn with_dependencies<'a>(
+    pub(super) fn with_dependencies<'a>(
         &'a self,
         names: &[String],
     ) -> Result<Vec<&'a ServiceSpec>, CliError> {
@@ -109,19 +109,19 @@ impl Project {
 
     /// `build:` of a service, in the long form.
     #[must_use]
-    pub fn build_of(&self, service: &str) -> Option<&Value> {
+    pub(super) fn build_of(&self, service: &str) -> Option<&Value> {
         self.model.get("services")?.get(service)?.get("build").filter(|it| it.is_object())
     }
 }
 
 /// No service has the name.
 #[must_use]
-pub fn no_such_service(name: &str) -> CliError {
+pub(super) fn no_such_service(name: &str) -> CliError {
     CliError::Failed(format!("no such service: {name}"))
 }
 
 /// What to load, as the options and the environment say.
-pub fn load_request(globals: &Globals) -> Result<LoadRequest, CliError> {
+pub(super) fn load_request(globals: &Globals) -> Result<LoadRequest, CliError> {
     let working_dir = working_dir().map_err(CliError::io("can't find the working directory"))?;
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
@@ -138,7 +138,7 @@ pub fn load_request(globals: &Globals) -> Result<LoadRequest, CliError> {
 }
 
 /// Where we are, by the name that the shell uses for it if that is right.
-pub fn working_dir() -> std::io::Result<PathBuf> {
+pub(super) fn working_dir() -> std::io::Result<PathBuf> {
     let real = std::env::current_dir()?;
     let shown = std::env::var_os("PWD").map(PathBuf::from).filter(|it| it.is_absolute());
     let same = |it: &PathBuf| {
@@ -202,7 +202,7 @@ fn profiles_of(
 
 /// The name of the project that a command is about: as given, else as its files say, else as the
 /// folder's name says.
-pub fn name(globals: &Globals) -> Result<String, CliError> {
+pub(super) fn name(globals: &Globals) -> Result<String, CliError> {
     let variable = || std::env::var("COMPOSE_PROJECT_NAME").ok().filter(|it| !it.is_empty());
     if let Some(name) = globals.project_name.clone().or_else(variable) {
         return Ok(name);

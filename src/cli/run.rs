@@ -26,73 +26,73 @@ use crate::{
 
 /// `fizz run`.
 #[derive(Args, Clone, Debug, Default)]
-pub struct RunArgs {
+pub(super) struct RunArgs {
     /// Run container in background and print container ID
     #[arg(short, long)]
-    pub detach: bool,
+    pub(super) detach: bool,
     /// Automatically remove the container when it exits
     #[arg(long)]
-    pub rm: bool,
+    pub(super) rm: bool,
     /// Set environment variables
     #[arg(short, long, value_name = "NAME=VALUE")]
-    pub env: Vec<String>,
+    pub(super) env: Vec<String>,
     /// Run as specified username or uid
     #[arg(short, long)]
-    pub user: Option<String>,
+    pub(super) user: Option<String>,
     /// Working directory inside the container
     #[arg(short, long)]
-    pub workdir: Option<String>,
+    pub(super) workdir: Option<String>,
     /// Override the entrypoint of the image
     #[arg(long)]
-    pub entrypoint: Option<String>,
+    pub(super) entrypoint: Option<String>,
     /// Add or override a label
     #[arg(short, long, value_name = "NAME=VALUE")]
-    pub label: Vec<String>,
+    pub(super) label: Vec<String>,
     /// Assign a name to the container
     #[arg(long)]
-    pub name: Option<String>,
+    pub(super) name: Option<String>,
     /// Don't start linked services
     #[arg(long)]
-    pub no_deps: bool,
+    pub(super) no_deps: bool,
     /// Publish a container's port(s) to the host
     #[arg(short, long, value_name = "PORTS")]
-    pub publish: Vec<String>,
+    pub(super) publish: Vec<String>,
     /// Run command with all service's ports enabled and mapped to the host
     #[arg(short = 'P', long, conflicts_with = "publish")]
-    pub service_ports: bool,
+    pub(super) service_ports: bool,
     /// Keep STDIN open even if not attached (always on; for old habits)
     #[arg(short, long, hide = true)]
-    pub interactive: bool,
+    pub(super) interactive: bool,
     /// Allocate a pseudo-TTY (on when standard output is a terminal; for old habits)
     #[arg(short, long, hide = true, overrides_with = "no_tty")]
-    pub tty: bool,
+    pub(super) tty: bool,
     /// Disable pseudo-TTY allocation
     #[arg(short = 'T', long = "no-tty", visible_alias = "no-TTY")]
-    pub no_tty: bool,
+    pub(super) no_tty: bool,
     /// Use the service's network aliases in the networks the container connects to
     #[arg(long)]
-    pub use_aliases: bool,
+    pub(super) use_aliases: bool,
     /// Bind mount a volume
     #[arg(short, long, value_name = "VOLUME")]
-    pub volume: Vec<String>,
+    pub(super) volume: Vec<String>,
     /// Build image before starting container
     #[arg(long)]
-    pub build: bool,
+    pub(super) build: bool,
     /// Pull image before running
     #[arg(long, value_name = "POLICY")]
-    pub pull: Option<PullWhen>,
+    pub(super) pull: Option<PullWhen>,
     /// Pull without printing progress information
     #[arg(long)]
-    pub quiet_pull: bool,
+    pub(super) quiet_pull: bool,
     /// The service
-    pub service: String,
+    pub(super) service: String,
     /// The command and its arguments
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub command: Vec<String>,
+    pub(super) command: Vec<String>,
 }
 
 /// `fizz run`.
-pub async fn run(invocation: &Invocation, args: RunArgs) -> Result<(), CliError> {
+pub(super) async fn run(invocation: &Invocation, args: RunArgs) -> Result<(), CliError> {
     let named = [args.service.clone()];
     let project = Project::load(&invocation.globals, &named, &invocation.output)?;
     project.service(&args.service)?;

@@ -18,7 +18,7 @@ use super::{
 const TURN: Duration = Duration::from_millis(100);
 
 /// Shows rows.
-pub struct Screen {
+pub(super) struct Screen {
     output: Output,
     lively: Option<Lively>,
 }
@@ -31,7 +31,7 @@ struct Lively {
 impl Screen {
     /// A screen as the output wants it.
     #[must_use]
-    pub fn new(output: Output) -> Self {
+    pub(super) fn new(output: Output) -> Self {
         let lively = (output.progress == ProgressMode::Tty).then(|| Lively {
             all: MultiProgress::new(),
             bars: Mutex::new(BTreeMap::new()),
@@ -40,7 +40,7 @@ impl Screen {
     }
 
     /// Shows a change.
-    pub fn show(&self, row: &Row) {
+    pub(super) fn show(&self, row: &Row) {
         match &self.lively {
             Some(lively) => lively.show(row, &self.output),
             None if self.output.progress == ProgressMode::Plain => self.output.note(&row.text()),
@@ -49,14 +49,14 @@ impl Screen {
     }
 
     /// Shows a step of something long that is worth a line only where lines change in place.
-    pub fn step(&self, row: &Row) {
+    pub(super) fn step(&self, row: &Row) {
         if let Some(lively) = &self.lively {
             lively.show(row, &self.output);
         }
     }
 
     /// Prints a line above what changes.
-    pub fn note(&self, text: &str) {
+    pub(super) fn note(&self, text: &str) {
         match &self.lively {
             Some(lively) => lively.all.suspend(|| self.output.note(text)),
             None if self.output.progress == ProgressMode::Plain => self.output.note(text),
@@ -65,7 +65,7 @@ impl Screen {
     }
 
     /// Lets the lines stand as they are; what comes next is printed below.
-    pub fn finish(&self) {
+    pub(super) fn finish(&self) {
         if let Some(lively) = &self.lively {
             let mut bars = lively.bars.lock().unwrap_or_else(PoisonError::into_inner);
             for bar in std::mem::take(&mut *bars).values() {

@@ -18,28 +18,28 @@ use crate::api::wire::Stats;
 
 /// `fizz stats`.
 #[derive(Args, Debug)]
-pub struct StatsArgs {
+pub(super) struct StatsArgs {
     /// The service; all by default
-    pub service: Option<String>,
+    pub(super) service: Option<String>,
     /// Show all containers (default shows just running)
     #[arg(short, long)]
-    pub all: bool,
+    pub(super) all: bool,
     /// Disable streaming stats and only pull the first result
     #[arg(long)]
-    pub no_stream: bool,
+    pub(super) no_stream: bool,
     /// Do not truncate output
     #[arg(long)]
-    pub no_trunc: bool,
+    pub(super) no_trunc: bool,
     /// Output format
     #[arg(short = 'o', long = "output", visible_alias = "format", value_name = "FORMAT", default_value = "table")]
-    pub format: ListFormat,
+    pub(super) format: ListFormat,
 }
 
 /// Back to the top left, and everything below away (ECMA-48, CUP and ED).
 const CLEAR: &str = "\x1b[H\x1b[J";
 
 /// `fizz stats`: on a terminal the table stays in place; elsewhere each line is printed as it comes.
-pub async fn stats(invocation: &Invocation, args: StatsArgs) -> Result<(), CliError> {
+pub(super) async fn stats(invocation: &Invocation, args: StatsArgs) -> Result<(), CliError> {
     let project = invocation.project_name()?;
     let services: Vec<String> = args.service.iter().cloned().collect();
     let listed = containers::of_services(&invocation.client, &project, &services, args.all).await?;

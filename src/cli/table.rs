@@ -7,7 +7,7 @@ const GAP: u16 = 3;
 
 /// Renders rows under their headings; no trailing spaces, no last line end.
 #[must_use]
-pub fn columns<const N: usize>(
+pub(super) fn columns<const N: usize>(
     heads: [&str; N],
     rows: impl IntoIterator<Item = [String; N]>,
 ) -> String {
@@ -17,7 +17,7 @@ pub fn columns<const N: usize>(
 
 /// Renders rows whose columns are known only now.
 #[must_use]
-pub fn table(heads: Vec<String>, rows: impl IntoIterator<Item = Vec<String>>) -> String {
+pub(super) fn table(heads: Vec<String>, rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(heads);

@@ -16,13 +16,13 @@ static HOOK: Once = Once::new();
 
 /// Whether standard input and output are both a person's terminal.
 #[must_use]
-pub fn is_interactive() -> bool {
+pub(super) fn is_interactive() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal()
 }
 
 /// Columns and rows of the terminal, if there is one.
 #[must_use]
-pub fn size() -> Option<(u16, u16)> {
+pub(super) fn size() -> Option<(u16, u16)> {
     #[allow(
         clippy::undocumented_unsafe_blocks,
         reason = "the macro makes the unsafe function; its call below says why it is sound"
@@ -38,11 +38,11 @@ pub fn size() -> Option<(u16, u16)> {
 
 /// Raw mode for as long as it lives.
 #[derive(Debug)]
-pub struct RawMode(());
+pub(super) struct RawMode(());
 
 impl RawMode {
     /// Hands every key to the process in the container.
-    pub fn enter() -> Result<Self, CliError> {
+    pub(super) fn enter() -> Result<Self, CliError> {
         HOOK.call_once(|| {
             let before = std::panic::take_hook();
             std::panic::set_hook(Box::new(move |panic| {

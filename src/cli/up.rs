@@ -17,71 +17,71 @@ use crate::api::wire::{Deploy, Deployed};
 
 /// `fizz up`.
 #[derive(Args, Debug)]
-pub struct UpArgs {
+pub(super) struct UpArgs {
     /// Services; all by default
-    pub services: Vec<String>,
+    pub(super) services: Vec<String>,
     /// Detached mode: Run containers in the background
     #[arg(short, long)]
-    pub detach: bool,
+    pub(super) detach: bool,
     /// Options that `create` has too.
     #[command(flatten)]
-    pub flags: DeployFlags,
+    pub(super) flags: DeployFlags,
     /// Don't start linked services
     #[arg(long)]
-    pub no_deps: bool,
+    pub(super) no_deps: bool,
     /// Don't start the services after creating them
     #[arg(long)]
-    pub no_start: bool,
+    pub(super) no_start: bool,
     /// Use this timeout in seconds for container shutdown
     #[arg(short, long, value_name = "SECONDS")]
-    pub timeout: Option<u64>,
+    pub(super) timeout: Option<u64>,
     /// Recreate anonymous volumes instead of retrieving data from the previous containers
     #[arg(short = 'V', long)]
-    pub renew_anon_volumes: bool,
+    pub(super) renew_anon_volumes: bool,
     /// Wait for services to be running|healthy. Implies detached mode
     #[arg(long)]
-    pub wait: bool,
+    pub(super) wait: bool,
     /// Maximum duration in seconds to wait for the project to be running|healthy
     #[arg(long, value_name = "SECONDS")]
-    pub wait_timeout: Option<u64>,
+    pub(super) wait_timeout: Option<u64>,
     /// Stops all containers if any container was stopped. Incompatible with -d
     #[arg(long, conflicts_with_all = ["detach", "wait"])]
-    pub abort_on_container_exit: bool,
+    pub(super) abort_on_container_exit: bool,
     /// Stops all containers if any container exited with failure. Incompatible with -d
     #[arg(long, conflicts_with_all = ["detach", "wait", "abort_on_container_exit"])]
-    pub abort_on_container_failure: bool,
+    pub(super) abort_on_container_failure: bool,
     /// Return the exit code of the selected service container. Implies --abort-on-container-exit
     #[arg(long, value_name = "SERVICE", conflicts_with_all = ["detach", "wait"])]
-    pub exit_code_from: Option<String>,
+    pub(super) exit_code_from: Option<String>,
     /// Restrict attaching to the specified services
     #[arg(long, value_name = "SERVICE")]
-    pub attach: Vec<String>,
+    pub(super) attach: Vec<String>,
     /// Do not attach (stream logs) to the specified services
     #[arg(long, value_name = "SERVICE")]
-    pub no_attach: Vec<String>,
+    pub(super) no_attach: Vec<String>,
     /// Don't print prefix in logs
     #[arg(long)]
-    pub no_log_prefix: bool,
+    pub(super) no_log_prefix: bool,
     /// Produce monochrome output
     #[arg(long)]
-    pub no_color: bool,
+    pub(super) no_color: bool,
     /// Show timestamps
     #[arg(long)]
-    pub timestamps: bool,
+    pub(super) timestamps: bool,
 }
 
 /// `fizz create`.
 #[derive(Args, Debug)]
-pub struct CreateArgs {
+pub(super) struct CreateArgs {
     /// Services; all by default
-    pub services: Vec<String>,
+    pub(super) services: Vec<String>,
     /// Options that `up` has too.
     #[command(flatten)]
-    pub flags: DeployFlags,
+    pub(super) flags: DeployFlags,
 }
 
 /// `fizz create`.
-pub async fn create(invocation: &Invocation, args: CreateArgs) -> Result<(), CliError> {
+pub(super) async fn create(invocation: &Invocation, args: CreateArgs) -> Result<(), CliError> {
     let project = Project::load(&invocation.globals, &args.services, &invocation.output)?;
     let ways = Ways { no_start: true, ..Ways::default() };
     let request = deploy::request(&project, &args.services, &args.flags, &ways)?;
@@ -93,7 +93,7 @@ pub async fn create(invocation: &Invocation, args: CreateArgs) -> Result<(), Cli
 }
 
 /// `fizz up`.
-pub async fn up(invocation: &Invocation, args: UpArgs) -> Result<(), CliError> {
+pub(super) async fn up(invocation: &Invocation, args: UpArgs) -> Result<(), CliError> {
     let project = Project::load(&invocation.globals, &args.services, &invocation.output)?;
     for name in args.exit_code_from.iter().chain(&args.attach).chain(&args.no_attach) {
         project.service(name)?;

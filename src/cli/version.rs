@@ -10,17 +10,17 @@ use crate::api::wire::Version;
 
 /// `fizz version`.
 #[derive(Args, Debug)]
-pub struct VersionArgs {
+pub(super) struct VersionArgs {
     /// Show only this command's version number
     #[arg(long)]
-    pub short: bool,
+    pub(super) short: bool,
     /// Output format
     #[arg(short = 'o', long = "output", visible_alias = "format", value_name = "FORMAT", default_value = "table")]
-    pub format: ListFormat,
+    pub(super) format: ListFormat,
 }
 
 /// `fizz version`: this command's version is told even if no daemon answers.
-pub async fn version(invocation: &Invocation, args: VersionArgs) -> Result<(), CliError> {
+pub(super) async fn version(invocation: &Invocation, args: VersionArgs) -> Result<(), CliError> {
     let own = env!("CARGO_PKG_VERSION");
     let output = &invocation.output;
     if args.short {

@@ -14,7 +14,7 @@ use crate::api::wire::Volume;
 
 /// `fizz volume`.
 #[derive(Debug, Subcommand)]
-pub enum VolumeCommand {
+pub(super) enum VolumeCommand {
     /// List volumes: of the project, if one is named, else of all
     #[command(visible_alias = "list")]
     Ls(LsArgs),
@@ -26,33 +26,33 @@ pub enum VolumeCommand {
 
 /// `fizz volume ls`.
 #[derive(Args, Debug)]
-pub struct LsArgs {
+pub(super) struct LsArgs {
     /// Only display volume names
     #[arg(short, long)]
-    pub quiet: bool,
+    pub(super) quiet: bool,
     /// Output format
     #[arg(short = 'o', long = "output", visible_alias = "format", value_name = "FORMAT", default_value = "table")]
-    pub format: ListFormat,
+    pub(super) format: ListFormat,
 }
 
 /// `fizz volume rm`.
 #[derive(Args, Debug)]
-pub struct RmArgs {
+pub(super) struct RmArgs {
     /// Names of volumes
     #[arg(required = true)]
-    pub names: Vec<String>,
+    pub(super) names: Vec<String>,
 }
 
 /// `fizz volume inspect`.
 #[derive(Args, Debug)]
-pub struct InspectArgs {
+pub(super) struct InspectArgs {
     /// Names of volumes
     #[arg(required = true)]
-    pub names: Vec<String>,
+    pub(super) names: Vec<String>,
 }
 
 /// `fizz volume`.
-pub async fn volume(invocation: &Invocation, command: VolumeCommand) -> Result<(), CliError> {
+pub(super) async fn volume(invocation: &Invocation, command: VolumeCommand) -> Result<(), CliError> {
     match command {
         VolumeCommand::Ls(args) => ls(invocation, &args).await,
         VolumeCommand::Rm(args) => rm(invocation, &args).await,

@@ -23,16 +23,16 @@ const LAST_LINES: usize = 10;
 
 /// A project as it is now; empty when it is not deployed.
 #[derive(Clone, Debug, Default)]
-pub struct Snapshot {
+pub(super) struct Snapshot {
     /// Its services.
-    pub services: Vec<Service>,
+    pub(super) services: Vec<Service>,
     /// Its containers, also the ended ones.
-    pub containers: Vec<Container>,
+    pub(super) containers: Vec<Container>,
 }
 
 /// Where a project is on the way to where it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(super) enum Verdict {
     /// Not there yet.
     Waiting,
     /// There.
@@ -47,7 +47,7 @@ pub enum Verdict {
 }
 
 /// The services that a command is about; empty is all.
-pub type Wanted = BTreeSet<String>;
+pub(super) type Wanted = BTreeSet<String>;
 
 impl Snapshot {
     fn services<'a>(&'a self, wanted: &'a Wanted) -> impl Iterator<Item = &'a Service> {
@@ -61,14 +61,14 @@ impl Snapshot {
 
 /// Every container of the wanted services was started, and those of older revisions are gone.
 #[must_use]
-pub fn started(now: &Snapshot, wanted: &Wanted) -> Verdict {
+pub(super) fn started(now: &Snapshot, wanted: &Wanted) -> Verdict {
     let mut waiting = now.services(wanted).filter(|it| it.intent == "run" && !is_started(now, it));
     verdict(&mut waiting)
 }
 
 /// Everything wanted is as wanted.
 #[must_use]
-pub fn ready(now: &Snapshot, wanted: &Wanted) -> Verdict {
+pub(super) fn ready(now: &Snapshot, wanted: &Wanted) -> Verdict {
     let unready = |it: &&Service| it.intent == "run" && !it.ready;
     for service in now.services(wanted).filter(unready) {
         let given_up = |it: &&Container| {
@@ -86,7 +86,7 @@ pub fn ready(now: &Snapshot, wanted: &Wanted) -> Verdict {
 
 /// Everything is made, whether it runs or not.
 #[must_use]
-pub fn created(now: &Snapshot, wanted: &Wanted) -> Verdict {
+pub(super) fn created(now: &Snapshot, wanted: &Wanted) -> Verdict {
     let mut waiting = now.services(wanted).filter(|it| {
         let made = now.containers_of(&it.name).filter(|one| {
             one.revision == it.revision && one.runtime_id.is_some()
@@ -98,7 +98,7 @@ pub fn created(now: &Snapshot, wanted: &Wanted) -> Verdict {
 
 /// No container of the wanted services runs, or is about to.
 #[must_use]
-pub fn stopped(now: &Snapshot, wanted: &Wanted) -> Verdict {
+pub(super) fn stopped(now: &Snapshot, wanted: &Wanted) -> Verdict {
     let runs = |it: &Container| {
         (wanted.is_empty() || wanted.contains(&it.service))
             && !it.one_off
@@ -109,7 +109,7 @@ pub fn stopped(now: &Snapshot, wanted: &Wanted) -> Verdict {
 
 /// Nothing of the wanted services is left.
 #[must_use]
-pub fn gone(now: &Snapshot, wanted: &Wanted) -> Verdict {
+pub(super) fn gone(now: &Snapshot, wanted: &Wanted) -> Verdict {
     let counts = |name: &String| wanted.is_empty() || wanted.contains(name);
     let left = now.services.iter().any(|it| counts(&it.name))
         || now.containers.iter().any(|it| counts(&it.service) && !it.one_off);
@@ -145,17 +145,17 @@ fn verdict<'a>(waiting: &mut dyn Iterator<Item = &'a Service>) -> Verdict {
 }
 
 /// A project under watch.
-pub struct Watch<'a> {
+pub(super) struct Watch<'a> {
     invocation: &'a Invocation,
     project: String,
     board: Board,
     /// Where progress is seen.
-    pub screen: Screen,
+    pub(super) screen: Screen,
 }
 
 impl<'a> Watch<'a> {
     /// Takes in what there is before anything changes.
-    pub async fn begin(invocation: &'a Invocation, project: &str) -> Result<Self, CliError> {
+    pub(super) async fn begin(invocation: &'a Invocation, project: &str) -> Result<Self, CliError> {
         let mut board = Board::default();
         for container in containers::list(&invocation.client, project, true).await? {
             board.know(&container);
@@ -165,7 +165,7 @@ impl<'a> Watch<'a> {
     }
 
     /// Shows what happens after an event until the judge is satisfied.
-    pub async fn until(
+    pub(super) async fn until(
         &mut self,
         event: u64,
         timeout: Option<Duration>,
@@ -252,7 +252,7 @@ fn interrupted(status: u8) -> CliError {
 }
 
 /// The project as it is now.
-pub async fn snapshot(invocation: &Invocation, project: &str) -> Result<Snapshot, CliError> {
+pub(super) async fn snapshot(invocation: &Invocation, project: &str) -> Result<Snapshot, CliError> {
     let client = &invocation.client;
     let containers = containers::list(client, project, true);
     let route = Route::to(&["deployments", project]);

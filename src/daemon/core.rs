@@ -21,7 +21,7 @@ use super::{
     systemd, tasks,
 };
 use crate::{
-    api::{backend::Ask, events::EventLog},
+    api::{Ask, EventLog, Metrics},
     model::{Millis, Moment, NodeName},
     node::{Effect, Event, Node, Refusal, RequestId, Response, View},
     state::Write,
@@ -52,6 +52,8 @@ pub(super) struct Core {
     pub(super) view: watch::Sender<Arc<View>>,
     /// Its notices, for listeners.
     pub(super) log: Arc<EventLog>,
+    /// Its counts.
+    pub(super) metrics: Arc<Metrics>,
     /// The time.
     pub(super) clock: Clock,
     /// What users want.
@@ -123,6 +125,7 @@ impl Core {
 
     async fn step(&mut self, batch: Vec<Event>, waiting: &mut Waiting) -> Result<(), StoreError> {
         let begun = self.clock.now().moment;
+        self.metrics.turned(batch.len() as u64);
         let quiet = batch.iter().all(|it| matches!(it, Event::Tick | Event::RuntimeFound(_)));
         let mut writes = vec![];
         let mut effects = vec![];
@@ -155,9 +158,12 @@ impl Core {
         if writes.is_empty() {
             return Ok(());
         }
-        let store = Arc::clone(&self.store);
+        let (store, begun) = (Arc::clone(&self.store), Instant::now());
         match tasks::blocking(move || store.commit(&writes)).await {
-            Ok(result) => result,
+            Ok(result) => {
+                self.metrics.committed(begun.elapsed());
+                result
+            }
             Err(panic) => Err(self.store.failed("write", &panic)),
         }
     }

@@ -97,13 +97,13 @@ pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
 
 /// Holds a data directory for this process; the kernel lets go of it when the process ends.
 #[derive(Debug)]
-pub struct DirectoryLock {
+pub(super) struct DirectoryLock {
     _file: File,
 }
 
 impl DirectoryLock {
     /// Takes the directory.
-    pub fn take(directory: &Path) -> Result<Self, DiskError> {
+    pub(super) fn take(directory: &Path) -> Result<Self, DiskError> {
         let path = directory.join("lock");
         let mut file = OpenOptions::new()
             .read(true)

@@ -7,7 +7,7 @@ use super::config::{LogFormat, LogLevel, Logging};
 
 /// Sends this process's logs to standard error. Libraries speak up only when something is wrong,
 /// or when everything is asked for. Does nothing when logs have a place already.
-pub fn start(logging: &Logging) {
+pub(super) fn start(logging: &Logging) {
     let (ours, libraries) = match logging.level {
         LogLevel::Error => ("error", LevelFilter::ERROR),
         LogLevel::Warn => ("warn", LevelFilter::WARN),

@@ -38,12 +38,9 @@ use tracing::{info, warn};
 
 use self::core::Core;
 use crate::{
-    api::{
-        backend::{Backend, Sealer},
-        events::EventLog,
-    },
+    api::{self, Backend, EventLog, Limits, Metrics, Sealer},
     node::Node,
-    runtime::Runtime,
+    runtime::{Docker, Runtime},
 };
 use args::DaemonArgs;
 use clock::Clock;
@@ -117,10 +114,10 @@ fn start(args: &DaemonArgs) -> Result<(), DaemonError> {
         .thread_name("fizz")
         .enable_all()
         .build()?;
-    threads.block_on(serve(&config))
+    threads.block_on(live(&config))
 }
 
-async fn serve(config: &Config) -> Result<(), DaemonError> {
+async fn live(config: &Config) -> Result<(), DaemonError> {
     let clock = Clock::start();
     disk::make_directory(&config.data_dir, 0o700)?;
     let _lock = DirectoryLock::take(&config.data_dir)?;
@@ -162,8 +159,12 @@ async fn serve(config: &Config) -> Result<(), DaemonError> {
     let seal: Sealer = Arc::new(move |path, value| {
         vault.seal(path, value).map_err(|error| error.to_string())
     });
-    let backend = Backend { asks, view: picture, events: Arc::clone(&log), runtime, seal };
-    serve_api(&tasks, socket.listener, backend);
+    let metrics = Arc::new(Metrics::new());
+    let backend = Backend {
+        asks, view: picture, events: Arc::clone(&log), runtime, seal, metrics: Arc::clone(&metrics),
+    };
+    let shutdown = tasks.stopping().cancelled_owned();
+    tasks.spawn_to_end("api", api::serve(socket.listener, backend, Limits::default(), shutdown));
 
     info!(
         node = %me,
@@ -179,7 +180,7 @@ async fn serve(config: &Config) -> Result<(), DaemonError> {
     let (name, stop) = (config.node.name.clone(), tasks.stopping());
     listen_for_signals(&tasks)?;
     let core = Core {
-        node, name, store, executor, prober, view, log, clock,
+        node, name, store, executor, prober, view, log, metrics, clock,
         asks: asked, events: happened, watchdog,
     };
     let result = core.run(stop).await;
@@ -187,6 +188,14 @@ async fn serve(config: &Config) -> Result<(), DaemonError> {
     tasks.stop(STOP_MAX).await;
     info!("fizz has stopped; containers go on");
     Ok(result?)
+}
+
+fn runtime(config: &Config) -> Arc<dyn Runtime> {
+    match config.runtime.kind {
+        RuntimeKind::Auto | RuntimeKind::Docker => {
+            Arc::new(Docker::new(config.runtime.socket.clone()))
+        }
+    }
 }
 
 /// Stops the daemon when told to.

@@ -1,35 +1,20 @@
 //! What the node and the executor tell, as events of the API.
 
 use crate::{
-    api::{events::EventLog, wire},
+    api::{EventLog, wire},
     model::{NodeName, WallTime},
     node::{Notice, Subject},
 };
 
-/// An event about nothing yet.
-pub(super) fn event(kind: &str, now: WallTime) -> wire::Event {
-    wire::Event {
-        id: 0,
-        at_ms: now.0,
-        kind: kind.to_owned(),
-        project: None,
-        service: None,
-        container: None,
-        name: None,
-        state: None,
-        reason: None,
-        exit_code: None,
-        progress: None,
-    }
-}
-
 /// Tells whoever listens, and the log.
 pub(super) fn publish(log: &EventLog, node: &NodeName, notice: Notice, now: WallTime) {
     let mut told = wire::Event {
+        at_ms: now.0,
+        kind: notice.kind.to_owned(),
         state: notice.state,
         reason: notice.reason.map(|it| it.to_string()),
         exit_code: notice.exit_code,
-        ..event(notice.kind, now)
+        ..wire::Event::default()
     };
     match notice.subject {
         Subject::Node => told.name = Some(node.to_string()),

@@ -7,22 +7,22 @@ use tracing::warn;
 
 /// How often the watchdog wants to hear that the loop still turns; half of what it allows.
 #[must_use]
-pub fn watchdog_interval() -> Option<Duration> {
+pub(super) fn watchdog_interval() -> Option<Duration> {
     sd_notify::watchdog_enabled().map(|allowed| allowed / 2)
 }
 
 /// Starting is over.
-pub fn ready(status: &str) {
+pub(super) fn ready(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
 /// Stopping has begun.
-pub fn stopping() {
+pub(super) fn stopping() {
     tell(&[NotifyState::Stopping]);
 }
 
 /// The loop still turns.
-pub fn alive() {
+pub(super) fn alive() {
     tell(&[NotifyState::Watchdog]);
 }
 

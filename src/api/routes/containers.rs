@@ -163,7 +163,7 @@ async fn exit_event(events: &mut Listener, container: &str) -> i64 {
 }
 
 fn ended(view: &View, id: ContainerId) -> Option<Answer<i64>> {
-    let (record, _) = view.state.container(id)?;
+    let record = view.state.container(id)?;
     if !record.state.is_over() {
         return None;
     }

@@ -19,7 +19,7 @@ use crate::{
         extract::{self, At, Params},
         lookup,
         problem::{Answer, Failure},
-        render, wire,
+        registry, render, wire,
     },
     model::{ImageId, Millis, ProjectName, ServiceName},
     node::{DeployRequest, DownRequest, Request, Response as NodeResponse},
@@ -115,7 +115,7 @@ fn sealed_credentials(
     seal: &Sealer,
     credentials: &wire::RegistryCredentials,
 ) -> Answer<(String, SealedSecret)> {
-    let host = credentials.registry.clone();
+    let host = registry::canonical(&credentials.registry).to_owned();
     let json = serde_json::to_vec(credentials).map_err(|why| Failure::Render(why.to_string()))?;
     let secret = sealed(seal, &SecretPath::Registry(host.clone()), &Zeroizing::new(json), &host)?;
     Ok((host, secret))

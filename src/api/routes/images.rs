@@ -20,7 +20,7 @@ use crate::{
         extract::{self, Params, Tar},
         lookup,
         problem::{Answer, Failure},
-        render, wire,
+        registry, render, wire,
     },
     model::ImageId,
     runtime::{BuildRequest, Credentials, Progress, RuntimeError},
@@ -28,9 +28,6 @@ use crate::{
 
 /// How many steps wait for a slow reader before the runtime waits, too.
 const STEPS_QUEUED_MAX: usize = 256;
-
-/// The registry of images that name none.
-const HUB: &str = "docker.io";
 
 /// Which images.
 #[derive(Deserialize, IntoParams)]
@@ -104,9 +101,9 @@ pub(super) async fn pull(
     extract::Json(pull): extract::Json<wire::Pull>,
 ) -> Answer<Response> {
     let place = app.place()?;
-    let registry = registry(&pull.image).to_owned();
-    let credentials = pull.credentials.into_iter().map(credentials);
-    let credentials = credentials.into_iter().find(|it| it.registry == registry);
+    let registry = registry::of(&pull.image).to_owned();
+    let mut all = pull.credentials.into_iter().map(credentials);
+    let credentials = all.find(|it| it.registry == registry);
     let runtime = app.backend.runtime.clone();
     let (progress, steps) = mpsc::channel(STEPS_QUEUED_MAX);
     let work = async move {
@@ -115,27 +112,9 @@ pub(super) async fn pull(
     Ok(app.lines(place, steps_of(Box::pin(work), steps)))
 }
 
-/// The registry that a reference names: what is before the first slash, if it can be a host.
-fn registry(reference: &str) -> &str {
-    match reference.split_once('/') {
-        Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => canonical(host),
-        Some(_) | None => HUB,
-    }
-}
-
-/// Docker's hub has several names, also in the files of `docker login`.
-fn canonical(host: &str) -> &str {
-    let bare = host.trim_start_matches("https://").trim_start_matches("http://");
-    let bare = bare.split('/').next().unwrap_or(bare);
-    match bare {
-        "index.docker.io" | "registry-1.docker.io" | "registry.hub.docker.com" => HUB,
-        other => other,
-    }
-}
-
 fn credentials(wire: wire::RegistryCredentials) -> Credentials {
     Credentials {
-        registry: canonical(&wire.registry).to_owned(),
+        registry: registry::canonical(&wire.registry).to_owned(),
         username: wire.username,
         password: wire.password,
         identity_token: wire.identity_token,
@@ -244,16 +223,6 @@ mod tests {
     use futures_util::StreamExt;
 
     use super::*;
-
-    #[test]
-    fn an_images_registry_is_its_first_part_if_that_is_a_host() {
-        assert_eq!(registry("redis:7"), "docker.io");
-        assert_eq!(registry("library/redis"), "docker.io");
-        assert_eq!(registry("localhost/app"), "localhost");
-        assert_eq!(registry("127.0.0.1:5000/app"), "127.0.0.1:5000");
-        assert_eq!(registry("ghcr.io/a/b@sha256:00"), "ghcr.io");
-        assert_eq!(canonical("https://index.docker.io/v1/"), "docker.io");
-    }
 
     #[tokio::test]
     async fn the_end_comes_after_every_step_that_was_said_before_it() {

@@ -56,7 +56,9 @@ fn run_request(key: ServiceKey, definition: &Value, run: wire::RunOneOff) -> Ans
         }
     };
     let (no_deps, remove, waits) = (run.no_deps, run.remove, !run.detach);
-    let definition = patch(definition, run, &mut problems);
+    let patch = patch(definition, run, &mut problems);
+    let mut definition = definition.clone();
+    merge(&mut definition, patch);
     if !problems.is_empty() {
         return Err(Failure::Invalid(problems));
     }
@@ -114,6 +116,25 @@ fn patch(definition: &Value, run: wire::RunOneOff, problems: &mut Vec<String>) -
     Value::Object(patch)
 }
 
+/// Applies a merge patch, by the algorithm of RFC 7396, section 2.
+fn merge(target: &mut Value, patch: Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch;
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    let Some(target) = target.as_object_mut() else { return };
+    for (key, value) in patch {
+        if value.is_null() {
+            target.shift_remove(&key);
+        } else {
+            merge(target.entry(key).or_insert(Value::Null), value);
+        }
+    }
+}
+
 fn environment(list: &[String], problems: &mut Vec<String>) -> Map<String, Value> {
     let mut environment = Map::new();
     for line in list {
@@ -142,25 +163,21 @@ mod tests {
         })
     }
 
-    fn patched(run: wire::RunOneOff) -> Value {
-        let mut problems = Vec::new();
-        let patch = patch(&service(), run, &mut problems);
-        assert_eq!(problems, [""; 0]);
-        patch
+    fn made(run: wire::RunOneOff) -> Value {
+        run_request(key("shop", "web").unwrap(), &service(), run).unwrap().definition
     }
 
     #[test]
     fn a_one_off_container_neither_publishes_nor_answers_for_its_service() {
-        let patch = patched(wire::RunOneOff::default());
-        assert_eq!(patch["ports"], Value::Null);
-        assert!(patch.as_object().unwrap().contains_key("ports"));
-        assert_eq!(patch["networks"], json!({"back": {"aliases": null}}));
-        assert!(patch.get("command").is_none());
+        let made = made(wire::RunOneOff::default());
+        assert!(made.get("ports").is_none());
+        assert_eq!(made["networks"], json!({"default": null, "back": {}}));
+        assert_eq!(made["command"], json!(["serve"]));
     }
 
     #[test]
     fn what_was_asked_goes_over_the_services_own() {
-        let patch = patched(wire::RunOneOff {
+        let made = made(wire::RunOneOff {
             command: vec!["sh".into()],
             environment: vec!["B=x=y".into()],
             volumes: vec![json!({"type": "tmpfs", "target": "/t"})],
@@ -168,19 +185,18 @@ mod tests {
             use_aliases: true,
             ..wire::RunOneOff::default()
         });
-        assert_eq!(patch["command"], json!(["sh"]));
-        assert_eq!(patch["environment"], json!({"B": "x=y"}));
-        assert_eq!(patch["volumes"].as_array().unwrap().len(), 2);
-        assert!(patch.get("ports").is_none() && patch.get("networks").is_none());
+        assert_eq!(made["command"], json!(["sh"]));
+        assert_eq!(made["environment"], json!({"A": "1", "B": "x=y"}));
+        assert_eq!(made["volumes"].as_array().unwrap().len(), 2);
+        assert_eq!(made["ports"], service()["ports"]);
+        assert_eq!(made["networks"], service()["networks"]);
     }
 
     #[test]
     fn another_entrypoint_does_not_get_the_services_command() {
-        let patch = patched(wire::RunOneOff {
-            entrypoint: Some(vec!["/bin/sh".into()]),
-            ..wire::RunOneOff::default()
-        });
-        assert!(patch.as_object().unwrap()["command"].is_null());
+        let entrypoint = Some(vec!["/bin/sh".into()]);
+        let made = made(wire::RunOneOff { entrypoint, ..wire::RunOneOff::default() });
+        assert!(made.get("command").is_none());
     }
 
     #[test]

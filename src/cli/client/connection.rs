@@ -25,21 +25,21 @@ use tokio::net::UnixStream;
 use crate::cli::error::CliError;
 
 /// A request's body.
-pub type Sent = UnsyncBoxBody<Bytes, io::Error>;
+pub(in crate::cli) type Sent = UnsyncBoxBody<Bytes, io::Error>;
 
 /// A body that is in memory.
-pub fn whole(bytes: impl Into<Bytes>) -> Sent {
+pub(in crate::cli) fn whole(bytes: impl Into<Bytes>) -> Sent {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
 type Driver = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
 
 /// An answer whose body is still on its way.
-pub struct Reply {
+pub(in crate::cli) struct Reply {
     /// The status.
-    pub status: StatusCode,
+    pub(in crate::cli) status: StatusCode,
     /// `Content-Type`, or nothing.
-    pub content_type: String,
+    pub(in crate::cli) content_type: String,
     response: hyper::Response<Incoming>,
     driver: Option<Driver>,
     // The exchange is over when the sender is dropped.
@@ -54,7 +54,7 @@ impl std::fmt::Debug for Reply {
 }
 
 /// Sends a request and waits for the head of the answer.
-pub async fn exchange(socket: &Path, request: Request<Sent>) -> Result<Reply, CliError> {
+pub(in crate::cli) async fn exchange(socket: &Path, request: Request<Sent>) -> Result<Reply, CliError> {
     let stream = UnixStream::connect(socket).await.map_err(|why| unreachable(socket, &why))?;
     let lost = |why: hyper::Error| not_a_daemon(socket, &why);
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
@@ -88,7 +88,7 @@ fn drive(driver: &mut Option<Driver>, cx: &mut Context<'_>) {
 
 impl Reply {
     /// The next part of the body; `None` at its end.
-    pub async fn chunk(&mut self) -> Result<Option<Bytes>, CliError> {
+    pub(in crate::cli) async fn chunk(&mut self) -> Result<Option<Bytes>, CliError> {
         loop {
             let frame = poll_fn(|cx| {
                 drive(&mut self.driver, cx);
@@ -113,7 +113,7 @@ impl Reply {
     }
 
     /// The whole body, if it is at most `bytes_max` long.
-    pub async fn whole(&mut self, bytes_max: usize) -> Result<Vec<u8>, CliError> {
+    pub(in crate::cli) async fn whole(&mut self, bytes_max: usize) -> Result<Vec<u8>, CliError> {
         let mut all = Vec::new();
         while let Some(chunk) = self.chunk().await? {
             if all.len() + chunk.len() > bytes_max {
@@ -128,7 +128,7 @@ impl Reply {
     }
 
     /// The connection itself, after `101 Switching Protocols`.
-    pub async fn upgraded(mut self) -> Result<TokioIo<Upgraded>, CliError> {
+    pub(in crate::cli) async fn upgraded(mut self) -> Result<TokioIo<Upgraded>, CliError> {
         let mut upgrade = Box::pin(hyper::upgrade::on(&mut self.response));
         let driver = &mut self.driver;
         let upgraded = poll_fn(|cx| {
@@ -163,7 +163,7 @@ fn unreachable(socket: &Path, why: &io::Error) -> CliError {
 }
 
 /// Something answers, but not as Fizz does.
-pub fn not_a_daemon(socket: &Path, why: &dyn std::fmt::Display) -> CliError {
+pub(in crate::cli) fn not_a_daemon(socket: &Path, why: &dyn std::fmt::Display) -> CliError {
     CliError::Daemon {
         what: format!("what answers at {} is not a Fizz daemon, or it broke off: {why}", socket.display()),
         hint: "see that `--host` or FIZZ_HOST names Fizz's socket (by default \

@@ -14,17 +14,17 @@ use std::{
 use hyper::{Method, Request, StatusCode, header};
 use serde::{Serialize, de::DeserializeOwned};
 
-pub use connection::{Reply, Sent, whole};
-pub use route::Route;
-pub use session::{Frame, Session, SessionWriter};
-pub use stream::Lines;
+pub(in crate::cli) use connection::{Reply, Sent, whole};
+pub(in crate::cli) use route::Route;
+pub(in crate::cli) use session::{Frame, Session, SessionWriter};
+pub(in crate::cli) use stream::Lines;
 
 use super::error::CliError;
 use crate::api::wire;
 use stream::{SseParser, malformed, next_event};
 
 /// Where the daemon listens unless told otherwise.
-pub const SOCKET_DEFAULT: &str = "/run/fizz/fizz.sock";
+pub(in crate::cli) const SOCKET_DEFAULT: &str = "/run/fizz/fizz.sock";
 
 /// The longest JSON answer that is taken.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
@@ -36,13 +36,13 @@ const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A client of one daemon.
 #[derive(Clone, Debug)]
-pub struct Client {
+pub(in crate::cli) struct Client {
     socket: PathBuf,
 }
 
 impl Client {
     /// The client for `--host`, `FIZZ_HOST` or the default.
-    pub fn new(host: Option<&str>) -> Result<Self, CliError> {
+    pub(in crate::cli) fn new(host: Option<&str>) -> Result<Self, CliError> {
         let host = host.unwrap_or(SOCKET_DEFAULT);
         let path = host.strip_prefix("unix://").unwrap_or(host);
         if host.contains("://") && !host.starts_with("unix://") || !path.starts_with('/') {
@@ -55,18 +55,18 @@ impl Client {
 
     /// The socket, for messages.
     #[must_use]
-    pub fn socket(&self) -> &Path {
+    pub(in crate::cli) fn socket(&self) -> &Path {
         &self.socket
     }
 
     /// Asks.
-    pub async fn get<T: DeserializeOwned>(&self, route: &Route) -> Result<T, CliError> {
+    pub(in crate::cli) async fn get<T: DeserializeOwned>(&self, route: &Route) -> Result<T, CliError> {
         let reply = self.send(Method::GET, route, "", whole("")).await?;
         self.answer(reply).await
     }
 
     /// Tells, and reads the answer.
-    pub async fn post<T: DeserializeOwned>(
+    pub(in crate::cli) async fn post<T: DeserializeOwned>(
         &self,
         route: &Route,
         body: &impl Serialize,
@@ -76,18 +76,18 @@ impl Client {
     }
 
     /// Removes; an answer without a body reads as null.
-    pub async fn delete<T: DeserializeOwned>(&self, route: &Route) -> Result<T, CliError> {
+    pub(in crate::cli) async fn delete<T: DeserializeOwned>(&self, route: &Route) -> Result<T, CliError> {
         let reply = self.send(Method::DELETE, route, "", whole("")).await?;
         self.answer(reply).await
     }
 
     /// Asks for documents, a line each.
-    pub async fn lines<T: DeserializeOwned>(&self, route: &Route) -> Result<Lines<T>, CliError> {
+    pub(in crate::cli) async fn lines<T: DeserializeOwned>(&self, route: &Route) -> Result<Lines<T>, CliError> {
         Ok(Lines::new(self.send(Method::GET, route, "", whole("")).await?))
     }
 
     /// Tells, and reads the answer as documents, a line each.
-    pub async fn post_lines<T: DeserializeOwned>(
+    pub(in crate::cli) async fn post_lines<T: DeserializeOwned>(
         &self,
         route: &Route,
         body: &impl Serialize,
@@ -97,24 +97,24 @@ impl Client {
     }
 
     /// Sends a tar stream.
-    pub async fn upload(&self, method: Method, route: &Route, tar: Sent) -> Result<Reply, CliError> {
+    pub(in crate::cli) async fn upload(&self, method: Method, route: &Route, tar: Sent) -> Result<Reply, CliError> {
         self.send(method, route, "application/x-tar", tar).await
     }
 
     /// Asks for a stream of bytes.
-    pub async fn download(&self, route: &Route) -> Result<Reply, CliError> {
+    pub(in crate::cli) async fn download(&self, route: &Route) -> Result<Reply, CliError> {
         self.send(Method::GET, route, "", whole("")).await
     }
 
     /// Watches events after `since`, or from now on.
     #[must_use]
-    pub fn events(&self, project: Option<&str>, since: Option<u64>) -> Events {
+    pub(in crate::cli) fn events(&self, project: Option<&str>, since: Option<u64>) -> Events {
         let route = Route::to(&["events"]).with_some("project", project);
         Events { client: self.clone(), route, last: since, stream: None, failures: 0 }
     }
 
     /// Upgrades the connection to a session.
-    pub async fn session(&self, route: &Route, body: &impl Serialize) -> Result<Session, CliError> {
+    pub(in crate::cli) async fn session(&self, route: &Route, body: &impl Serialize) -> Result<Session, CliError> {
         let request = self
             .request(Method::POST, route)
             .header(header::CONNECTION, "Upgrade")
@@ -128,7 +128,7 @@ impl Client {
     }
 
     /// Reads an answer that may have no body.
-    pub async fn answer<T: DeserializeOwned>(&self, mut reply: Reply) -> Result<T, CliError> {
+    pub(in crate::cli) async fn answer<T: DeserializeOwned>(&self, mut reply: Reply) -> Result<T, CliError> {
         let bytes = reply.whole(ANSWER_BYTES_MAX).await?;
         let bytes = if bytes.is_empty() { b"null".as_slice() } else { &bytes };
         serde_json::from_slice(bytes).map_err(|why| malformed(&why.to_string()))
@@ -208,7 +208,7 @@ fn json(body: &impl Serialize) -> Result<Sent, CliError> {
 
 /// Events as they happen, also across a restart of the daemon.
 #[derive(Debug)]
-pub struct Events {
+pub(in crate::cli) struct Events {
     client: Client,
     route: Route,
     last: Option<u64>,
@@ -218,7 +218,7 @@ pub struct Events {
 
 impl Events {
     /// The next event. Nothing is lost when the caller stops waiting.
-    pub async fn next(&mut self) -> Result<wire::Event, CliError> {
+    pub(in crate::cli) async fn next(&mut self) -> Result<wire::Event, CliError> {
         loop {
             match self.try_next().await {
                 Ok(Some(event)) => {
@@ -239,7 +239,7 @@ impl Events {
     }
 
     /// Connects, so that no event after this is missed.
-    pub async fn connect(&mut self) -> Result<(), CliError> {
+    pub(in crate::cli) async fn connect(&mut self) -> Result<(), CliError> {
         if self.stream.is_none() {
             let mut request = self
                 .client

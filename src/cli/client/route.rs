@@ -4,7 +4,7 @@ use std::fmt;
 
 /// The path and the query of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Route {
+pub(in crate::cli) struct Route {
     text: String,
     has_query: bool,
 }
@@ -12,7 +12,7 @@ pub struct Route {
 impl Route {
     /// `/v1/` and the segments, whatever characters are in them.
     #[must_use]
-    pub fn to(segments: &[&str]) -> Self {
+    pub(in crate::cli) fn to(segments: &[&str]) -> Self {
         let mut text = "/v1".to_owned();
         for segment in segments {
             text.push('/');
@@ -23,7 +23,7 @@ impl Route {
 
     /// With a parameter.
     #[must_use]
-    pub fn with(mut self, name: &str, value: impl fmt::Display) -> Self {
+    pub(in crate::cli) fn with(mut self, name: &str, value: impl fmt::Display) -> Self {
         self.text.push(if self.has_query { '&' } else { '?' });
         self.has_query = true;
         encode(name, &mut self.text);
@@ -34,7 +34,7 @@ impl Route {
 
     /// With a parameter, if there is a value.
     #[must_use]
-    pub fn with_some(self, name: &str, value: Option<impl fmt::Display>) -> Self {
+    pub(in crate::cli) fn with_some(self, name: &str, value: Option<impl fmt::Display>) -> Self {
         match value {
             Some(value) => self.with(name, value),
             None => self,
@@ -43,13 +43,13 @@ impl Route {
 
     /// With `name=true`, if it holds.
     #[must_use]
-    pub fn with_flag(self, name: &str, holds: bool) -> Self {
+    pub(in crate::cli) fn with_flag(self, name: &str, holds: bool) -> Self {
         self.with_some(name, holds.then_some("true"))
     }
 
     /// As it goes into the request line.
     #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(in crate::cli) fn as_str(&self) -> &str {
         &self.text
     }
 }

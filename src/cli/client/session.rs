@@ -14,7 +14,7 @@ const HEAD_BYTES: usize = 5;
 
 /// What the daemon says in a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Frame {
+pub(in crate::cli) enum Frame {
     /// Standard output.
     Stdout(Vec<u8>),
     /// Standard error.
@@ -27,7 +27,7 @@ pub enum Frame {
 
 /// Puts a frame together.
 #[must_use]
-pub fn encode(kind: u8, payload: &[u8]) -> Vec<u8> {
+pub(in crate::cli) fn encode(kind: u8, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
     let mut bytes = Vec::with_capacity(HEAD_BYTES + payload.len());
     bytes.push(kind);
@@ -63,7 +63,7 @@ fn decode(bytes: &[u8]) -> Result<Option<(Frame, usize)>, CliError> {
 
 /// The daemon's half of a session.
 #[derive(Debug)]
-pub struct Session {
+pub(in crate::cli) struct Session {
     reader: ReadHalf<TokioIo<Upgraded>>,
     buffer: Vec<u8>,
     writer: Option<SessionWriter>,
@@ -76,12 +76,12 @@ impl Session {
     }
 
     /// Our half, once.
-    pub fn take_writer(&mut self) -> Option<SessionWriter> {
+    pub(in crate::cli) fn take_writer(&mut self) -> Option<SessionWriter> {
         self.writer.take()
     }
 
     /// The next frame; `None` when the daemon is gone. Nothing is lost when the caller stops waiting.
-    pub async fn next(&mut self) -> Result<Option<Frame>, CliError> {
+    pub(in crate::cli) async fn next(&mut self) -> Result<Option<Frame>, CliError> {
         loop {
             if let Some((frame, length)) = decode(&self.buffer)? {
                 self.buffer.drain(..length);
@@ -97,11 +97,11 @@ impl Session {
 
 /// Our half of a session.
 #[derive(Debug)]
-pub struct SessionWriter(WriteHalf<TokioIo<Upgraded>>);
+pub(in crate::cli) struct SessionWriter(WriteHalf<TokioIo<Upgraded>>);
 
 impl SessionWriter {
     /// Bytes for standard input.
-    pub async fn stdin(&mut self, bytes: &[u8]) -> Result<(), CliError> {
+    pub(in crate::cli) async fn stdin(&mut self, bytes: &[u8]) -> Result<(), CliError> {
         for part in bytes.chunks(frame::BYTES_MAX) {
             self.send(frame::STDIN, part).await?;
         }
@@ -109,12 +109,12 @@ impl SessionWriter {
     }
 
     /// Standard input has ended.
-    pub async fn stdin_end(&mut self) -> Result<(), CliError> {
+    pub(in crate::cli) async fn stdin_end(&mut self) -> Result<(), CliError> {
         self.send(frame::STDIN_END, &[]).await
     }
 
     /// The terminal has a new size.
-    pub async fn resize(&mut self, columns: u16, rows: u16) -> Result<(), CliError> {
+    pub(in crate::cli) async fn resize(&mut self, columns: u16, rows: u16) -> Result<(), CliError> {
         let payload = [columns.to_be_bytes(), rows.to_be_bytes()].concat();
         self.send(frame::RESIZE, &payload).await
     }

@@ -12,14 +12,14 @@ const LINE_BYTES_MAX: usize = 16 << 20;
 
 /// Cuts bytes into lines as they come.
 #[derive(Debug, Default)]
-pub struct LineBuffer {
+pub(in crate::cli) struct LineBuffer {
     partial: Vec<u8>,
     ready: VecDeque<Vec<u8>>,
 }
 
 impl LineBuffer {
     /// Takes bytes; false when a line grows too long.
-    pub fn push(&mut self, bytes: &[u8]) -> bool {
+    pub(in crate::cli) fn push(&mut self, bytes: &[u8]) -> bool {
         let mut parts = bytes.split(|byte| *byte == b'\n');
         self.partial.extend_from_slice(parts.next().unwrap_or_default());
         for part in parts {
@@ -29,7 +29,7 @@ impl LineBuffer {
     }
 
     /// The next whole line, without its end.
-    pub fn pop(&mut self) -> Option<Vec<u8>> {
+    pub(in crate::cli) fn pop(&mut self) -> Option<Vec<u8>> {
         let mut line = self.ready.pop_front()?;
         if line.last() == Some(&b'\r') {
             line.pop();
@@ -38,7 +38,7 @@ impl LineBuffer {
     }
 
     /// What is left when there is no more.
-    pub fn rest(&mut self) -> Option<Vec<u8>> {
+    pub(in crate::cli) fn rest(&mut self) -> Option<Vec<u8>> {
         let rest = std::mem::take(&mut self.partial);
         (!rest.is_empty()).then_some(rest)
     }
@@ -46,7 +46,7 @@ impl LineBuffer {
 
 /// JSON documents, a line each.
 #[derive(Debug)]
-pub struct Lines<T> {
+pub(in crate::cli) struct Lines<T> {
     reply: Reply,
     buffer: LineBuffer,
     kind: PhantomData<fn() -> T>,
@@ -55,12 +55,12 @@ pub struct Lines<T> {
 impl<T: DeserializeOwned> Lines<T> {
     /// Reads the body of an answer.
     #[must_use]
-    pub fn new(reply: Reply) -> Self {
+    pub(in crate::cli) fn new(reply: Reply) -> Self {
         Self { reply, buffer: LineBuffer::default(), kind: PhantomData }
     }
 
     /// The next document; `None` at the end. Nothing is lost when the caller stops waiting.
-    pub async fn next(&mut self) -> Result<Option<T>, CliError> {
+    pub(in crate::cli) async fn next(&mut self) -> Result<Option<T>, CliError> {
         loop {
             if let Some(next) = self.ready()? {
                 return Ok(Some(next));
@@ -74,7 +74,7 @@ impl<T: DeserializeOwned> Lines<T> {
     }
 
     /// The next document, if it has arrived already.
-    pub fn ready(&mut self) -> Result<Option<T>, CliError> {
+    pub(in crate::cli) fn ready(&mut self) -> Result<Option<T>, CliError> {
         while let Some(line) = self.buffer.pop() {
             if !line.is_empty() {
                 return document(&line).map(Some);
@@ -89,7 +89,7 @@ fn document<T: DeserializeOwned>(line: &[u8]) -> Result<T, CliError> {
 }
 
 /// The daemon speaks another dialect.
-pub fn malformed(why: &str) -> CliError {
+pub(in crate::cli) fn malformed(why: &str) -> CliError {
     CliError::Daemon {
         what: format!("the daemon's answer can't be understood: {why}"),
         hint: "compare both versions with `fizz version`; they should be the same".into(),
@@ -98,19 +98,19 @@ pub fn malformed(why: &str) -> CliError {
 
 /// Cuts a stream of server-sent events (HTML Living Standard, 9.2) into their data.
 #[derive(Debug, Default)]
-pub struct SseParser {
+pub(in crate::cli) struct SseParser {
     lines: LineBuffer,
     data: String,
 }
 
 impl SseParser {
     /// Takes bytes.
-    pub fn push(&mut self, bytes: &[u8]) -> bool {
+    pub(in crate::cli) fn push(&mut self, bytes: &[u8]) -> bool {
         self.lines.push(bytes)
     }
 
     /// The data of the next whole event. Our data carries its own id and kind.
-    pub fn pop(&mut self) -> Option<String> {
+    pub(in crate::cli) fn pop(&mut self) -> Option<String> {
         while let Some(line) = self.lines.pop() {
             let line = String::from_utf8_lossy(&line);
             if line.is_empty() && !self.data.is_empty() {

@@ -6,7 +6,6 @@ use tracing::warn;
 
 use super::{Inner, failure};
 use crate::{
-    daemon::notices,
     api::wire,
     model::ProjectName,
     node::Failure,
@@ -61,11 +60,13 @@ impl Inner {
             Err(error) => return Err(failure(error)),
         };
         self.means.log.append(wire::Event {
+            at_ms: self.means.clock.now().wall.0,
+            kind: kind.to_owned(),
             project: Some(project.to_string()),
             name: Some(name.to_owned()),
             state: Some(what.to_owned()),
             reason,
-            ..notices::event(kind, self.means.clock.now().wall)
+            ..wire::Event::default()
         });
         Ok(())
     }

@@ -17,7 +17,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::{clock::Clock, sight::Eyes, store::Store, tasks::Tasks};
 use crate::{
-    api::events::EventLog,
+    api::EventLog,
     model::{ContainerId, Millis, NodeId, RuntimeId, spec::HookSpec},
     node::{Effect, Event, Failure, Sight, View},
     runtime::{Runtime, RuntimeError},

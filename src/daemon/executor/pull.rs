@@ -17,7 +17,7 @@ use tracing::{info, warn};
 use super::{Inner, failure, fault};
 use crate::{
     api::wire,
-    daemon::{notices, tasks},
+    daemon::tasks,
     model::{
         ImageId,
         spec::{MountKind, PullPolicy},
@@ -175,11 +175,13 @@ impl Inner {
 
     fn tell_progress(&self, image: &str, progress: wire::Progress, reason: Option<String>) {
         self.means.log.append(wire::Event {
+            at_ms: self.means.clock.now().wall.0,
+            kind: "image.progress".to_owned(),
             name: Some(image.to_owned()),
             state: Some(progress.status.clone()),
             progress: Some(progress),
             reason,
-            ..notices::event("image.progress", self.means.clock.now().wall)
+            ..wire::Event::default()
         });
     }
 
