@@ -156,12 +156,16 @@ async fn live(config: &Config) -> Result<(), DaemonError> {
     let prober = Prober::new(Arc::clone(&runtime), events.clone(), &tasks);
     let observer = Observer { node: me, runtime: Arc::clone(&runtime), eyes, events };
     tasks.spawn("observer", observer.run());
-    let seal: Sealer = Arc::new(move |path, value| {
-        vault.seal(path, value).map_err(|error| error.to_string())
-    });
+    let seal: Sealer =
+        Arc::new(move |path, value| vault.seal(path, value).map_err(|error| error.to_string()));
     let metrics = Arc::new(Metrics::new());
     let backend = Backend {
-        asks, view: picture, events: Arc::clone(&log), runtime, seal, metrics: Arc::clone(&metrics),
+        asks,
+        view: picture,
+        events: Arc::clone(&log),
+        runtime,
+        seal,
+        metrics: Arc::clone(&metrics),
     };
     let shutdown = tasks.stopping().cancelled_owned();
     tasks.spawn_to_end("api", api::serve(socket.listener, backend, Limits::default(), shutdown));
@@ -180,8 +184,18 @@ async fn live(config: &Config) -> Result<(), DaemonError> {
     let (name, stop) = (config.node.name.clone(), tasks.stopping());
     listen_for_signals(&tasks)?;
     let core = Core {
-        node, name, store, executor, prober, view, log, metrics, clock,
-        asks: asked, events: happened, watchdog,
+        node,
+        name,
+        store,
+        executor,
+        prober,
+        view,
+        log,
+        metrics,
+        clock,
+        asks: asked,
+        events: happened,
+        watchdog,
     };
     let result = core.run(stop).await;
     systemd::stopping();

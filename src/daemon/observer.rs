@@ -78,7 +78,10 @@ impl Observer {
                         (pause, told) = (RETRY.0, None);
                     }
                     if told.as_ref() != Some(&why) {
-                        warn!(why, "the container runtime does not answer; containers go on, waiting");
+                        warn!(
+                            why,
+                            "the container runtime does not answer; containers go on, waiting"
+                        );
                         if self.tell(Event::RuntimeLost(why.as_str().into())).await.is_err() {
                             return;
                         }

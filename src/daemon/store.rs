@@ -162,9 +162,8 @@ impl Store {
         let replica = self.own(REPLICA)?.try_into().map(u64::from_be_bytes);
         let replica = replica.map_err(|_| self.damaged("the replica's id has a wrong length"))?;
         let mut state = ClusterState::new(ReplicaId(replica));
-        let open = || -> Result<_, redb::Error> {
-            Ok(self.database.begin_read()?.open_table(STATE)?)
-        };
+        let open =
+            || -> Result<_, redb::Error> { Ok(self.database.begin_read()?.open_table(STATE)?) };
         let table = open().map_err(self.io("read"))?;
         for row in table.iter().map_err(|it| self.damaged(it))? {
             let (key, value) = row.map_err(|it| self.damaged(it))?;
@@ -291,7 +290,8 @@ mod tests {
         filled(&scratch);
         let path = scratch.0.join(FILE);
         let right = std::fs::read(&path).unwrap();
-        let mut wrongs = vec![vec![], b"not a database".to_vec(), right[..right.len() / 2].to_vec()];
+        let mut wrongs =
+            vec![vec![], b"not a database".to_vec(), right[..right.len() / 2].to_vec()];
         wrongs.push(right.iter().map(|byte| byte ^ 0x55).collect());
         let mut spoiled = right.clone();
         let at = spoiled.windows(8).position(|it| it == [49; 8]).unwrap();

@@ -133,10 +133,9 @@ impl Inner {
                 image: Some(id.to_string()),
                 ..wire::Progress::default()
             },
-            Err(error) => wire::Progress {
-                status: format!("failed: {error}"),
-                ..wire::Progress::default()
-            },
+            Err(error) => {
+                wire::Progress { status: format!("failed: {error}"), ..wire::Progress::default() }
+            }
         };
         let reason = result.as_ref().err().map(ToString::to_string);
         self.tell_progress(&image, last, reason);
@@ -155,9 +154,8 @@ impl Inner {
         let mut told: BTreeMap<Option<String>, (String, Instant)> = BTreeMap::new();
         while let Some(step) = steps.recv().await {
             let last = told.get(&step.layer);
-            let due = last.is_none_or(|(status, at)| {
-                *status != step.status || STEP_INTERVAL <= at.elapsed()
-            });
+            let due = last
+                .is_none_or(|(status, at)| *status != step.status || STEP_INTERVAL <= at.elapsed());
             if due {
                 told.insert(step.layer.clone(), (step.status.clone(), Instant::now()));
                 let progress = wire::Progress {
