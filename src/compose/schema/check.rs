@@ -75,7 +75,9 @@ impl Check<'_> {
     fn unknown_key(&mut self, name: &str, keys: &[Key], extensible: bool) -> String {
         let guess = self.guesses_left > 0;
         self.guesses_left = self.guesses_left.saturating_sub(1);
-        if let Some(near) = guess.then(|| near::nearest(name, keys.iter().map(|key| key.name))).flatten() {
+        if let Some(near) =
+            guess.then(|| near::nearest(name, keys.iter().map(|key| key.name))).flatten()
+        {
             return format!("unknown key `{name}`; did you mean `{near}`?");
         }
         if extensible {
