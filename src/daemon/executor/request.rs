@@ -187,7 +187,7 @@ mod tests {
         let names: Vec<_> = request.networks.iter().map(|it| it.name.as_str()).collect();
         assert_eq!(names, ["shop_front", "shop_back"]);
         assert!(request.networks.iter().all(|it| it.attachment.aliases == ["web"]));
-        assert_eq!(request.links["db"], ["a", "b"]);
+        assert_eq!(request.links.values().flatten().collect::<Vec<_>>(), ["a", "b"]);
     }
 
     #[test]
