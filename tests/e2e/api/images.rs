@@ -63,7 +63,8 @@ async fn a_build_takes_its_context_as_a_stream_and_tells_its_steps() {
     let tag = format!("{}-built:1", front.lab.project);
     let build = json!({"tags": [tag], "args": {"WORD": "here"}}).to_string();
     let query: String = build.bytes().map(|byte| format!("%{byte:02x}")).collect();
-    let credentials = BASE64.encode(r#"[{"registry": "ghcr.io", "username": "x", "password": "y"}]"#);
+    let credentials =
+        BASE64.encode(r#"[{"registry": "ghcr.io", "username": "x", "password": "y"}]"#);
     let request = Request::post(format!("/v1/images/build?request={query}"))
         .header("host", "fizz")
         .header("content-type", "application/x-tar")
@@ -71,7 +72,10 @@ async fn a_build_takes_its_context_as_a_stream_and_tells_its_steps() {
         .body(Full::new(Bytes::from(tar.into_inner().unwrap())))
         .unwrap();
     let said = steps(&front.client.send(request).await);
-    assert!(said.iter().any(|it| it["status"].as_str().unwrap().contains("built here")), "{said:?}");
+    assert!(
+        said.iter().any(|it| it["status"].as_str().unwrap().contains("built here")),
+        "{said:?}"
+    );
     assert!(said.last().unwrap()["image"].is_string(), "{said:?}");
     let removed = front.client.delete(&format!("/v1/images?reference={tag}")).await;
     assert_eq!(removed.status, 204);

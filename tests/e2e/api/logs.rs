@@ -75,7 +75,8 @@ async fn following_takes_in_new_containers_and_new_runs_and_says_nothing_twice()
     let first: Value = serde_json::from_str(&logs.next().await.unwrap()).unwrap();
     assert_eq!((&first["name"], &first["line"]), (&name.clone().into(), &"run".into()));
 
-    let (other, _) = front.run(|it| it.spec.command = words(&["sh", "-c", "echo late; sleep 60"])).await;
+    let (other, _) =
+        front.run(|it| it.spec.command = words(&["sh", "-c", "echo late; sleep 60"])).await;
     let second: Value = serde_json::from_str(&logs.next().await.unwrap()).unwrap();
     assert_eq!((&second["name"], &second["line"]), (&other.into(), &"late".into()));
 

@@ -175,11 +175,7 @@ impl Picture {
 }
 
 /// Starts what is released; when it ends it is told and removed, as `fizz run --rm` has it.
-async fn answer(
-    mut asked: mpsc::Receiver<Ask>,
-    picture: Arc<Picture>,
-    runtime: Arc<dyn Runtime>,
-) {
+async fn answer(mut asked: mpsc::Receiver<Ask>, picture: Arc<Picture>, runtime: Arc<dyn Runtime>) {
     while let Some(ask) = asked.recv().await {
         let Request::Release(id) = ask.request else {
             drop(ask.reply.send(Err(Refusal::Conflict("no story asks for this".into()))));
