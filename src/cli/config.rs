@@ -95,9 +95,11 @@ pub(super) fn run(args: &ConfigArgs, project: &ProjectArgs) -> Result<(), CliErr
         return Err(CliError::Unsupported(message.into()));
     }
     let loaded = loaded(args, project)?;
+    if args.quiet {
+        return Ok(());
+    }
     let text = text(args, &loaded)?;
     match &args.output {
-        _ if args.quiet => Ok(()),
         Some(path) => std::fs::write(path, text)
             .map_err(|error| CliError::Io { what: format!("cannot write {path}"), error }),
         None => say(&text),

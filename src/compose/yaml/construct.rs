@@ -98,6 +98,10 @@ impl<'a> Construct<'a> {
         };
         let wanted = match tag.core_suffix() {
             Some(core @ ("null" | "bool" | "int" | "float")) => core,
+            _ if tag.suffix_in_namespace("tag:yaml.org,2002:").as_deref() == Some("binary") => {
+                self.error(raw.at, "!!binary has no meaning in a Compose file; write the text");
+                return Value::Null;
+            }
             _ => return Value::Scalar(string(text)),
         };
         let resolved = scalar::resolve(text);
