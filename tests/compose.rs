@@ -134,7 +134,8 @@ impl Variables for Nothing {
 fn load_text(text: &str) -> Result<Loaded, Problems> {
     let path = PathBuf::from(PROJECT).join("compose.yaml");
     let files = MemoryFiles(BTreeMap::from([(path, text.into())]));
-    load(&LoadRequest { working_dir: PROJECT.into(), ..LoadRequest::default() }, &files)
+    let (working_dir, profiles) = (PROJECT.into(), vec!["*".into()]);
+    load(&LoadRequest { working_dir, profiles, ..LoadRequest::default() }, &files)
 }
 
 fn cases() -> Vec<PathBuf> {

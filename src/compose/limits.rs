@@ -13,6 +13,9 @@ pub const SERVICES_MAX: usize = 2_000;
 /// Mounts, dependencies, networks and other things that services list, of all services together.
 pub const PARTS_MAX: usize = 8_000;
 
+/// Networks, volumes, secrets, configs and models of one project.
+pub const RESOURCES_MAX: usize = 8_000;
+
 /// What becomes a mapping for each of its items.
 const PARTS: [&str; 12] = [
     "build.secrets",
@@ -49,6 +52,14 @@ pub(super) fn check(root: &Node, problems: &mut Problems) -> bool {
             break;
         }
     }
+    let sections = ["networks", "volumes", "secrets", "configs", "models"];
+    let resources: usize = sections.map(|it| places::section(root, it).count()).iter().sum();
+    if resources > RESOURCES_MAX {
+        let message = format!(
+            "more than {RESOURCES_MAX} networks, volumes, secrets, configs and models; split the project"
+        );
+        problems.error(root.at, &Path::default(), message);
+    }
     let path = Path::default().key("services");
     if services > SERVICES_MAX {
         let message = format!("more than {SERVICES_MAX} services; split the project");
@@ -60,7 +71,7 @@ pub(super) fn check(root: &Node, problems: &mut Problems) -> bool {
         );
         problems.error(last, &path, message);
     }
-    services <= SERVICES_MAX && parts <= PARTS_MAX
+    services <= SERVICES_MAX && parts <= PARTS_MAX && resources <= RESOURCES_MAX
 }
 
 #[cfg(test)]

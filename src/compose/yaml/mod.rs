@@ -26,6 +26,9 @@ pub const DOCUMENTS_MAX: usize = 1000;
 /// How many values one file may come to once its aliases are followed.
 pub const EXPANDED_NODES_MAX: usize = 200_000;
 
+/// How much memory the values of one document may take, as [`construct`] estimates it.
+pub const TREE_BYTES_MAX: usize = 32 << 20;
+
 /// How deep values may nest once aliases are followed.
 pub const DEPTH_MAX: usize = 200;
 
