@@ -4,6 +4,7 @@
 //! policies, health checks, order and naming are decided above; the runtime's own are turned off.
 
 mod contract;
+mod docker;
 
 pub use crate::model::{Observed, ObservedPort, RuntimeId, RuntimeState};
 pub use contract::{
@@ -12,3 +13,4 @@ pub use contract::{
     ResolvedNetwork, Runtime, RuntimeError, RuntimeEvent, RuntimeEventKind, RuntimeInfo, Session,
     SessionInput, SessionOutput, StreamKind, VolumeInfo, labels,
 };
+pub use docker::Docker;

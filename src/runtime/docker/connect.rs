@@ -1,0 +1,272 @@
+//! The connection to an engine: which version it speaks, and a limit on every wait.
+//!
+//! Nothing is asked of the engine before it is needed, so that Fizz starts without it. Its version is
+//! found out at the first call, and again after it was silent: it may have been upgraded meanwhile.
+//! The quirks of bollard and of engines that hold for every call are in this file.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bollard::{BollardRequest, ClientVersion};
+use serde::Deserialize;
+
+use super::{
+    errors::{About, Refusal, unreachable},
+    wire,
+};
+use crate::runtime::RuntimeError;
+
+/// The longest wait for an answer that needs no work.
+pub(super) const ANSWER_MAX: Duration = Duration::from_secs(30);
+
+/// The longest wait for work on containers, networks and volumes.
+pub(super) const WORK_MAX: Duration = Duration::from_secs(180);
+
+/// The newest API whose meaning is known here; a newer engine is spoken to in this one.
+const API_NEWEST: ApiVersion = ApiVersion(1, 53);
+
+/// The oldest: Docker 20.10, in Debian 11 and 12.
+const API_OLDEST: ApiVersion = ApiVersion(1, 41);
+
+/// bollard's limit is for a request's head only and the same for all: ours are around it.
+const BOLLARD_SECONDS_MAX: u64 = 24 * 3600;
+
+/// A version of the engine's API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ApiVersion(pub(super) u32, pub(super) u32);
+
+impl fmt::Display for ApiVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.0, self.1)
+    }
+}
+
+impl ApiVersion {
+    fn parse(text: &str) -> Option<Self> {
+        let (major, minor) = text.split_once('.')?;
+        Some(Self(major.parse().ok()?, minor.parse().ok()?))
+    }
+}
+
+/// An engine that answered.
+#[derive(Debug)]
+pub(super) struct Engine {
+    /// For typed calls, with every quirk taken care of.
+    pub(super) client: bollard::Docker,
+    /// Its own version: `20.10.24`.
+    pub(super) version: String,
+    /// The API's version that is spoken with it.
+    pub(super) api: ApiVersion,
+    /// Its socket.
+    pub(super) socket: PathBuf,
+    /// It was silent since: to be greeted anew.
+    stale: AtomicBool,
+}
+
+/// Where an engine is, and what is known about it.
+#[derive(Debug)]
+pub(super) struct Connection {
+    socket: PathBuf,
+    engine: Mutex<Option<Arc<Engine>>>,
+}
+
+/// The part of `GET /version` that every engine gives.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Greeting {
+    version: String,
+    api_version: String,
+    #[serde(default)]
+    #[serde(rename = "MinAPIVersion")]
+    api_version_min: Option<String>,
+}
+
+impl Connection {
+    pub(super) fn new(socket: PathBuf) -> Self {
+        Self { socket, engine: Mutex::new(None) }
+    }
+
+    pub(super) fn address(&self) -> String {
+        self.socket.display().to_string()
+    }
+
+    /// The engine, greeted if it is not known or was silent.
+    pub(super) async fn engine(&self) -> Result<Arc<Engine>, RuntimeError> {
+        let known = self.engine.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(engine) = known.filter(|it| !it.stale.load(Ordering::Relaxed)) {
+            return Ok(engine);
+        }
+        let engine = Arc::new(greet(&self.socket).await?);
+        *self.engine.lock().unwrap_or_else(PoisonError::into_inner) = Some(engine.clone());
+        Ok(engine)
+    }
+}
+
+impl Engine {
+    /// Waits for an answer, but not for ever.
+    pub(super) async fn ask<T>(
+        &self,
+        limit: Duration,
+        call: impl Future<Output = Result<T, bollard::errors::Error>>,
+    ) -> Result<T, Refusal> {
+        let answer = match tokio::time::timeout(limit, call).await {
+            Ok(answer) => answer.map_err(Refusal::from),
+            Err(_) => Err(Refusal::Silent(no_answer(limit))),
+        };
+        answer.inspect_err(|refusal| self.heard(refusal))
+    }
+
+    /// A small answer in the engine's own form.
+    pub(super) async fn get(&self, path: &str) -> Result<bytes::Bytes, Refusal> {
+        let path = format!("/v{}{path}", self.api);
+        let answer = tokio::time::timeout(ANSWER_MAX, wire::get(&self.socket, &path)).await;
+        answer
+            .unwrap_or_else(|_| Err(Refusal::Silent(no_answer(ANSWER_MAX))))
+            .inspect_err(|refusal| self.heard(refusal))
+    }
+
+    /// Marks the engine as one to greet anew if it was silent.
+    pub(super) fn heard(&self, refusal: &Refusal) {
+        if matches!(refusal, Refusal::Silent(_)) {
+            self.stale.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// A refusal as the error that the caller sees.
+    pub(super) fn error(&self, refusal: Refusal, about: About) -> RuntimeError {
+        self.heard(&refusal);
+        refusal.into_error(&self.address(), about)
+    }
+
+    pub(super) fn address(&self) -> String {
+        self.socket.display().to_string()
+    }
+
+    /// Refuses what this engine is too old for.
+    pub(super) fn require(
+        &self,
+        feature: &str,
+        api: ApiVersion,
+        since: &str,
+    ) -> Result<(), RuntimeError> {
+        if self.api >= api {
+            return Ok(());
+        }
+        Err(RuntimeError::Unsupported(format!(
+            "{feature} needs Docker {since} or newer (API {api}); this node has {} (API {}): upgrade it or leave it out",
+            self.version, self.api
+        )))
+    }
+
+    /// The client for one request that bollard has no fields for: `query` is added to its address,
+    /// `body` replaces its own.
+    pub(super) fn client_with(&self, query: String, body: Option<Vec<u8>>) -> bollard::Docker {
+        let version = self.api;
+        self.client.clone().with_request_modifier(move |request| {
+            let mut request = pinned(request, version, &query);
+            if let Some(body) = &body {
+                *request.body_mut() = bollard::body_full(body.clone().into());
+            }
+            request
+        })
+    }
+}
+
+fn no_answer(limit: Duration) -> String {
+    format!("no answer in {} s", limit.as_secs())
+}
+
+async fn greet(socket: &Path) -> Result<Engine, RuntimeError> {
+    let address = socket.display().to_string();
+    let greeting = tokio::time::timeout(ANSWER_MAX, wire::get(socket, "/version"))
+        .await
+        .unwrap_or_else(|_| Err(Refusal::Silent(no_answer(ANSWER_MAX))))
+        .map_err(|refusal| {
+            refusal.into_error(&address, super::errors::about("greet", "engine", &address))
+        })?;
+    let greeting: Greeting = serde_json::from_slice(&greeting)
+        .map_err(|error| unreachable(&address, format!("it is no Docker engine: {error}")))?;
+    let newest = ApiVersion::parse(&greeting.api_version).ok_or_else(|| {
+        unreachable(&address, format!("its API version `{}` is none", greeting.api_version))
+    })?;
+    let oldest = greeting.api_version_min.as_deref().and_then(ApiVersion::parse);
+    if newest < API_OLDEST || oldest.is_some_and(|oldest| oldest > API_NEWEST) {
+        return Err(RuntimeError::Unsupported(format!(
+            "Docker {} at {address} speaks API {}{newest}; Fizz speaks {API_OLDEST} to {API_NEWEST}: use Docker 20.10 or newer",
+            greeting.version,
+            oldest.map(|it| format!("{it} to ")).unwrap_or_default(),
+        )));
+    }
+    let api = newest.min(API_NEWEST);
+    let version = ClientVersion { major_version: api.0 as usize, minor_version: api.1 as usize };
+    let client = bollard::Docker::connect_with_unix(&address, BOLLARD_SECONDS_MAX, &version)
+        .map_err(|error| unreachable(&address, error.to_string()))?
+        .with_request_modifier(move |request| pinned(request, api, ""));
+    let (version, stale) = (greeting.version, AtomicBool::new(false));
+    Ok(Engine { client, version, api, socket: socket.to_owned(), stale })
+}
+
+/// What bollard leaves undone for each request: it asks for no version of the API, so that an engine's
+/// newest would be used, known or not; and it writes credentials in base64's standard alphabet, while
+/// the engine reads the one for addresses and takes anything else for no credentials at all.
+fn pinned(mut request: BollardRequest, api: ApiVersion, query: &str) -> BollardRequest {
+    for name in ["x-registry-auth", "x-registry-config"] {
+        let value = request.headers().get(name).and_then(|it| it.to_str().ok());
+        let safe = value.map(|it| it.replace('+', "-").replace('/', "_"));
+        if let Some(Ok(safe)) = safe.map(TryInto::try_into) {
+            request.headers_mut().insert(name, safe);
+        }
+    }
+    let uri = request.uri();
+    let joint = match (query, uri.query()) {
+        ("", None) => String::new(),
+        (query, None) => format!("?{query}"),
+        ("", Some(own)) => format!("?{own}"),
+        (query, Some(own)) => format!("?{own}&{query}"),
+    };
+    let path = format!("/v{api}{}{joint}", uri.path());
+    let mut parts = uri.clone().into_parts();
+    // What was an address before is one with a longer path.
+    if let Ok(path) = path.parse() {
+        parts.path_and_query = Some(path);
+    }
+    if let Ok(uri) = hyper::Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
+    }
+    request
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(uri: &str) -> BollardRequest {
+        hyper::Request::builder()
+            .uri(uri)
+            .header("X-Registry-Auth", "a+b/c=")
+            .body(bollard::body_full(bytes::Bytes::new()))
+            .unwrap()
+    }
+
+    #[test]
+    fn every_request_names_its_version_and_safe_credentials() {
+        let sent = pinned(request("unix://2f/build?q=false"), ApiVersion(1, 41), "ulimits=1");
+        assert_eq!(sent.uri().path_and_query().unwrap(), "/v1.41/build?q=false&ulimits=1");
+        assert_eq!(sent.headers()["x-registry-auth"], "a-b_c=");
+        let sent = pinned(request("unix://2f/_ping"), ApiVersion(1, 53), "");
+        assert_eq!(sent.uri().path_and_query().unwrap(), "/v1.53/_ping");
+    }
+
+    #[test]
+    fn versions_compare_by_number() {
+        assert!(ApiVersion::parse("1.100").unwrap() > ApiVersion::parse("1.44").unwrap());
+        assert_eq!(ApiVersion::parse("new"), None);
+    }
+}
