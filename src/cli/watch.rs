@@ -134,7 +134,7 @@ fn has_all(service: &Service, count: usize) -> bool {
 }
 
 /// Done when nothing is waited for; failed when something of that is stuck.
-fn verdict<'a>(waiting: &mut dyn Iterator<Item = &'a Service>) -> Verdict {
+fn verdict(waiting: &mut dyn Iterator<Item = &Service>) -> Verdict {
     let mut verdict = Verdict::Done;
     for service in waiting {
         verdict = Verdict::Waiting;
