@@ -72,7 +72,7 @@ impl Board {
     /// Takes an event; gives the row that it changes.
     pub(super) fn happened(&mut self, event: &Event) -> Option<Row> {
         match event.kind.as_str() {
-            "container.state" | "container.doing" | "container.health" => self.container(event),
+            "container.state" | "container.doing" => self.container(event),
             "container.removed" => {
                 let key = event.container.clone().or_else(|| event.name.clone())?;
                 let name =

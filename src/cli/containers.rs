@@ -107,14 +107,17 @@ pub(super) struct WaitArgs {
     pub(super) down_project: bool,
 }
 
-/// The containers of a project; `all` with ended and one-off ones.
+/// The containers of a project; `all` with ended and one-off ones. None when it is not deployed.
 pub(super) async fn list(
     client: &Client,
     project: &str,
     all: bool,
 ) -> Result<Vec<Container>, CliError> {
     let route = Route::to(&["containers"]).with("project", project).with_flag("all", all);
-    client.get(&route).await
+    match client.get(&route).await {
+        Err(error) if error.is_not_found() => Ok(Vec::new()),
+        listed => listed,
+    }
 }
 
 /// The containers of the project's services, in the order of their services and slots. A project

@@ -282,6 +282,7 @@ mod tests {
     fn a_container_that_restarts_is_not_at_rest() {
         let wanted = Wanted::from(["web".to_owned()]);
         let now = |state: &str, doing: serde_json::Value| Snapshot {
+            deployed: true,
             services: vec![],
             containers: vec![
                 container("web", 1, state, doing),
