@@ -27,7 +27,7 @@ main() {
     trap 'exit 130' INT TERM HUP
 
     say "building fizz, which takes some minutes the first time"
-    as_user cargo build --locked --quiet
+    as_user cargo build --locked --quiet 2>"$work/build.log" || { cat "$work/build.log" >&2; die "the build failed; see above"; }
     if docker version >/dev/null 2>&1; then
         say "using the Docker engine that runs here"
         export RUNTIME_SOCKET=${DOCKER_HOST:-/var/run/docker.sock}

@@ -95,10 +95,14 @@ pub(super) struct WaitArgs {
     pub(super) down_project: bool,
 }
 
-/// The containers of a project; `all` with ended and one-off ones.
+/// The containers of a project, none if it is not there, as before its first `up`; `all` with ended
+/// and one-off ones.
 pub(super) async fn list(client: &Client, project: &str, all: bool) -> Result<Vec<Container>, CliError> {
     let route = Route::to(&["containers"]).with("project", project).with_flag("all", all);
-    client.get(&route).await
+    match client.get(&route).await {
+        Err(error) if error.is_not_found() => Ok(Vec::new()),
+        listed => listed,
+    }
 }
 
 /// The containers of the project's services, in the order of their services and slots. A project
