@@ -10,9 +10,11 @@ pub mod compose;
 pub mod state;
 pub mod health;
 pub mod reconcile;
+pub mod secrets;
 pub mod node;
 
 // Rooms that touch the world.
 pub mod runtime;
 pub mod api;
+pub mod daemon;
 pub mod cli;

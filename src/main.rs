@@ -2,8 +2,14 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use fizz::{
+    cli::{self, Invoked},
+    daemon::{self, args::DaemonArgs},
+};
 
 fn main() -> ExitCode {
-    fizz::cli::run(fizz::cli::Cli::parse())
+    match cli::invoke::<DaemonArgs>(std::env::args_os()) {
+        Invoked::Done(code) => code,
+        Invoked::Daemon(args) => daemon::run(&args),
+    }
 }

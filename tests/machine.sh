@@ -96,17 +96,17 @@ own_target() {
     fi
 }
 
-# sweep DIR: ends every process that was started with a path below DIR, unmounts what is mounted
+# sweep DIR: ends every process that has DIR or a path below it in its command line, unmounts what is mounted
 # there, and removes it. Safe to repeat, and for leftovers of a run that was killed.
 sweep() {
     local dir=$1 process point
     [[ -d $dir ]] || return 0
     for signal in TERM KILL; do
-        for process in $(started_below "$dir"); do
+        for process in $(using "$dir"); do
             kill -s "$signal" "$process" 2>/dev/null || true
         done
         for _ in {1..50}; do
-            [[ -n $(started_below "$dir") ]] || break
+            [[ -n $(using "$dir") ]] || break
             sleep 0.1
         done
     done
@@ -116,13 +116,13 @@ sweep() {
     rm -rf "$dir"
 }
 
-started_below() {
+using() {
     local file process
     for file in /proc/[0-9]*/cmdline; do
         process=${file#/proc/}
         process=${process%/cmdline}
         [[ $process -ne $$ && $process -ne $BASHPID ]] || continue
-        if tr '\0' ' ' 2>/dev/null <"$file" | grep -qF "$1/"; then
+        if tr '\0' ' ' 2>/dev/null <"$file" | grep -qF "$1"; then
             echo "$process"
         fi
     done

@@ -41,9 +41,9 @@ main() {
     check "licences" licences
     for binary in "${binaries[@]}"; do
         name=$(basename "$binary" | sed 's/-[0-9a-f]*$//')
-        # The end-to-end tests run a Docker engine of their own, which takes root.
+        # The end-to-end tests start Docker engines in namespaces of their own, which takes root.
         if [[ $name == e2e ]]; then
-            tests "$name" alone "$PWD/$binary"
+            tests "$name" "$PWD/$binary"
         else
             tests "$name" as_user "$PWD/$binary"
         fi
@@ -116,13 +116,6 @@ licences() {
         rm -rf target/tools
     fi
     as_user "$root/bin/cargo-deny" --locked --config .config/deny.toml check licenses bans sources
-}
-
-# Runs a command as root in namespaces of its own: its processes, mounts, bridges and firewall rules
-# end with it, however it ends.
-alone() {
-    TMPDIR="$work" unshare --pid --fork --kill-child --mount-proc --net --propagation private \
-        bash -c 'ip link set lo up; exec "$@"' alone "$@"
 }
 
 finish() {

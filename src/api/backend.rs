@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::events::EventLog;
+use super::{events::EventLog, metrics::Metrics};
 use crate::{
     node::{Refusal, Request, Response, View},
     runtime::Runtime,
-    state::SealedSecret,
+    state::{SealedSecret, SecretPath},
 };
 
 /// A request on its way to the node, and where its answer goes.
@@ -20,8 +20,8 @@ pub struct Ask {
     pub reply: oneshot::Sender<Result<Response, Refusal>>,
 }
 
-/// Seals a secret to this node's cluster.
-pub type Sealer = Arc<dyn Fn(&[u8]) -> Result<SealedSecret, String> + Send + Sync>;
+/// Seals a secret to this node's cluster and to its own place, so that it opens nowhere else.
+pub type Sealer = Arc<dyn Fn(&SecretPath, &[u8]) -> Result<SealedSecret, String> + Send + Sync>;
 
 /// Everything that the routes use. Cheap to clone.
 #[derive(Clone)]
@@ -36,4 +36,13 @@ pub struct Backend {
     pub runtime: Arc<dyn Runtime>,
     /// Seals secrets at the door.
     pub seal: Sealer,
+    /// What is counted, for `/metrics`.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Backend {
+    /// The node's picture as it is now.
+    pub(super) fn now(&self) -> Arc<View> {
+        self.view.borrow().clone()
+    }
 }

@@ -29,6 +29,30 @@
 //! | `GET /v1/events?project=&since=` | server-sent [`wire::Event`]s; `Last-Event-ID` resumes |
 //! | `GET /v1/openapi.json`, `/metrics`, `/healthz`, `/readyz` | |
 
+mod app;
 pub mod backend;
 pub mod events;
+mod extract;
+mod frames;
+mod gather;
+mod lookup;
+pub mod metrics;
+mod problem;
+mod registry;
+mod render;
+mod routes;
+mod server;
+mod table;
 pub mod wire;
+
+pub use app::Limits;
+pub use backend::{Ask, Backend, Sealer};
+pub use events::EventLog;
+pub use metrics::Metrics;
+pub use server::serve;
+
+/// The OpenAPI document of all routes, as `/v1/openapi.json` serves it.
+#[must_use]
+pub fn document() -> utoipa::openapi::OpenApi {
+    table::build(routes::table()).1
+}

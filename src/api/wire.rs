@@ -1,5 +1,6 @@
 //! What travels between the API and its clients, as JSON. Field names are the API's contract:
-//! they may be added to, never renamed. Every type is in the OpenAPI document.
+//! they may be added to, never renamed. Every type is in the OpenAPI document. What a client sends
+//! must be known: a field that the daemon does not have is refused, never dropped.
 //!
 //! Times are milliseconds since the Unix epoch (`..._ms`), spans are milliseconds, sizes are bytes.
 
@@ -7,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 /// An error as RFC 9457 has it.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -80,6 +81,7 @@ pub struct Node {
 
 /// Asks for a deployment: the canonical model and how to apply it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Deploy {
     /// The canonical model, as `fizz config --format json` prints it (with `$` single), configs'
     /// contents attached.
@@ -137,6 +139,7 @@ pub struct Deploy {
 
 /// Credentials of a registry.
 #[derive(Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct RegistryCredentials {
     /// The registry's host: `docker.io`, `127.0.0.1:5000`.
     pub registry: String,
@@ -345,6 +348,7 @@ pub struct Port {
 
 /// Something to do to services of a project. The answer comes when it is durable.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ServiceAction {
     /// `start`, `stop`, `restart`, `kill`, `remove` (containers of stopped services; with `force`, of any) or `scale`.
     pub action: String,
@@ -379,7 +383,9 @@ pub struct Accepted {
 }
 
 /// How to remove a deployment (query).
-#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub struct RemoveDeployment {
     /// With its volumes: named ones of the file and anonymous ones.
     #[serde(default)]
@@ -400,6 +406,7 @@ pub struct RemoveDeployment {
 
 /// Asks for a container of a service beside its replicas: `fizz run`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct RunOneOff {
     /// The command; empty is the service's.
     #[serde(default)]
@@ -486,6 +493,7 @@ pub struct LogLine {
 
 /// What to run in a container.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Exec {
     /// Its words.
     pub command: Vec<String>,
@@ -574,6 +582,7 @@ pub struct Image {
 
 /// Asks for an image.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Pull {
     /// The reference.
     pub image: String,
@@ -587,6 +596,7 @@ pub struct Pull {
 
 /// How to build an image (the `request` part of the query, as JSON); the body is a tar stream.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Build {
     /// The names that the image gets.
     pub tags: Vec<String>,
@@ -626,6 +636,9 @@ pub struct Build {
     /// Resource limits by name: soft and hard.
     #[serde(default)]
     pub ulimits: BTreeMap<String, (i64, i64)>,
+    /// With all privileges.
+    #[serde(default)]
+    pub privileged: bool,
 }
 
 /// A step of a pull or a build (one JSON document a line). The last one has `image` or `error`.
@@ -675,7 +688,7 @@ pub struct Volume {
 }
 
 /// Something that happened. Server-sent: `id:` is `id`, `event:` is `kind`, `data:` is all of it.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Event {
     /// Grows by one each; ids begin anew when the daemon starts, above all earlier ones.
     pub id: u64,
@@ -683,7 +696,8 @@ pub struct Event {
     pub at_ms: u64,
     /// `deployment.changed`, `deployment.removed`, `service.changed`, `service.removed`, `container.state`,
     /// `container.doing`, `container.removed`, `container.health`, `image.progress`, `node.state`,
-    /// `runtime.state`, `resource.created`, `resource.removed`, `resource.failed`.
+    /// `runtime.state`, `resource.created`, `resource.removed`, `resource.failed`; and `gap`, where
+    /// events that were asked for are no longer kept: read everything again, then go on from its id.
     pub kind: String,
     /// The project.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -709,6 +723,13 @@ pub struct Event {
     /// Of a pull.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<Progress>,
+}
+
+/// Headers of the API's own.
+pub mod header {
+    /// With `POST /v1/images/build`: credentials that the base images may need, a JSON list of
+    /// [`super::RegistryCredentials`] in base64.
+    pub const CREDENTIALS: &str = "fizz-credentials";
 }
 
 /// The frames of an upgraded connection (`Upgrade: fizz-session`), for exec and attach: one byte of

@@ -5,7 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use clap::{Args, ValueEnum};
 use sha2::{Digest as _, Sha256};
 
-use super::{CliError, ProjectArgs, complain, disk::Disk, listed, say};
+use super::{
+    Invocation,
+    disk::Disk,
+    error::{CliError, listed},
+    project,
+};
 use crate::compose::{
     LoadOptions, Loaded,
     interpolate::{self, template::Mention},
@@ -88,33 +93,31 @@ enum Format {
 }
 
 /// Prints what was asked for.
-pub(super) fn run(args: &ConfigArgs, project: &ProjectArgs) -> Result<(), CliError> {
+pub(super) fn config(invocation: &Invocation, args: &ConfigArgs) -> Result<(), CliError> {
     if args.resolve_image_digests || args.lock_image_digests {
         let message = "fizz config does not ask registries for digests; write image@sha256:... in \
                        the file, or leave --resolve-image-digests and --lock-image-digests out";
-        return Err(CliError::Unsupported(message.into()));
+        return Err(CliError::Failed(message.into()));
     }
-    let loaded = loaded(args, project)?;
+    let loaded = loaded(args, invocation)?;
     let text = text(args, &loaded)?;
     match &args.output {
         _ if args.quiet => Ok(()),
-        Some(path) => std::fs::write(path, text)
-            .map_err(|error| CliError::Io { what: format!("cannot write {path}"), error }),
-        None => say(&text),
+        Some(path) => {
+            std::fs::write(path, text).map_err(CliError::io(format!("can't write {path}")))
+        }
+        None => invocation.output.bytes(text.as_bytes()),
     }
 }
 
-fn loaded(args: &ConfigArgs, project: &ProjectArgs) -> Result<Loaded, CliError> {
-    let request = project
-        .request()
-        .map_err(|error| CliError::Io { what: "working directory".into(), error })?;
+fn loaded(args: &ConfigArgs, invocation: &Invocation) -> Result<Loaded, CliError> {
+    let mut request = project::load_request(&invocation.globals)?;
     // Lists of names and hashes are of the whole project, whichever services are named.
     let is_whole =
         args.services || args.volumes || args.networks || args.models || args.hash.is_some();
-    let mut request = request;
     if args.no_interpolate || args.variables {
         if !args.services_named.is_empty() {
-            complain("warning: variables stand as they are, so all services are shown");
+            invocation.output.warn("variables stand as they are, so all services are shown");
         }
     } else if !is_whole {
         request.services.clone_from(&args.services_named);
@@ -133,18 +136,18 @@ fn loaded(args: &ConfigArgs, project: &ProjectArgs) -> Result<Loaded, CliError> 
         Ok(loaded) => (loaded.problems.clone(), Some(loaded)),
         Err(problems) => (problems, None),
     };
-    if project.strict {
+    if invocation.globals.strict {
         problems.make_strict();
     }
     match loaded {
         Some(loaded) if !problems.has_errors() => {
             let warnings = listed(&problems);
             if !warnings.is_empty() {
-                complain(&warnings);
+                invocation.output.note(&warnings);
             }
             Ok(loaded)
         }
-        _ => Err(CliError::Project(problems)),
+        _ => Err(CliError::Compose(Box::new(problems))),
     }
 }
 
@@ -233,7 +236,7 @@ fn hashes(loaded: &Loaded, wanted: &str) -> Result<String, CliError> {
     if let Some(unknown) = wanted.difference(&known).next() {
         let all: Vec<&str> = known.iter().copied().collect();
         let message = format!("no such service: {unknown}; the project has {}", all.join(", "));
-        return Err(CliError::Unsupported(message));
+        return Err(CliError::Failed(message));
     }
     let mut text = String::new();
     for (name, service) in services(loaded) {

@@ -1,144 +1,160 @@
-//! The command line: arguments in, text and an exit status out.
+//! The command line: commands, tables, progress. It knows only the daemon's HTTP interface, the
+//! model's nouns and Compose files.
 
+mod actions;
+mod args;
+mod attached;
+mod board;
+mod build;
+mod client;
+mod completion;
 mod config;
+mod containers;
+mod context;
+mod cp;
+mod credentials;
+mod deploy;
+mod deployments;
 mod disk;
+mod dockerignore;
+mod down;
+mod error;
+mod events;
+mod exec;
+mod follow;
+mod foreground;
+mod format;
+mod images;
+mod logs;
+mod nodes;
+mod output;
+mod plan;
+mod project;
+mod run;
+mod screen;
+mod stats;
+mod table;
+mod terminal;
+mod up;
+mod version;
+mod volumes;
+mod watch;
 
-use std::{
-    io::{self, Write as _},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{ffi::OsString, process::ExitCode};
 
-use clap::{Args, Parser, Subcommand};
+use args::{Command, Globals};
+use client::Client;
+use error::CliError;
+use output::Output;
 
-use crate::compose::{LoadRequest, problem::Problems, problem::Severity};
-
-/// A leaderless container orchestrator that runs your Compose files on all your machines.
-#[derive(Debug, Parser)]
-#[command(name = "fizz", version, propagate_version = true, infer_subcommands = false)]
-pub struct Cli {
-    #[command(flatten)]
-    project: ProjectArgs,
-    #[command(subcommand)]
-    command: Command,
+/// What `main` does next.
+#[derive(Debug)]
+pub enum Invoked<D> {
+    /// The command is done.
+    Done(ExitCode),
+    /// Be the daemon, with these arguments.
+    Daemon(D),
 }
 
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Check a project and print it in its canonical form
-    #[command(visible_alias = "convert")]
-    Config(config::ConfigArgs),
+/// One run of the command: its options, where it speaks, and whom it asks.
+#[derive(Debug)]
+struct Invocation {
+    globals: Globals,
+    output: Output,
+    client: Client,
 }
 
-/// Which project a command is about.
-#[derive(Clone, Debug, Args)]
-pub struct ProjectArgs {
-    /// A Compose file, `-` for standard input; later ones are laid over earlier ones
-    #[arg(short, long = "file", value_name = "FILE", global = true)]
-    file: Vec<String>,
-    /// The project's name
-    #[arg(short, long, value_name = "NAME", global = true)]
-    project_name: Option<String>,
-    /// A profile to turn on, `*` for all
-    #[arg(long, value_name = "NAME", global = true)]
-    profile: Vec<String>,
-    /// A file of variables instead of `.env`
-    #[arg(long, value_name = "FILE", global = true)]
-    env_file: Vec<String>,
-    /// The project's folder [default: that of the first Compose file]
-    #[arg(long, value_name = "DIRECTORY", global = true)]
-    project_directory: Option<String>,
-    /// Treat warnings as errors
-    #[arg(long, global = true)]
-    strict: bool,
-}
-
-impl ProjectArgs {
-    /// What to load, as far as these arguments, the environment and the working directory say.
-    fn request(&self) -> io::Result<LoadRequest> {
-        let environment = std::env::vars_os()
-            .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
-        Ok(LoadRequest {
-            files: self.file.clone(),
-            env_files: self.env_file.clone(),
-            profiles: self.profile.clone(),
-            project_name: self.project_name.clone(),
-            project_directory: self.project_directory.clone(),
-            working_dir: working_dir()?,
-            environment,
-            ..LoadRequest::default()
-        })
+impl Invocation {
+    /// The name of the project that the command is about.
+    fn project_name(&self) -> Result<String, CliError> {
+        project::name(&self.globals)
     }
 }
 
-/// Where we are, by the name that the shell uses for it if that is right.
-fn working_dir() -> io::Result<PathBuf> {
-    let real = std::env::current_dir()?;
-    let shown = std::env::var_os("PWD").map(PathBuf::from).filter(|it| it.is_absolute());
-    let same = |it: &PathBuf| {
-        it.canonicalize().is_ok_and(|it| Ok(it) == real.canonicalize().map_err(drop))
-    };
-    Ok(shown.filter(same).unwrap_or(real))
-}
-
-/// What ends a command early. Its text has been chosen for the user.
-#[derive(Debug, thiserror::Error)]
-enum CliError {
-    /// The project has problems.
-    #[error("{}", listed(.0))]
-    Project(Problems),
-    /// Something that is asked for does not exist here.
-    #[error("{0}")]
-    Unsupported(String),
-    /// A file or stream cannot be used.
-    #[error("{what}: {error}")]
-    Io {
-        /// Which.
-        what: String,
-        /// Why.
-        error: io::Error,
-    },
-}
-
-/// Runs a command.
+/// Reads the command line and does what it says, unless that is to be the daemon, whose arguments
+/// are `D`.
 #[must_use]
-pub fn run(cli: Cli) -> ExitCode {
-    let outcome = match cli.command {
-        Command::Config(args) => config::run(&args, &cli.project),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+pub fn invoke<D: clap::Args>(arguments: impl IntoIterator<Item = OsString>) -> Invoked<D> {
+    let description = args::command::<D>();
+    let parsed = description.clone().try_get_matches_from(arguments);
+    let cli = match parsed.and_then(|it| args::parse::<D>(&it)) {
+        Ok(cli) => cli,
         Err(error) => {
-            complain(error.to_string().trim_end());
-            ExitCode::FAILURE
+            // Help is not an error; what cannot be printed cannot be reported either.
+            drop(error.print());
+            return Invoked::Done(ExitCode::from(u8::from(error.use_stderr())));
         }
-    }
-}
-
-/// Writes to standard output. A reader that has gone away has seen enough.
-fn say(text: &str) -> Result<(), CliError> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(CliError::Io { what: "standard output".into(), error })
+    };
+    let globals = cli.globals;
+    let output =
+        Output::new(globals.ansi.unwrap_or_default(), globals.progress.unwrap_or_default());
+    let done = match cli.command {
+        Command::Daemon(daemon) => return Invoked::Daemon(daemon),
+        Command::Completion(args) => completion::completion(&output, description, &args),
+        Command::Man(args) => completion::man(description, &args),
+        command => block_on(globals, output, command),
+    };
+    let status = match done {
+        Ok(()) => 0,
+        Err(error) => {
+            output.error(&error);
+            error.status()
         }
-        _ => Ok(()),
+    };
+    Invoked::Done(ExitCode::from(status))
+}
+
+fn block_on<D: clap::Args>(
+    globals: Globals,
+    output: Output,
+    command: Command<D>,
+) -> Result<(), CliError> {
+    let host = std::env::var("FIZZ_HOST").ok().filter(|it| !it.is_empty());
+    let client = Client::new(globals.host.as_deref().or(host.as_deref()))?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(CliError::io("can't start"))?;
+    let result = runtime.block_on(dispatch(&Invocation { globals, output, client }, command));
+    // A thread may still wait for standard input; nobody waits for it.
+    runtime.shutdown_background();
+    result
+}
+
+async fn dispatch<D: clap::Args>(
+    invocation: &Invocation,
+    command: Command<D>,
+) -> Result<(), CliError> {
+    let it = invocation;
+    match command {
+        Command::Up(args) => up::up(it, args).await,
+        Command::Down(args) => down::down(it, args).await,
+        Command::Create(args) => up::create(it, args).await,
+        Command::Ps(args) => containers::ps(it, args).await,
+        Command::Ls(args) => deployments::ls(it, args).await,
+        Command::Logs(args) => logs::logs(it, args).await,
+        Command::Exec(args) => exec::exec(it, args).await,
+        Command::Run(args) => run::run(it, args).await,
+        Command::Start(args) => actions::start(it, args).await,
+        Command::Stop(args) => actions::stop(it, args).await,
+        Command::Restart(args) => actions::restart(it, args).await,
+        Command::Kill(args) => actions::kill(it, args).await,
+        Command::Rm(args) => actions::rm(it, args).await,
+        Command::Scale(args) => actions::scale(it, args).await,
+        Command::Pull(args) => images::pull(it, args).await,
+        Command::Build(args) => images::build(it, args).await,
+        Command::Images(args) => images::images(it, args).await,
+        Command::Port(args) => containers::port(it, args).await,
+        Command::Stats(args) => stats::stats(it, args).await,
+        Command::Top(args) => containers::top(it, args).await,
+        Command::Events(args) => events::events(it, args).await,
+        Command::Inspect(args) => containers::inspect(it, args).await,
+        Command::Wait(args) => containers::wait(it, args).await,
+        Command::Cp(args) => cp::cp(it, args).await,
+        Command::Volume(command) => volumes::volume(it, command).await,
+        Command::Config(args) => config::config(it, &args),
+        Command::Nodes(args) => nodes::nodes(it, args).await,
+        Command::Version(args) => version::version(it, args).await,
+        // These need no daemon, and are done before one is looked for.
+        Command::Completion(_) | Command::Man(_) | Command::Daemon(_) => Ok(()),
     }
-}
-
-/// Writes a line to standard error, where nothing can be done if that fails.
-fn complain(text: &str) {
-    drop(writeln!(io::stderr().lock(), "{text}"));
-}
-
-/// Problems as lines, warnings marked as such.
-fn listed(problems: &Problems) -> String {
-    let lines = problems.sorted().into_iter().map(|it| match it.severity {
-        Severity::Error => problems.line(it),
-        Severity::Warning => format!("warning: {}", problems.line(it)),
-    });
-    let mut lines: Vec<String> = lines.collect();
-    lines.extend(problems.unlisted().map(|it| format!("and {it} more problems")));
-    lines.join("\n")
 }

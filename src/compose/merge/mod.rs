@@ -7,6 +7,8 @@
 
 mod rules;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::{
     problem::Problems,
     shape,
@@ -89,10 +91,9 @@ impl Merge<'_> {
         let mut merged = base;
         match rule {
             Rule::Hosts => {
-                let known: std::collections::BTreeSet<String> =
-                    merged.iter().filter_map(|it| it.as_text().map(str::to_owned)).collect();
+                let mut known: BTreeSet<_> = merged.iter().filter_map(rules::host).collect();
                 merged.extend(
-                    over.into_iter().filter(|it| it.as_text().is_none_or(|it| !known.contains(it))),
+                    over.into_iter().filter(|it| rules::host(it).is_none_or(|it| known.insert(it))),
                 );
             }
             Rule::Subnets => self.subnets(&mut merged, over),
@@ -111,7 +112,7 @@ impl Merge<'_> {
     /// Address pools of the same subnet join.
     fn subnets(&mut self, merged: &mut Vec<Node>, over: Vec<Node>) {
         let subnet = |it: &Node| it.get("subnet").and_then(Node::as_text).map(str::to_owned);
-        let mut places: std::collections::BTreeMap<String, usize> = merged
+        let mut places: BTreeMap<String, usize> = merged
             .iter()
             .enumerate()
             .filter_map(|(place, it)| Some((subnet(it)?, place)))

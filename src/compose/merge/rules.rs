@@ -100,3 +100,9 @@ pub(super) fn same_driver(base: &Map, over: &Map) -> bool {
         (None, _) | (_, None) => true,
     }
 }
+
+/// A host and its addresses, however they are separated.
+pub(super) fn host(item: &Node) -> Option<(String, String)> {
+    let (host, addresses) = shape::host_and_addresses(item.as_text()?)?;
+    Some((host.to_owned(), addresses.to_owned()))
+}

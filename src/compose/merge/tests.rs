@@ -136,6 +136,12 @@ fn lists_grow() {
             "extra_hosts",
             json!(["a=1.1.1.1", "b=2.2.2.2"]),
         ),
+        (
+            "extra_hosts: ['a:1.1.1.1']",
+            "extra_hosts: ['a:2.2.2.2', 'a:1.1.1.1']",
+            "extra_hosts",
+            json!(["a=1.1.1.1", "a=2.2.2.2"]),
+        ),
     ]);
 }
 

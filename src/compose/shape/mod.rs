@@ -17,7 +17,7 @@ use super::{
     tree::{Entry, Map, Node, Path, Value},
 };
 
-pub(super) use pairs::{hosts_to_list, to_map};
+pub(super) use pairs::{host_and_addresses, hosts_to_list, to_map};
 pub(super) use rules::{build_to_map, dependencies_to_map, names_to_map};
 pub use unique::unique;
 

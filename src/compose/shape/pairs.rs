@@ -23,15 +23,18 @@ pub(in crate::compose) fn to_map(node: &mut Node) {
     node.value = Value::Map(map);
 }
 
-/// Variables: a key without a value takes it from the environment.
+/// Variables: a key without a value takes it from the environment. In a list, a space before the
+/// `=` is more likely a mistake than part of the name.
 pub(super) fn variables(node: &mut Node, path: &Path, shaping: &mut Shaping<'_>) {
-    to_map(node);
-    for (key, entry) in node.as_map().into_iter().flatten() {
-        if key.ends_with(char::is_whitespace) {
-            let why = format!("the variable {key:?} ends in a space; take it out");
-            shaping.problems.error(entry.key_at, path, why);
+    for (index, item) in node.as_list().unwrap_or_default().iter().enumerate() {
+        let text = item.as_text().unwrap_or_default();
+        let name = text.split_once('=').map_or(text, |(name, _)| name);
+        if name.ends_with(char::is_whitespace) {
+            let why = format!("the variable {name:?} ends in a space; take it out");
+            shaping.problems.error(item.at, &path.index(index), why);
         }
     }
+    to_map(node);
 }
 
 /// Labels and options: a key without a value holds the empty string.
@@ -75,7 +78,7 @@ pub(super) fn hosts(node: &mut Node, path: &Path, shaping: &mut Shaping<'_>) {
     let mut sorted: BTreeMap<String, Vec<Node>> = BTreeMap::new();
     for (index, item) in std::mem::take(list).into_iter().enumerate() {
         let Some(text) = item.as_text() else { continue };
-        let Some((host, addresses)) = text.split_once('=').or_else(|| text.split_once(':')) else {
+        let Some((host, addresses)) = host_and_addresses(text) else {
             let why = format!("{text:?} has no address; write HOST=ADDRESS");
             shaping.error(&item, &path.index(index), why);
             continue;
@@ -92,6 +95,11 @@ pub(super) fn hosts(node: &mut Node, path: &Path, shaping: &mut Shaping<'_>) {
         }
     }
     *list = sorted.into_values().flatten().collect();
+}
+
+/// The two sides of `HOST=ADDRESS`, or of the older `HOST:ADDRESS`.
+pub(in crate::compose) fn host_and_addresses(text: &str) -> Option<(&str, &str)> {
+    text.split_once('=').or_else(|| text.split_once(':'))
 }
 
 /// A mapping of hosts as a list; `host: [address, ...]` gives one item for each address.

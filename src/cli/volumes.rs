@@ -1,0 +1,112 @@
+//! Volumes: `volume ls`, `volume rm`, `volume inspect`.
+
+use clap::{Args, Subcommand};
+use serde_json::Value;
+
+use super::{Invocation, client::Route, error::CliError, output::ListFormat, table::columns};
+use crate::api::wire::Volume;
+
+/// `fizz volume`.
+#[derive(Debug, Subcommand)]
+pub(super) enum VolumeCommand {
+    /// List volumes: of the project, if one is named, else of all
+    #[command(visible_alias = "list")]
+    Ls(LsArgs),
+    /// Remove volumes, with what is in them
+    Rm(RmArgs),
+    /// Show everything about volumes
+    Inspect(InspectArgs),
+}
+
+/// `fizz volume ls`.
+#[derive(Args, Debug)]
+pub(super) struct LsArgs {
+    /// Only display volume names
+    #[arg(short, long)]
+    pub(super) quiet: bool,
+    /// Output format
+    #[arg(
+        short = 'o',
+        long = "output",
+        visible_alias = "format",
+        value_name = "FORMAT",
+        default_value = "table"
+    )]
+    pub(super) format: ListFormat,
+}
+
+/// `fizz volume rm`.
+#[derive(Args, Debug)]
+pub(super) struct RmArgs {
+    /// Names of volumes
+    #[arg(required = true)]
+    pub(super) names: Vec<String>,
+}
+
+/// `fizz volume inspect`.
+#[derive(Args, Debug)]
+pub(super) struct InspectArgs {
+    /// Names of volumes
+    #[arg(required = true)]
+    pub(super) names: Vec<String>,
+}
+
+/// `fizz volume`.
+pub(super) async fn volume(
+    invocation: &Invocation,
+    command: VolumeCommand,
+) -> Result<(), CliError> {
+    match command {
+        VolumeCommand::Ls(args) => ls(invocation, &args).await,
+        VolumeCommand::Rm(args) => rm(invocation, &args).await,
+        VolumeCommand::Inspect(args) => inspect(invocation, &args).await,
+    }
+}
+
+async fn ls(invocation: &Invocation, args: &LsArgs) -> Result<(), CliError> {
+    let project = invocation.globals.project_name.as_deref();
+    let route = Route::to(&["volumes"]).with_some("project", project);
+    let list: Vec<Volume> = invocation.client.get(&route).await?;
+    let output = &invocation.output;
+    if args.quiet {
+        return list.iter().try_for_each(|it| output.line(&it.name));
+    }
+    match args.format {
+        ListFormat::Json => output.json(&list),
+        ListFormat::Table => output.line(&volumes_table(&list)),
+    }
+}
+
+fn volumes_table(list: &[Volume]) -> String {
+    let rows = list.iter().map(|it| {
+        let project = it.project.clone().unwrap_or_else(|| "-".into());
+        [it.driver.clone(), it.name.clone(), project, it.mountpoint.clone()]
+    });
+    columns(["DRIVER", "VOLUME NAME", "PROJECT", "MOUNTPOINT"], rows)
+}
+
+/// Removes all that can be removed, and fails if one could not.
+async fn rm(invocation: &Invocation, args: &RmArgs) -> Result<(), CliError> {
+    let mut failure = None;
+    for name in &args.names {
+        let removed = invocation.client.delete::<Value>(&Route::to(&["volumes", name])).await;
+        match removed {
+            Ok(_) => invocation.output.line(name)?,
+            Err(error @ CliError::Refused(_)) => {
+                if let Some(before) = failure.replace(error) {
+                    invocation.output.error(&before);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    failure.map_or(Ok(()), Err)
+}
+
+async fn inspect(invocation: &Invocation, args: &InspectArgs) -> Result<(), CliError> {
+    let mut all: Vec<Volume> = Vec::new();
+    for name in &args.names {
+        all.push(invocation.client.get(&Route::to(&["volumes", name])).await?);
+    }
+    invocation.output.json(&all)
+}

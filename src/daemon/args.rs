@@ -1,0 +1,71 @@
+//! `fizz daemon`: its flags, each of which is a key of the configuration file too.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::config::{LogFormat, LogLevel, NetworkDriver, RuntimeKind, label, mode};
+use crate::model::NodeName;
+
+/// Runs this machine's part of the cluster.
+///
+/// A flag goes before an environment variable, and that before the configuration file.
+#[derive(Args, Clone, Debug, Default)]
+pub struct DaemonArgs {
+    /// Configuration file [default: /etc/fizz/config.yaml, if it is there]
+    #[arg(long, value_name = "FILE", env = "FIZZ_CONFIG")]
+    pub config: Option<PathBuf>,
+
+    /// Name of this node
+    #[arg(long, value_name = "NAME", env = "FIZZ_NODE_NAME")]
+    pub node_name: Option<NodeName>,
+
+    /// Label of this node, beside or over those of the file
+    #[arg(long = "label", value_name = "KEY=VALUE", env = "FIZZ_NODE_LABELS", value_delimiter = ',',
+          value_parser = label)]
+    pub labels: Vec<(String, String)>,
+
+    /// Name of the cluster
+    #[arg(long, value_name = "NAME", env = "FIZZ_CLUSTER_NAME")]
+    pub cluster_name: Option<String>,
+
+    /// How containers' networks are made
+    #[arg(long, value_name = "DRIVER", env = "FIZZ_NETWORK_DRIVER")]
+    pub network_driver: Option<NetworkDriver>,
+
+    /// Container runtime
+    #[arg(long, value_name = "KIND", env = "FIZZ_RUNTIME_KIND")]
+    pub runtime: Option<RuntimeKind>,
+
+    /// Socket of the container runtime
+    #[arg(long, value_name = "PATH", env = "FIZZ_RUNTIME_SOCKET")]
+    pub runtime_socket: Option<PathBuf>,
+
+    /// Socket of the API
+    #[arg(long, value_name = "PATH", env = "FIZZ_API_SOCKET")]
+    pub api_socket: Option<PathBuf>,
+
+    /// Group that may use the API
+    #[arg(long, value_name = "GROUP", env = "FIZZ_API_GROUP")]
+    pub api_group: Option<String>,
+
+    /// Mode of the API's socket
+    #[arg(long, value_name = "MODE", env = "FIZZ_API_MODE", value_parser = mode)]
+    pub api_mode: Option<u32>,
+
+    /// Directory of the state
+    #[arg(long, value_name = "DIR", env = "FIZZ_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+
+    /// Directory of what a reboot may take
+    #[arg(long, value_name = "DIR", env = "FIZZ_RUN_DIR")]
+    pub run_dir: Option<PathBuf>,
+
+    /// What to log
+    #[arg(long, value_name = "LEVEL", env = "FIZZ_LOGGING_LEVEL")]
+    pub log_level: Option<LogLevel>,
+
+    /// How to log
+    #[arg(long, value_name = "FORMAT", env = "FIZZ_LOGGING_FORMAT")]
+    pub log_format: Option<LogFormat>,
+}

@@ -1,0 +1,456 @@
+//! What the daemon is told: flags before `FIZZ_*` variables before the file before the defaults.
+//!
+//! `examples/config.yaml` documents every key; a test below holds it against the types here.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Deserializer};
+
+use super::{args::DaemonArgs, facts};
+use crate::model::NodeName;
+
+/// Where the file is looked for when none is named.
+pub const DEFAULT_PATH: &str = "/etc/fizz/config.yaml";
+
+/// The longest file, in bytes.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Why the daemon does not know what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("can't read {}: {why}; name another with --config", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        why: io::Error,
+    },
+    /// The file says something wrong.
+    #[error("{place}: {why}; every key is explained in examples/config.yaml")]
+    Wrong {
+        /// `file:line:column`.
+        place: String,
+        /// What and why.
+        why: String,
+    },
+    /// Together, the settings make no sense.
+    #[error("{0}")]
+    Unfit(String),
+}
+
+/// Everything that is set, complete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// This node.
+    pub node: NodeSettings,
+    /// The cluster's name.
+    pub cluster: String,
+    /// How containers' networks are made.
+    pub network: NetworkDriver,
+    /// The container runtime.
+    pub runtime: RuntimeSettings,
+    /// The API.
+    pub api: Api,
+    /// Where the state is.
+    pub data_dir: PathBuf,
+    /// Where secrets are while containers use them.
+    pub run_dir: PathBuf,
+    /// What is logged.
+    pub logging: Logging,
+}
+
+/// This node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeSettings {
+    /// Its name.
+    pub name: NodeName,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// The container runtime.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuntimeSettings {
+    /// Which.
+    pub kind: RuntimeKind,
+    /// Where.
+    pub socket: PathBuf,
+}
+
+/// The API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Api {
+    /// Where.
+    pub socket: PathBuf,
+    /// Whose members may use it.
+    pub group: String,
+    /// With which mode.
+    pub mode: u32,
+}
+
+/// What is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Logging {
+    /// How much.
+    pub level: LogLevel,
+    /// How.
+    pub format: LogFormat,
+}
+
+/// How containers' networks are made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NetworkDriver {
+    /// As suits the cluster: on a single node, `bridge`.
+    #[default]
+    Auto,
+    /// By the runtime's own bridges.
+    Bridge,
+}
+
+/// Which container runtime.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RuntimeKind {
+    /// The one that is there.
+    #[default]
+    Auto,
+    /// Docker.
+    Docker,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// What failed.
+    Error,
+    /// And what may.
+    Warn,
+    /// And what a user would notice.
+    #[default]
+    Info,
+    /// And how it came about.
+    Debug,
+    /// And everything else, libraries included.
+    Trace,
+}
+
+/// How logs look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// One JSON document a line.
+    Json,
+}
+
+/// The file as written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    #[serde(deserialize_with = "section")]
+    node: NodeFile,
+    #[serde(deserialize_with = "section")]
+    cluster: ClusterFile,
+    #[serde(deserialize_with = "section")]
+    network: NetworkFile,
+    #[serde(deserialize_with = "section")]
+    runtime: RuntimeFile,
+    #[serde(deserialize_with = "section")]
+    api: ApiFile,
+    #[serde(deserialize_with = "absolute")]
+    data_dir: Option<PathBuf>,
+    #[serde(deserialize_with = "absolute")]
+    run_dir: Option<PathBuf>,
+    #[serde(deserialize_with = "section")]
+    logging: LoggingFile,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct NodeFile {
+    #[serde(deserialize_with = "parsed")]
+    name: Option<NodeName>,
+    labels: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ClusterFile {
+    name: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct NetworkFile {
+    driver: Option<NetworkDriver>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RuntimeFile {
+    kind: Option<RuntimeKind>,
+    #[serde(deserialize_with = "absolute")]
+    socket: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ApiFile {
+    #[serde(deserialize_with = "absolute")]
+    socket: Option<PathBuf>,
+    group: Option<String>,
+    #[serde(deserialize_with = "octal")]
+    mode: Option<u32>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct LoggingFile {
+    level: Option<LogLevel>,
+    format: Option<LogFormat>,
+}
+
+impl Config {
+    /// Reads the file, if there is one, and lays the flags and variables over it.
+    pub fn load(args: &DaemonArgs) -> Result<Self, ConfigError> {
+        let file = match &args.config {
+            Some(path) => read(path)?,
+            None => match read(Path::new(DEFAULT_PATH)) {
+                Err(ConfigError::Read { why, .. }) if why.kind() == io::ErrorKind::NotFound => {
+                    File::default()
+                }
+                other => other?,
+            },
+        };
+        Self::new(file, args)
+    }
+
+    fn new(file: File, args: &DaemonArgs) -> Result<Self, ConfigError> {
+        let args = args.clone();
+        let path = |flag: Option<PathBuf>, file: Option<PathBuf>, default: &str| {
+            let path = flag.or(file).unwrap_or_else(|| default.into());
+            std::path::absolute(&path)
+                .map_err(|why| ConfigError::Unfit(format!("`{}`: {why}", path.display())))
+        };
+        let name =
+            args.node_name.or(file.node.name).or_else(facts::host_name).ok_or_else(|| {
+                ConfigError::Unfit("the host name makes no node name: set `node.name`".to_owned())
+            })?;
+        let mut labels = file.node.labels.unwrap_or_default();
+        labels.extend(args.labels);
+        for key in labels.keys() {
+            label_key(key).map_err(ConfigError::Unfit)?;
+        }
+        let cluster = args.cluster_name.or(file.cluster.name).unwrap_or_else(|| "fizz".to_owned());
+        if cluster.is_empty() || cluster.len() > 128 {
+            let why = "`cluster.name` must have 1 to 128 characters";
+            return Err(ConfigError::Unfit(why.to_owned()));
+        }
+        Ok(Self {
+            node: NodeSettings { name, labels },
+            cluster,
+            network: args.network_driver.or(file.network.driver).unwrap_or_default(),
+            runtime: RuntimeSettings {
+                kind: args.runtime.or(file.runtime.kind).unwrap_or_default(),
+                socket: path(args.runtime_socket, file.runtime.socket, "/var/run/docker.sock")?,
+            },
+            api: Api {
+                socket: path(args.api_socket, file.api.socket, "/run/fizz/fizz.sock")?,
+                group: args.api_group.or(file.api.group).unwrap_or_else(|| "fizz".to_owned()),
+                mode: args.api_mode.or(file.api.mode).unwrap_or(0o660),
+            },
+            data_dir: path(args.data_dir, file.data_dir, "/var/lib/fizz")?,
+            run_dir: path(args.run_dir, file.run_dir, "/run/fizz")?,
+            logging: Logging {
+                level: args.log_level.or(file.logging.level).unwrap_or_default(),
+                format: args.log_format.or(file.logging.format).unwrap_or_default(),
+            },
+        })
+    }
+}
+
+fn read(path: &Path) -> Result<File, ConfigError> {
+    let refused = |why| ConfigError::Read { path: path.to_owned(), why };
+    let bytes = std::fs::metadata(path).map_err(refused)?.len();
+    if bytes > FILE_BYTES_MAX {
+        let why = format!("it has {bytes} bytes, and {FILE_BYTES_MAX} are allowed");
+        return Err(ConfigError::Wrong { place: path.display().to_string(), why });
+    }
+    parse(&std::fs::read_to_string(path).map_err(refused)?, &path.display().to_string())
+}
+
+fn parse(text: &str, name: &str) -> Result<File, ConfigError> {
+    let file: Option<File> = serde_saphyr::from_str(text).map_err(|error| {
+        let place = match error.location() {
+            Some(at) => format!("{name}:{}:{}", at.line(), at.column()),
+            None => name.to_owned(),
+        };
+        ConfigError::Wrong { place, why: plain(&error) }
+    })?;
+    Ok(file.unwrap_or_default())
+}
+
+/// The error in one line, without the place that we say ourselves.
+fn plain(error: &serde_saphyr::Error) -> String {
+    let text = error.without_snippet().to_string();
+    let line = text.lines().next().unwrap_or_default();
+    line.split(" at line ").next().unwrap_or(line).to_owned()
+}
+
+/// A section that may be there without a key in it.
+fn section<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    from: D,
+) -> Result<T, D::Error> {
+    Option::deserialize(from).map(Option::unwrap_or_default)
+}
+
+fn parsed<'de, D: Deserializer<'de>>(from: D) -> Result<Option<NodeName>, D::Error> {
+    let text = String::deserialize(from)?;
+    text.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
+fn octal<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
+    mode(&String::deserialize(from)?).map(Some).map_err(serde::de::Error::custom)
+}
+
+fn absolute<'de, D: Deserializer<'de>>(from: D) -> Result<Option<PathBuf>, D::Error> {
+    let path = PathBuf::from(String::deserialize(from)?);
+    if path.is_absolute() {
+        return Ok(Some(path));
+    }
+    let why = format!("`{}` must be a path that begins with `/`", path.display());
+    Err(serde::de::Error::custom(why))
+}
+
+/// A socket's mode, in octal.
+pub(super) fn mode(text: &str) -> Result<u32, String> {
+    u32::from_str_radix(text, 8)
+        .ok()
+        .filter(|mode| mode & !0o777 == 0)
+        .ok_or_else(|| format!("`{text}` is not a file mode: write three octal digits, like 0660"))
+}
+
+/// A label, as `KEY=VALUE`.
+pub(super) fn label(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text
+        .split_once('=')
+        .ok_or_else(|| format!("`{text}` is not a label: write `key=value`, like `zone=cellar`"))?;
+    label_key(key)?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+fn label_key(key: &str) -> Result<(), String> {
+    let right = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/');
+    if !key.is_empty() && key.len() <= 128 && key.chars().all(right) {
+        return Ok(());
+    }
+    Err(format!(
+        "`{key}` can't be a label's key: use 1 to 128 letters, digits, `.`, `-`, `_` and `/`"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    /// Options whose default depends on the machine are written `#key: value` there.
+    fn example(with_options: bool) -> String {
+        let text = include_str!("../../examples/config.yaml");
+        let line = |line: &str| {
+            let indent = line.len() - line.trim_start().len();
+            let option = line.trim_start().strip_prefix('#').filter(|it| !it.starts_with(' '));
+            match option {
+                Some(option) if with_options => format!("{}{option}\n", &line[..indent]),
+                Some(_) | None => format!("{line}\n"),
+            }
+        };
+        text.lines().map(line).collect()
+    }
+
+    fn wrong(text: &str) -> String {
+        let file = parse(text, "config.yaml");
+        file.and_then(|it| Config::new(it, &DaemonArgs::default())).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_example_has_every_key() {
+        let File { node, cluster, network, runtime, api, data_dir, run_dir, logging } =
+            parse(&example(true), "examples/config.yaml").unwrap();
+        let NodeFile { name: Some(_), labels: Some(_) } = node else { panic!("{node:?}") };
+        let ClusterFile { name: Some(_) } = cluster else { panic!("{cluster:?}") };
+        let NetworkFile { driver: Some(_) } = network else { panic!("{network:?}") };
+        let RuntimeFile { kind: Some(_), socket: Some(_) } = runtime else { panic!("{runtime:?}") };
+        let ApiFile { socket: Some(_), group: Some(_), mode: Some(_) } = api else {
+            panic!("{api:?}")
+        };
+        let LoggingFile { level: Some(_), format: Some(_) } = logging else {
+            panic!("{logging:?}")
+        };
+        assert!(data_dir.is_some() && run_dir.is_some());
+    }
+
+    #[test]
+    fn the_examples_values_are_the_defaults() {
+        let args = DaemonArgs::default();
+        let written = Config::new(parse(&example(false), "example").unwrap(), &args).unwrap();
+        let silent = Config::new(parse("", "nothing").unwrap(), &args).unwrap();
+        assert_eq!(written, silent);
+    }
+
+    #[test]
+    fn a_mistake_is_told_with_its_place_and_what_to_do() {
+        let unknown = wrong("node:\n  name: a\nlogging:\n  levle: info\n");
+        assert!(unknown.starts_with("config.yaml:4:3: "), "{unknown}");
+        assert!(unknown.contains("levle") && unknown.contains("examples/config.yaml"), "{unknown}");
+        let value = wrong("logging:\n  level: loud\n");
+        assert!(value.starts_with("config.yaml:2:10: ") && value.contains("loud"), "{value}");
+        let kind = wrong("node:\n  labels: 3\n");
+        assert!(kind.starts_with("config.yaml:2:11: "), "{kind}");
+        let mode = wrong("api:\n  mode: 0999\n");
+        assert!(mode.starts_with("config.yaml:2:9: ") && mode.contains("octal"), "{mode}");
+        let name = wrong("node:\n  name: a b\n");
+        assert!(name.starts_with("config.yaml:2:9: ") && name.contains("letters"), "{name}");
+        let path = wrong("data_dir: here\n");
+        assert!(path.starts_with("config.yaml:1:11: ") && path.contains("begins with"), "{path}");
+        let twice = wrong("data_dir: /a\ndata_dir: /b\n");
+        assert!(twice.starts_with("config.yaml:2:1: "), "{twice}");
+        let broken = wrong("node: [\n");
+        assert!(broken.starts_with("config.yaml:"), "{broken}");
+        assert!(wrong("node:\n  labels: {'a b': c}\n").contains("`a b` can't be a label's key"));
+    }
+
+    #[test]
+    fn what_does_not_work_yet_is_not_accepted() {
+        for text in ["api:\n  listen: 0.0.0.0:1\n", "runtime:\n  kind: podman\n"] {
+            assert!(wrong(text).starts_with("config.yaml:2:"), "{}", wrong(text));
+        }
+    }
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: DaemonArgs,
+    }
+
+    #[test]
+    fn a_flag_goes_before_the_file() {
+        let line = ["fizz", "--data-dir", "/flag", "--label", "zone=b", "--api-mode", "600"];
+        let args = Line::try_parse_from(line).unwrap_or_else(|it| panic!("{it}")).args;
+        let file = "data_dir: /file\nrun_dir: /file\nnode: {labels: {zone: a, disk: ssd}}\n";
+        let config = Config::new(parse(file, "file").unwrap(), &args).unwrap();
+        assert_eq!(config.data_dir, Path::new("/flag"));
+        assert_eq!(config.run_dir, Path::new("/file"));
+        assert_eq!((config.api.mode, config.node.labels["zone"].as_str()), (0o600, "b"));
+        assert_eq!(config.node.labels["disk"], "ssd");
+    }
+}

@@ -1,0 +1,63 @@
+//! What a node can tell about its machine.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    model::{NodeName, NodeState, WallTime},
+    state::NodeRecord,
+};
+
+/// The machine's host name, up to its first dot, where it makes a node name.
+#[must_use]
+pub fn host_name() -> Option<NodeName> {
+    let name = nix::unistd::gethostname().ok()?.into_string().ok()?;
+    name.split('.').next()?.parse().ok()
+}
+
+/// This node's record as measured now.
+#[must_use]
+pub fn measure(
+    name: NodeName,
+    labels: BTreeMap<String, String>,
+    runtime: Option<String>,
+    now: WallTime,
+) -> NodeRecord {
+    let system = nix::sys::utsname::uname().ok();
+    let word = |it: Option<&std::ffi::OsStr>| {
+        it.map_or_else(|| "unknown".to_owned(), |it| it.to_string_lossy().into_owned())
+    };
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    NodeRecord {
+        name,
+        state: NodeState::Alive,
+        since: now,
+        address: None,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        labels,
+        cpus: u32::try_from(cores).unwrap_or(u32::MAX),
+        memory_bytes: memory_bytes().unwrap_or(0),
+        architecture: word(system.as_ref().map(|it| it.machine())),
+        kernel: word(system.as_ref().map(|it| it.release())),
+        runtime,
+    }
+}
+
+/// `MemTotal` of proc_meminfo(5).
+fn memory_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|it| it.strip_prefix("MemTotal:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_knows_its_machine() {
+        let record = measure("a".parse().unwrap(), BTreeMap::new(), None, WallTime(1));
+        assert!(record.memory_bytes > 1 << 20 && record.cpus > 0);
+        assert!(!record.kernel.is_empty() && record.kernel != "unknown");
+    }
+}
