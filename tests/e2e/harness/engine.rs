@@ -206,6 +206,7 @@ impl Dockerd {
 /// The first process in the namespaces: `/run` is its own, loopback is up.
 const INIT: &str = r#"
 set -e
+mount --make-rshared /
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /run/lock /run/netns
 ip link set lo up

@@ -17,21 +17,30 @@ const USERS: &str = "plain:$2b$04$4Fa8u9Q1SHxKmx1oHvre..T1OFqoMfb21CxSUUPB76rrhj
 
 /// Imports the image as `busybox:latest`, and offers it in both registries.
 pub(super) fn load(engine: &Dockerd) {
-    let mut import = engine
-        .command("docker")
-        .args(["import", "-c", r#"CMD ["sh"]"#, "-", "busybox:latest"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    import.stdin.take().unwrap().write_all(&tar()).unwrap();
-    assert!(import.wait().unwrap().success());
+    feed(engine, &["import", "-c", r#"CMD ["sh"]"#, "-", "busybox:latest"], &tar());
     engine.docker(&["login", "-u", "plain", "-p", "plain", REGISTRY]);
     for name in [format!("{REGISTRY}/closed:1"), format!("{REGISTRY_OPEN}/open:1")] {
-        engine.docker(&["tag", "busybox:latest", &name]);
+        // Each has a layer of its own, for its pull to have something to do.
+        let dockerfile =
+            format!("FROM busybox\nRUN head -c 3000000 /dev/urandom > /{}\n", name.len());
+        feed(engine, &["build", "-q", "-t", &name, "-"], dockerfile.as_bytes());
         engine.docker(&["push", &name]);
         engine.docker(&["rmi", &name]);
     }
+}
+
+/// Docker's command line with something to read.
+fn feed(engine: &Dockerd, words: &[&str], input: &[u8]) {
+    let mut docker = engine
+        .command("docker")
+        .args(words)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    docker.stdin.take().unwrap().write_all(input).unwrap();
+    assert!(docker.wait().unwrap().success(), "docker {words:?}");
 }
 
 /// The registries' settings.

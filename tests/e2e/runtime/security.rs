@@ -48,13 +48,13 @@ async fn a_read_only_root_cannot_be_written() {
     let id = lab
         .run_with(|it| {
             it.spec.security.read_only = true;
-            it.spec.tmpfs = vec![("/tmp".to_owned(), "size=1m,mode=1700".to_owned())];
+            it.spec.tmpfs = vec![("/scratch".to_owned(), "size=1m,mode=1700".to_owned())];
         })
         .await;
     assert_ne!(lab.try_sh(&id, "echo x > /x").await.1, 0);
-    lab.sh(&id, "echo x > /tmp/x").await;
+    lab.sh(&id, "echo x > /scratch/x").await;
     assert_eq!(
-        lab.sh(&id, "df -k /tmp | awk 'END{print $2}'; stat -c %a /tmp").await,
+        lab.sh(&id, "df -k /scratch | awk 'END{print $2}'; stat -c %a /scratch").await,
         "1024\n1700"
     );
 }

@@ -2,7 +2,7 @@
 
 use fizz::{
     model::spec::VolumeSpec,
-    runtime::{Runtime, RuntimeError, labels},
+    runtime::{RuntimeError, labels},
 };
 
 use crate::harness::Lab;
