@@ -51,10 +51,13 @@ impl Node {
             outcome = self.outcome(project, now);
         }
         self.judge(project, &outcome);
+        let forgets = !outcome.gone.is_empty();
         for service in outcome.gone {
             let key = ServiceKey { project: project.clone(), service };
             self.commit(Change::Service(key.clone(), None), now);
             self.notify("service.removed", Subject::Service(key), None, None);
+        }
+        if forgets {
             self.decode(project);
         }
         self.clear(project, now);

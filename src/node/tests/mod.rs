@@ -271,6 +271,18 @@ fn down_stops_dependents_first_and_leaves_nothing() {
 }
 
 #[test]
+fn down_does_not_lose_its_way_when_a_job_that_others_waited_for_goes_first() {
+    let mut world = World::new();
+    world.exits("job", 0);
+    let depends = json!({"job": {"condition": "service_completed_successfully", "required": true}});
+    world.up(json!({"job": {"image": "job"}, "web": {"image": "web", "depends_on": depends}}));
+    assert_eq!(world.running(), ["shop-web-1"]);
+    world.down();
+    assert!(world.view().state.deployments().iter().next().is_none());
+    assert!(world.view().state.containers().next().is_none());
+}
+
+#[test]
 fn a_service_that_left_the_file_stays_until_orphans_are_removed() {
     let mut world = World::new();
     world.up(json!({"web": {"image": "web"}, "old": {"image": "old"}}));
