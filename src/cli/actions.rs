@@ -105,7 +105,8 @@ async fn deployed(
     services: &[String],
 ) -> Result<Deployment, CliError> {
     let deployment = deployments::get(&invocation.client, project).await?;
-    let unknown = services.iter().find(|name| !deployment.services.iter().any(|it| it.name == **name));
+    let unknown =
+        services.iter().find(|name| !deployment.services.iter().any(|it| it.name == **name));
     match unknown {
         Some(name) => Err(no_such_service(name)),
         None => Ok(deployment),
@@ -148,7 +149,8 @@ pub(super) async fn start(invocation: &Invocation, args: StartArgs) -> Result<()
 
 /// `fizz stop`.
 pub(super) async fn stop(invocation: &Invocation, args: StopArgs) -> Result<(), CliError> {
-    let action = ServiceAction { timeout_ms: millis(args.timeout), ..action("stop", &args.services) };
+    let action =
+        ServiceAction { timeout_ms: millis(args.timeout), ..action("stop", &args.services) };
     act_and_watch(invocation, &action, None, stopped).await
 }
 
@@ -174,7 +176,8 @@ pub(super) async fn restart(invocation: &Invocation, args: RestartArgs) -> Resul
 
 /// Whether a container that ran runs since later. It changes its state on the way.
 fn has_restarted(old: &crate::api::wire::Container, now: &crate::api::wire::Container) -> bool {
-    let became_healthy = old.state == "running" && now.state != "running" && old.restarts == now.restarts;
+    let became_healthy =
+        old.state == "running" && now.state != "running" && old.restarts == now.restarts;
     now.doing.is_none()
         && containers::is_running(now)
         && !became_healthy

@@ -144,11 +144,11 @@ pub(super) enum Command<D: Args> {
 #[must_use]
 pub(super) fn command<D: Args>() -> clap::Command {
     let root = Cli::<D>::command();
-    let globals: Vec<Arg> = Globals::augment_args(clap::Command::new("globals"))
-        .get_arguments()
-        .cloned()
-        .collect();
-    root.mut_subcommands(|it| if it.get_name() == "daemon" { it } else { with_globals(it, &globals) })
+    let globals: Vec<Arg> =
+        Globals::augment_args(clap::Command::new("globals")).get_arguments().cloned().collect();
+    root.mut_subcommands(
+        |it| if it.get_name() == "daemon" { it } else { with_globals(it, &globals) },
+    )
 }
 
 fn with_globals(command: clap::Command, globals: &[Arg]) -> clap::Command {
@@ -238,7 +238,9 @@ mod tests {
     fn a_command_keeps_its_own_letters() {
         let cli = parsed("fizz -f a.yaml logs -f --file b.yaml web");
         assert_eq!(cli.globals.file, ["a.yaml", "b.yaml"]);
-        assert!(matches!(cli.command, Command::Logs(args) if args.follow && args.services == ["web"]));
+        assert!(
+            matches!(cli.command, Command::Logs(args) if args.follow && args.services == ["web"])
+        );
         let cli = parsed("fizz -p shop run -p 80:80 web sh -c -p");
         assert_eq!(cli.globals.project_name.as_deref(), Some("shop"));
         let Command::Run(run) = cli.command else { panic!("not run") };

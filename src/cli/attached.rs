@@ -73,7 +73,8 @@ pub(super) async fn carry(session: Session, join: Join, output: &Output) -> Resu
 
 async fn pump(mut session: Session, join: Join, output: &Output) -> Result<End, CliError> {
     let Some(mut writer) = session.take_writer() else { return Ok(End::Signalled(1)) };
-    let resized = signal(SignalKind::window_change()).map_err(CliError::io("can't watch the terminal"));
+    let resized =
+        signal(SignalKind::window_change()).map_err(CliError::io("can't watch the terminal"));
     let mut resized = resized?;
     let mut stop = Stop::new()?;
     let mut stdin = join.stdin.then(tokio::io::stdin);

@@ -63,7 +63,10 @@ impl Board {
             container.reason.as_deref(),
             container.exit_code,
         );
-        self.put(&container.id, Row { kind: "Container", name: container.name.clone(), status, mood })
+        self.put(
+            &container.id,
+            Row { kind: "Container", name: container.name.clone(), status, mood },
+        )
     }
 
     /// Takes an event; gives the row that it changes.
@@ -72,8 +75,10 @@ impl Board {
             "container.state" | "container.doing" | "container.health" => self.container(event),
             "container.removed" => {
                 let key = event.container.clone().or_else(|| event.name.clone())?;
-                let name = event.name.clone().or_else(|| Some(self.rows.get(&key)?.name.clone()))?;
-                let row = Row { kind: "Container", name, status: "Removed".into(), mood: Mood::Done };
+                let name =
+                    event.name.clone().or_else(|| Some(self.rows.get(&key)?.name.clone()))?;
+                let row =
+                    Row { kind: "Container", name, status: "Removed".into(), mood: Mood::Done };
                 self.put(&key, row)
             }
             "resource.created" => self.resource(event, "Created", Mood::Done),
@@ -106,7 +111,8 @@ impl Board {
             return None;
         }
         let (doing, state) = if doing { (Some(state), "") } else { (None, state) };
-        let (status, mood) = container_status(doing, state, event.reason.as_deref(), event.exit_code);
+        let (status, mood) =
+            container_status(doing, state, event.reason.as_deref(), event.exit_code);
         self.put(&key, Row { kind: "Container", name, status, mood })
     }
 
@@ -227,7 +233,9 @@ mod tests {
     }
 
     fn state(state: &str) -> Event {
-        event(json!({"kind": "container.state", "container": "c", "name": "shop-web-1", "state": state}))
+        event(
+            json!({"kind": "container.state", "container": "c", "name": "shop-web-1", "state": state}),
+        )
     }
 
     #[test]
@@ -235,19 +243,29 @@ mod tests {
         let mut board = Board::default();
         let mut lines = Vec::new();
         let doing = |what: &str| {
-            event(json!({"kind": "container.doing", "container": "c", "name": "shop-web-1", "state": what}))
+            event(
+                json!({"kind": "container.doing", "container": "c", "name": "shop-web-1", "state": what}),
+            )
         };
         for event in [
-            state("pending"), doing("pulling"), doing("pulling"), doing("starting"), state("running"),
-            doing(""), state("running"), state("healthy"),
+            state("pending"),
+            doing("pulling"),
+            doing("pulling"),
+            doing("starting"),
+            state("running"),
+            doing(""),
+            state("running"),
+            state("healthy"),
         ] {
             lines.extend(board.happened(&event).map(|row| row.text()));
         }
         assert_eq!(
             lines,
             [
-                " Container shop-web-1  Pending", " Container shop-web-1  Pulling",
-                " Container shop-web-1  Starting", " Container shop-web-1  Started",
+                " Container shop-web-1  Pending",
+                " Container shop-web-1  Pulling",
+                " Container shop-web-1  Starting",
+                " Container shop-web-1  Started",
                 " Container shop-web-1  Healthy",
             ]
         );
@@ -259,7 +277,10 @@ mod tests {
         let failed = event(json!({"kind": "container.state", "container": "c", "name": "a",
             "state": "failed", "exit_code": 3, "reason": "it crashed 5 times"}));
         let row = board.happened(&failed).unwrap();
-        assert_eq!((row.text(), row.mood), (" Container a  Failed (3): it crashed 5 times".into(), Mood::Failed));
+        assert_eq!(
+            (row.text(), row.mood),
+            (" Container a  Failed (3): it crashed 5 times".into(), Mood::Failed)
+        );
         let removed = event(json!({"kind": "container.removed", "container": "c"}));
         assert_eq!(board.happened(&removed).unwrap().text(), " Container a  Removed");
     }
@@ -267,7 +288,8 @@ mod tests {
     #[test]
     fn resources_have_their_kind_and_foreign_events_no_row() {
         let mut board = Board::default();
-        let made = event(json!({"kind": "resource.created", "name": "shop_default", "state": "network"}));
+        let made =
+            event(json!({"kind": "resource.created", "name": "shop_default", "state": "network"}));
         assert_eq!(board.happened(&made).unwrap().text(), " Network shop_default  Created");
         assert_eq!(board.happened(&event(json!({"kind": "node.state", "name": "n"}))), None);
     }

@@ -55,18 +55,28 @@ pub(super) struct Plan {
 }
 
 /// Reads `build:` in its long form.
-pub(super) fn plan(service: &ServiceSpec, build: &Value, flags: &BuildFlags) -> Result<Plan, CliError> {
+pub(super) fn plan(
+    service: &ServiceSpec,
+    build: &Value,
+    flags: &BuildFlags,
+) -> Result<Plan, CliError> {
     let wrong = |why: String| CliError::Failed(format!("services.{}.build.{why}", service.name));
     if let Some(key) = NOT_HONOURED.iter().find(|key| is_set(build.get(**key))) {
-        return Err(wrong(format!("{key}: this can't be built; build the image with another tool and name it in `image:`")));
+        return Err(wrong(format!(
+            "{key}: this can't be built; build the image with another tool and name it in `image:`"
+        )));
     }
     let context = text(build, "context").unwrap_or_else(|| ".".into());
     if is_remote(&context) {
-        return Err(wrong(format!("context: `{context}` is remote; clone it and name its directory")));
+        return Err(wrong(format!(
+            "context: `{context}` is remote; clone it and name its directory"
+        )));
     }
     let dockerfile = match text(build, "dockerfile_inline") {
         Some(text) => Dockerfile::Inline(text),
-        None => Dockerfile::At(text(build, "dockerfile").unwrap_or_else(|| "Dockerfile".into()).into()),
+        None => {
+            Dockerfile::At(text(build, "dockerfile").unwrap_or_else(|| "Dockerfile".into()).into())
+        }
     };
     let shm_bytes = build.get("shm_size").filter(|it| !it.is_null()).map(|it| {
         it.as_u64()
@@ -75,7 +85,9 @@ pub(super) fn plan(service: &ServiceSpec, build: &Value, flags: &BuildFlags) -> 
     });
     let platforms = texts(build, "platforms");
     if platforms.len() > 1 && service.container.platform.is_none() {
-        return Err(wrong("platforms: one image is built for one platform; set the service's `platform`".into()));
+        return Err(wrong(
+            "platforms: one image is built for one platform; set the service's `platform`".into(),
+        ));
     }
     let mut tags = vec![service.container.image.clone()];
     tags.extend(texts(build, "tags").into_iter().filter(|it| *it != service.container.image));
@@ -87,7 +99,8 @@ pub(super) fn plan(service: &ServiceSpec, build: &Value, flags: &BuildFlags) -> 
         };
         args.insert(name.to_owned(), value);
     }
-    let labels = pairs(build, "labels").into_iter().map(|(key, value)| (key, value.unwrap_or_default()));
+    let labels =
+        pairs(build, "labels").into_iter().map(|(key, value)| (key, value.unwrap_or_default()));
     let request = Build {
         tags,
         dockerfile: None,
@@ -166,7 +179,8 @@ fn ulimits(build: &Value) -> Result<BTreeMap<String, (i64, i64)>, String> {
             Value::Object(_) => number(value.get("soft")).zip(number(value.get("hard"))),
             single => number(Some(single)).map(|it| (it, it)),
         };
-        both.map(|both| (name.clone(), both)).ok_or_else(|| format!("ulimits.{name}: it needs `soft` and `hard`"))
+        both.map(|both| (name.clone(), both))
+            .ok_or_else(|| format!("ulimits.{name}: it needs `soft` and `hard`"))
     };
     members.map(one).collect()
 }
@@ -190,7 +204,12 @@ pub(super) async fn build(
     });
     let json = serde_json::to_string(&request).map_err(|why| CliError::Failed(why.to_string()))?;
     let route = Route::to(&["images", "build"]).with("request", json);
-    let row = |status: String, mood| Row { kind: "Image", name: service.container.image.clone(), status, mood };
+    let row = |status: String, mood| Row {
+        kind: "Image",
+        name: service.container.image.clone(),
+        status,
+        mood,
+    };
     screen.show(&row("Building".into(), Mood::Working));
     let reply = invocation.client.upload(Method::POST, &route, context.stream()?).await?;
     let mut lines = Lines::<Progress>::new(reply);
@@ -200,7 +219,11 @@ pub(super) async fn build(
             screen.show(&row("Failed".into(), Mood::Failed));
             screen.finish();
             show_output(invocation, &said, flags);
-            return Err(CliError::Failed(format!("service {}: {}", service.name, problem_text(&error))));
+            return Err(CliError::Failed(format!(
+                "service {}: {}",
+                service.name,
+                problem_text(&error)
+            )));
         }
         if let Some(id) = step.image {
             screen.show(&row("Built".into(), Mood::Done));
@@ -217,7 +240,10 @@ pub(super) async fn build(
             said.push_back(line.to_owned());
         }
     }
-    Err(CliError::Failed(format!("service {}: the build broke off; see the daemon's log", service.name)))
+    Err(CliError::Failed(format!(
+        "service {}: the build broke off; see the daemon's log",
+        service.name
+    )))
 }
 
 /// Shows what a failed build said, unless it was shown on the way.
@@ -270,6 +296,9 @@ mod tests {
             let error = plan(&service(), &build, &BuildFlags::default()).unwrap_err().to_string();
             assert!(error.contains(key), "{error}");
         }
-        assert!(plan(&service(), &json!({"context": ".", "secrets": []}), &BuildFlags::default()).is_ok());
+        assert!(
+            plan(&service(), &json!({"context": ".", "secrets": []}), &BuildFlags::default())
+                .is_ok()
+        );
     }
 }

@@ -5,7 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use clap::{Args, ValueEnum};
 use sha2::{Digest as _, Sha256};
 
-use super::{Invocation, disk::Disk, error::{CliError, listed}, project};
+use super::{
+    Invocation,
+    disk::Disk,
+    error::{CliError, listed},
+    project,
+};
 use crate::compose::{
     LoadOptions, Loaded,
     interpolate::{self, template::Mention},
@@ -100,8 +105,9 @@ pub(super) fn config(invocation: &Invocation, args: &ConfigArgs) -> Result<(), C
     }
     let text = text(args, &loaded)?;
     match &args.output {
-        Some(path) => std::fs::write(path, text)
-            .map_err(CliError::io(format!("can't write {path}"))),
+        Some(path) => {
+            std::fs::write(path, text).map_err(CliError::io(format!("can't write {path}")))
+        }
         None => invocation.output.bytes(text.as_bytes()),
     }
 }

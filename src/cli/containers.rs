@@ -44,7 +44,13 @@ pub(super) struct PsArgs {
     #[arg(long)]
     pub(super) no_trunc: bool,
     /// Output format
-    #[arg(short = 'o', long = "output", visible_alias = "format", value_name = "FORMAT", default_value = "table")]
+    #[arg(
+        short = 'o',
+        long = "output",
+        visible_alias = "format",
+        value_name = "FORMAT",
+        default_value = "table"
+    )]
     pub(super) format: ListFormat,
 }
 
@@ -69,7 +75,13 @@ pub(super) struct TopArgs {
     /// Services; all by default
     pub(super) services: Vec<String>,
     /// Output format
-    #[arg(short = 'o', long = "output", visible_alias = "format", value_name = "FORMAT", default_value = "table")]
+    #[arg(
+        short = 'o',
+        long = "output",
+        visible_alias = "format",
+        value_name = "FORMAT",
+        default_value = "table"
+    )]
     pub(super) format: ListFormat,
 }
 
@@ -96,7 +108,11 @@ pub(super) struct WaitArgs {
 }
 
 /// The containers of a project; `all` with ended and one-off ones.
-pub(super) async fn list(client: &Client, project: &str, all: bool) -> Result<Vec<Container>, CliError> {
+pub(super) async fn list(
+    client: &Client,
+    project: &str,
+    all: bool,
+) -> Result<Vec<Container>, CliError> {
     let route = Route::to(&["containers"]).with("project", project).with_flag("all", all);
     client.get(&route).await
 }
@@ -216,14 +232,18 @@ fn has_status(container: &Container, status: &str) -> bool {
 /// Containers as `docker compose ps` shows them.
 #[must_use]
 pub(super) fn containers_table(containers: &[Container], now: WallTime, no_trunc: bool) -> String {
-    let nodes: std::collections::BTreeSet<&str> = containers.iter().map(|it| it.node.as_str()).collect();
+    let nodes: std::collections::BTreeSet<&str> =
+        containers.iter().map(|it| it.node.as_str()).collect();
     let show_node = nodes.len() > 1;
-    let mut heads = ["NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS"].map(str::to_owned).to_vec();
+    let mut heads = ["NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS"]
+        .map(str::to_owned)
+        .to_vec();
     if show_node {
         heads.push("NODE".into());
     }
     let rows = containers.iter().map(|it| {
-        let command = if no_trunc { it.command.clone() } else { shortened(&it.command, COMMAND_CHARS) };
+        let command =
+            if no_trunc { it.command.clone() } else { shortened(&it.command, COMMAND_CHARS) };
         let mut row = vec![
             it.name.clone(),
             it.image.clone(),
@@ -364,7 +384,9 @@ async fn resolve(invocation: &Invocation, name: &str) -> Result<Vec<String>, Cli
     };
     let Ok(project) = invocation.project_name() else { return Err(missing) };
     match of_services(&invocation.client, &project, &[name.to_owned()], true).await {
-        Ok(containers) if !containers.is_empty() => Ok(containers.into_iter().map(|it| it.id).collect()),
+        Ok(containers) if !containers.is_empty() => {
+            Ok(containers.into_iter().map(|it| it.id).collect())
+        }
         Ok(_) | Err(_) => Err(missing),
     }
 }
@@ -415,7 +437,7 @@ pub(super) mod tests {
     use serde_json::json;
 
     /// A container with what matters to a test.
-    pub(super) fn container(service: &str, slot: u32, state: &str, more: Value) -> Container {
+    pub(in crate::cli) fn container(service: &str, slot: u32, state: &str, more: Value) -> Container {
         let mut all = json!({
             "id": format!("{service}{slot}"), "name": format!("shop-{service}-{slot}"),
             "node": "n", "node_name": "one", "project": "shop", "service": service, "slot": slot,

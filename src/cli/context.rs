@@ -60,8 +60,10 @@ impl Context {
             Dockerfile::Inline(text) => (None, Some(text.clone().into_bytes()), None),
             Dockerfile::At(path) => {
                 let path = directory.join(path);
-                let text = fs::read(&path)
-                    .map_err(CliError::io(format!("can't read the Dockerfile {}", path.display())))?;
+                let text = fs::read(&path).map_err(CliError::io(format!(
+                    "can't read the Dockerfile {}",
+                    path.display()
+                )))?;
                 let mut own = path.clone().into_os_string();
                 own.push(".dockerignore");
                 match inside(directory, &path) {
@@ -287,7 +289,12 @@ mod tests {
         assert_eq!(
             paths,
             [
-                ".dockerignore", "Dockerfile", "link", "run.sh", "src/", "src/deep/",
+                ".dockerignore",
+                "Dockerfile",
+                "link",
+                "run.sh",
+                "src/",
+                "src/deep/",
                 "src/deep/keep.txt",
             ]
         );

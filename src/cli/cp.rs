@@ -54,7 +54,9 @@ enum End {
 fn end(text: &str) -> End {
     match text.split_once(':') {
         _ if text == "-" => End::Pipe,
-        Some((service, path)) if !service.is_empty() && !service.contains('/') && !service.starts_with('.') => {
+        Some((service, path))
+            if !service.is_empty() && !service.contains('/') && !service.starts_with('.') =>
+        {
             End::There { service: service.into(), path: path.into() }
         }
         _ => End::Here(text.into()),
@@ -78,7 +80,9 @@ pub(super) async fn cp(invocation: &Invocation, args: CpArgs) -> Result<(), CliE
             let named = [service.clone()];
             let mut to = match args.all {
                 true => containers::of_services(&invocation.client, &project, &named, true).await?,
-                false => vec![containers::one(&invocation.client, &project, &service, args.index).await?],
+                false => {
+                    vec![containers::one(&invocation.client, &project, &service, args.index).await?]
+                }
             };
             to.retain(|it| it.runtime_id.is_some());
             for container in to {
@@ -86,9 +90,9 @@ pub(super) async fn cp(invocation: &Invocation, args: CpArgs) -> Result<(), CliE
             }
             Ok(())
         }
-        (End::There { .. }, End::There { .. }) => {
-            Err(CliError::Usage("copying between services is not supported; copy here first".into()))
-        }
+        (End::There { .. }, End::There { .. }) => Err(CliError::Usage(
+            "copying between services is not supported; copy here first".into(),
+        )),
         (End::Here(_) | End::Pipe, End::Here(_) | End::Pipe) => {
             Err(CliError::Usage("one end of a copy is a container: SERVICE:PATH".into()))
         }
@@ -154,11 +158,7 @@ async fn is_directory_there(
 }
 
 /// Into which directory there, and under which name; an empty name is the content itself.
-fn target(
-    from: &Path,
-    to: &str,
-    is_directory: Option<bool>,
-) -> Result<(String, String), CliError> {
+fn target(from: &Path, to: &str, is_directory: Option<bool>) -> Result<(String, String), CliError> {
     let only_content = from.as_os_str().to_string_lossy().ends_with("/.");
     let own = match from.file_name() {
         Some(name) => name.to_string_lossy().into_owned(),
@@ -216,9 +216,8 @@ async fn unpack(mut reply: Reply, from: String, to: PathBuf) -> Result<(), CliEr
     let (sender, receiver) = mpsc::channel::<Bytes>(PIECES_QUEUED_MAX);
     let what = format!("can't write to {}", to.display());
     let thread = std::thread::Builder::new().name("untar".into());
-    let thread = thread.spawn(move || {
-        unpack_to(PieceReader { receiver, piece: Bytes::new() }, &from, &to)
-    });
+    let thread =
+        thread.spawn(move || unpack_to(PieceReader { receiver, piece: Bytes::new() }, &from, &to));
     let thread = thread.map_err(CliError::io("can't start a thread to write files"))?;
     while let Some(chunk) = reply.chunk().await? {
         if sender.send(chunk).await.is_err() {
@@ -227,7 +226,8 @@ async fn unpack(mut reply: Reply, from: String, to: PathBuf) -> Result<(), CliEr
     }
     drop(sender);
     // The queue is empty or its reader gone: the thread is at its end.
-    let unpacked = thread.join().unwrap_or_else(|_| Err(io::Error::other("the unpacking broke off")));
+    let unpacked =
+        thread.join().unwrap_or_else(|_| Err(io::Error::other("the unpacking broke off")));
     unpacked.map_err(CliError::io(what))
 }
 
@@ -260,7 +260,10 @@ fn unpack_in(archive: &mut tar::Archive<impl Read>, to: &Path) -> io::Result<()>
         let mut entry = entry?;
         let name = entry.path()?.into_owned();
         if !entry.unpack_in(to)? {
-            return Err(io::Error::other(format!("{}: the name leads out of the directory", name.display())));
+            return Err(io::Error::other(format!(
+                "{}: the name leads out of the directory",
+                name.display()
+            )));
         }
     }
     Ok(())
@@ -325,7 +328,10 @@ mod tests {
         assert_eq!(target(file, "/etc", Some(true)).unwrap(), ("/etc".into(), "file.txt".into()));
         assert_eq!(target(file, "/etc/x", None).unwrap(), ("/etc".into(), "x".into()));
         assert_eq!(target(file, "/x", Some(false)).unwrap(), ("/".into(), "x".into()));
-        assert_eq!(target(Path::new("/etc/."), "/x", Some(true)).unwrap(), ("/x".into(), String::new()));
+        assert_eq!(
+            target(Path::new("/etc/."), "/x", Some(true)).unwrap(),
+            ("/x".into(), String::new())
+        );
         assert!(target(file, "/x/", None).is_err());
         assert!(target(Path::new("/"), "/x", Some(false)).is_err());
     }
@@ -360,8 +366,11 @@ mod tests {
         let body = pack(root.join("d"), "new".into(), false).unwrap();
         let bytes = body.collect().await.unwrap().to_bytes();
         let mut archive = tar::Archive::new(bytes.as_ref());
-        let names: Vec<_> =
-            archive.entries().unwrap().map(|it| it.unwrap().path().unwrap().display().to_string()).collect();
+        let names: Vec<_> = archive
+            .entries()
+            .unwrap()
+            .map(|it| it.unwrap().path().unwrap().display().to_string())
+            .collect();
         assert_eq!(names, ["new/", "new/f"]);
         fs::remove_dir_all(root).unwrap();
     }

@@ -55,7 +55,9 @@ struct HelperAnswer {
 }
 
 /// The credentials that the images may need, and warnings about those that cannot be had.
-pub(super) async fn collect(images: &[&str]) -> Result<(Vec<RegistryCredentials>, Vec<String>), CliError> {
+pub(super) async fn collect(
+    images: &[&str],
+) -> Result<(Vec<RegistryCredentials>, Vec<String>), CliError> {
     let Some(path) = config_path() else { return Ok((Vec::new(), Vec::new())) };
     let text = match std::fs::read(&path) {
         Ok(text) => text,
@@ -110,7 +112,8 @@ async fn of_registry(
     {
         return Ok(Some(from_helper(registry, answer)));
     }
-    let auth = config.auths.iter().find(|(name, _)| name.as_str() == key || host_of(name) == registry);
+    let auth =
+        config.auths.iter().find(|(name, _)| name.as_str() == key || host_of(name) == registry);
     auth.map(|(_, auth)| from_auth(registry, auth)).transpose().map(Option::flatten)
 }
 

@@ -131,7 +131,8 @@ pub(super) async fn deploy(
     };
     let credentials = &request.credentials;
     request.images =
-        images::prepare(invocation, project, &involved, &image_flags, credentials, &watch.screen).await?;
+        images::prepare(invocation, project, &involved, &image_flags, credentials, &watch.screen)
+            .await?;
     request.if_version = Some(shown.version);
     let deployed: Deployed = invocation.client.post(&Route::to(&["deployments"]), &request).await?;
     note_differences(invocation, &shown, &deployed.plan);
@@ -172,10 +173,12 @@ fn note_differences(invocation: &Invocation, shown: &Plan, done: &Plan) {
 }
 
 fn differences(shown: &Plan, done: &Plan) -> Vec<String> {
-    let action = |name: &str| shown.services.iter().find(|it| it.service == name).map(|it| &it.action);
-    let differs = done.services.iter().filter(|it| {
-        action(&it.service) != Some(&it.action) && it.action != "keep"
-    });
+    let action =
+        |name: &str| shown.services.iter().find(|it| it.service == name).map(|it| &it.action);
+    let differs = done
+        .services
+        .iter()
+        .filter(|it| action(&it.service) != Some(&it.action) && it.action != "keep");
     differs
         .map(|it| match it.action.as_str() {
             "replace" => format!("  ~ service {}: replaced, its image changed", it.service),

@@ -24,7 +24,13 @@ pub(super) struct LsArgs {
     #[arg(long, value_name = "KEY=VALUE")]
     pub(super) filter: Vec<String>,
     /// Output format
-    #[arg(short = 'o', long = "output", visible_alias = "format", value_name = "FORMAT", default_value = "table")]
+    #[arg(
+        short = 'o',
+        long = "output",
+        visible_alias = "format",
+        value_name = "FORMAT",
+        default_value = "table"
+    )]
     pub(super) format: ListFormat,
 }
 
@@ -34,7 +40,10 @@ pub(super) async fn get(client: &Client, project: &str) -> Result<Deployment, Cl
 }
 
 /// A deployed project, if it is one.
-pub(super) async fn get_optional(client: &Client, route: &Route) -> Result<Option<Deployment>, CliError> {
+pub(super) async fn get_optional(
+    client: &Client,
+    route: &Route,
+) -> Result<Option<Deployment>, CliError> {
     match client.get(route).await {
         Ok(deployment) => Ok(Some(deployment)),
         Err(error) if error.is_not_found() => Ok(None),

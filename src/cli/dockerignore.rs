@@ -44,7 +44,8 @@ impl Ignore {
             if line.starts_with('#') || line.trim().is_empty() {
                 continue;
             }
-            let rule = Rule::parse(line.trim()).map_err(|why| format!("line {}: {why}", index + 1))?;
+            let rule =
+                Rule::parse(line.trim()).map_err(|why| format!("line {}: {why}", index + 1))?;
             rules.extend(rule);
         }
         Ok(Self { rules })
@@ -116,7 +117,8 @@ impl Rule {
                     Token::One if c != '/' => self.arrive(&mut next, at + 1),
                     Token::Char(it) if *it == c => self.arrive(&mut next, at + 1),
                     Token::Class { negated, ranges }
-                        if ranges.iter().any(|(low, high)| (*low..=*high).contains(&c)) != *negated =>
+                        if ranges.iter().any(|(low, high)| (*low..=*high).contains(&c))
+                            != *negated =>
                     {
                         self.arrive(&mut next, at + 1);
                     }
@@ -212,14 +214,25 @@ mod tests {
     #[test]
     fn the_examples_of_dockers_documentation_hold() {
         let paths = [
-            "temp", "temp/a", "somedir/temporary.txt", "somedir/temp", "somedir/subdir/temporary.txt",
-            "tempa", "tempb/x", "a/tempb", "tempab",
+            "temp",
+            "temp/a",
+            "somedir/temporary.txt",
+            "somedir/temp",
+            "somedir/subdir/temporary.txt",
+            "tempa",
+            "tempb/x",
+            "a/tempb",
+            "tempab",
         ];
         assert_eq!(
             excluded("# comment\n*/temp*\n*/*/temp*\ntemp?", &paths),
             [
-                "somedir/temporary.txt", "somedir/temp", "somedir/subdir/temporary.txt", "tempa",
-                "tempb/x", "a/tempb",
+                "somedir/temporary.txt",
+                "somedir/temp",
+                "somedir/subdir/temporary.txt",
+                "tempa",
+                "tempb/x",
+                "a/tempb",
             ]
         );
         let go = ["main.go", "a/b/c/x.go", "x.god", "a/go"];

@@ -46,7 +46,9 @@ pub(super) async fn down(invocation: &Invocation, args: DownArgs) -> Result<(), 
     let event = match accepted {
         Ok(accepted) => accepted.event,
         Err(error) if error.is_not_found() && args.services.is_empty() => {
-            invocation.output.warn(&format!("no resource found to remove for project \"{project}\""));
+            invocation
+                .output
+                .warn(&format!("no resource found to remove for project \"{project}\""));
             return Ok(());
         }
         Err(error) => return Err(error),

@@ -39,7 +39,8 @@ pub(super) async fn events(invocation: &Invocation, args: EventsArgs) -> Result<
     events.connect().await?;
     let mut stop = Stop::new()?;
     let end = until.map_or(u64::MAX, |it| it.0.saturating_sub(now().0));
-    let end = tokio::time::sleep(std::time::Duration::from_millis(end.min(u64::from(u32::MAX) * 1000)));
+    let end =
+        tokio::time::sleep(std::time::Duration::from_millis(end.min(u64::from(u32::MAX) * 1000)));
     tokio::pin!(end);
     loop {
         let event = tokio::select! {
@@ -52,9 +53,14 @@ pub(super) async fn events(invocation: &Invocation, args: EventsArgs) -> Result<
         };
         let wanted = args.services.is_empty()
             || event.service.as_ref().is_some_and(|it| args.services.contains(it));
-        let in_time = since.is_none_or(|it| event.at_ms >= it.0) && until.is_none_or(|it| event.at_ms <= it.0);
+        let in_time = since.is_none_or(|it| event.at_ms >= it.0)
+            && until.is_none_or(|it| event.at_ms <= it.0);
         if wanted && in_time {
-            let text = if args.json { serde_json::to_string(&event).unwrap_or_default() } else { event_text(&event) };
+            let text = if args.json {
+                serde_json::to_string(&event).unwrap_or_default()
+            } else {
+                event_text(&event)
+            };
             invocation.output.line(&text)?;
         }
     }

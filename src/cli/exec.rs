@@ -112,7 +112,10 @@ mod tests {
         let request = exec_request(&args, true, Some((80, 24)));
         assert_eq!(request.command, ["ls", "-l"]);
         assert_eq!(request.environment, ["A=1"]);
-        assert_eq!((request.columns, request.rows, request.tty, request.stdin), (80, 24, true, true));
+        assert_eq!(
+            (request.columns, request.rows, request.tty, request.stdin),
+            (80, 24, true, true)
+        );
         let piped = exec_request(&args, false, Some((80, 24)));
         assert_eq!((piped.columns, piped.rows, piped.tty), (0, 0, false));
         let detached = ExecArgs { detach: true, ..args };

@@ -12,8 +12,16 @@ use crate::api::wire::LogLine;
 
 /// The colours of containers, in the order in which they speak.
 const COLOURS: [Style; 10] = [
-    Style("36"), Style("33"), Style("32"), Style("35"), Style("34"), Style("96"), Style("93"),
-    Style("92"), Style("95"), Style("94"),
+    Style("36"),
+    Style("33"),
+    Style("32"),
+    Style("35"),
+    Style("34"),
+    Style("96"),
+    Style("93"),
+    Style("92"),
+    Style("95"),
+    Style("94"),
 ];
 
 /// How much is put together before it is written.
@@ -59,7 +67,8 @@ impl LineWriter {
             let name = self.short(&line.name).to_owned();
             self.width = self.width.max(name.chars().count());
             let next = COLOURS.get(self.colours.len() % COLOURS.len()).copied();
-            let colour = *self.colours.entry(line.name.clone()).or_insert(next.unwrap_or(Style("0")));
+            let colour =
+                *self.colours.entry(line.name.clone()).or_insert(next.unwrap_or(Style("0")));
             let width = self.width;
             text = styled(self.style.colour, colour, &format!("{name:width$}  | "));
         }

@@ -39,7 +39,10 @@ impl Abort {
     /// What the options say.
     #[must_use]
     pub(super) fn of(args: &UpArgs) -> Self {
-        match (args.abort_on_container_exit || args.exit_code_from.is_some(), args.abort_on_container_failure) {
+        match (
+            args.abort_on_container_exit || args.exit_code_from.is_some(),
+            args.abort_on_container_failure,
+        ) {
             (true, _) => Self::OnExit,
             (false, true) => Self::OnFailure,
             (false, false) => Self::Never,
@@ -95,7 +98,8 @@ impl Foreground<'_> {
         since: WallTime,
         wanted: &Wanted,
     ) -> Result<(), CliError> {
-        let mut started = watch.until(deployed.event, None, |now| watch::started(now, wanted)).await;
+        let mut started =
+            watch.until(deployed.event, None, |now| watch::started(now, wanted)).await;
         let mut phase = Phase::Running;
         if let Err(CliError::Interrupted) = started {
             phase = self.interrupted(phase, super::error::EXIT_INTERRUPTED, wanted).await?;
@@ -160,13 +164,19 @@ impl Foreground<'_> {
             && event.service.as_ref().is_some_and(|it| wanted.contains(it));
         let code = event.exit_code.filter(|_| ended)?;
         let name = event.name.as_deref().unwrap_or_default();
-        let short = name.strip_prefix(self.project).and_then(|it| it.strip_prefix('-')).unwrap_or(name);
+        let short =
+            name.strip_prefix(self.project).and_then(|it| it.strip_prefix('-')).unwrap_or(name);
         self.invocation.output.note(&format!("{short} exited with code {code}"));
         Some(code)
     }
 
     /// The first time asks for a graceful stop, the second kills, the third leaves.
-    async fn interrupted(&self, phase: Phase, status: u8, wanted: &Wanted) -> Result<Phase, CliError> {
+    async fn interrupted(
+        &self,
+        phase: Phase,
+        status: u8,
+        wanted: &Wanted,
+    ) -> Result<Phase, CliError> {
         let output = &self.invocation.output;
         match phase {
             Phase::Running | Phase::Aborting(_) => {
@@ -201,7 +211,8 @@ impl Foreground<'_> {
     ) -> Result<(), CliError> {
         let output = &self.invocation.output;
         while let Ok(more) =
-            tokio::time::timeout(LAST_LINES, write_arrived(lines, writer, &self.attached, output)).await
+            tokio::time::timeout(LAST_LINES, write_arrived(lines, writer, &self.attached, output))
+                .await
         {
             if !more? {
                 break;
@@ -219,7 +230,8 @@ impl Foreground<'_> {
                 None => Ok(()),
                 Some(service) => {
                     let now = snapshot(self.invocation, self.project).await?;
-                    let of = now.containers.iter().filter(|it| it.service == *service && !it.one_off);
+                    let of =
+                        now.containers.iter().filter(|it| it.service == *service && !it.one_off);
                     exit_with(of.filter_map(|it| it.exit_code).next_back().unwrap_or_default())
                 }
             },
@@ -252,7 +264,10 @@ mod tests {
         let wanted = Wanted::from(["web".to_owned()]);
         let now = |state: &str, doing: serde_json::Value| Snapshot {
             services: vec![],
-            containers: vec![container("web", 1, state, doing), container("other", 1, "running", json!({}))],
+            containers: vec![
+                container("web", 1, state, doing),
+                container("other", 1, "running", json!({})),
+            ],
         };
         assert!(at_rest(&now("stopped", json!({})), &wanted));
         assert!(!at_rest(&now("failed", json!({"doing": "restarting in 2s"})), &wanted));

@@ -219,8 +219,14 @@ mod tests {
         let read = [0, 1_000, 59_000, 60_000, 150_000, 3_700_000, 90_000_000, 1_300_000_000]
             .map(|ms| rough_span(Millis(ms)));
         let words = [
-            "Less than a second", "1 second", "59 seconds", "About a minute", "2 minutes",
-            "About an hour", "25 hours", "2 weeks",
+            "Less than a second",
+            "1 second",
+            "59 seconds",
+            "About a minute",
+            "2 minutes",
+            "About an hour",
+            "25 hours",
+            "2 weeks",
         ];
         assert_eq!(read, words);
     }
@@ -264,7 +270,8 @@ mod tests {
         ] {
             assert_eq!(parse_time(text, now).unwrap(), WallTime(ms), "{text}");
         }
-        for text in ["", "yesterday", "1970-13-01", "1970-02-30", "5x", "1970-01-01T25:00:00Z", "m"] {
+        for text in ["", "yesterday", "1970-13-01", "1970-02-30", "5x", "1970-01-01T25:00:00Z", "m"]
+        {
             assert!(parse_time(text, now).is_err(), "{text}");
         }
     }

@@ -93,7 +93,13 @@ pub(super) struct ImagesArgs {
     #[arg(short, long)]
     pub(super) quiet: bool,
     /// Output format
-    #[arg(short = 'o', long = "output", visible_alias = "format", value_name = "FORMAT", default_value = "table")]
+    #[arg(
+        short = 'o',
+        long = "output",
+        visible_alias = "format",
+        value_name = "FORMAT",
+        default_value = "table"
+    )]
     pub(super) format: ListFormat,
 }
 
@@ -144,9 +150,9 @@ pub(super) fn step(
         PullPolicy::Always => true,
         PullPolicy::Missing => present.is_none(),
         PullPolicy::Never | PullPolicy::Build => false,
-        PullPolicy::OlderThanSeconds(seconds) => present.is_none_or(|made| {
-            made.saturating_add(seconds.saturating_mul(1000)) < now.0
-        }),
+        PullPolicy::OlderThanSeconds(seconds) => {
+            present.is_none_or(|made| made.saturating_add(seconds.saturating_mul(1000)) < now.0)
+        }
     };
     if pulls { Step::Pull } else { Step::Keep }
 }
@@ -166,7 +172,8 @@ pub(super) async fn all_present(
     invocation: &Invocation,
     services: &[&ServiceSpec],
 ) -> Result<BTreeMap<String, Image>, CliError> {
-    let references: BTreeSet<&str> = services.iter().map(|it| it.container.image.as_str()).collect();
+    let references: BTreeSet<&str> =
+        services.iter().map(|it| it.container.image.as_str()).collect();
     let asked = references.into_iter().map(|reference| async move {
         present(invocation, reference).await.map(|it| it.map(|it| (reference.to_owned(), it)))
     });
@@ -176,7 +183,10 @@ pub(super) async fn all_present(
 
 /// The ids of the images of services, where there is one.
 #[must_use]
-pub(super) fn ids(services: &[&ServiceSpec], present: &BTreeMap<String, Image>) -> BTreeMap<String, String> {
+pub(super) fn ids(
+    services: &[&ServiceSpec],
+    present: &BTreeMap<String, Image>,
+) -> BTreeMap<String, String> {
     let one = |it: &&ServiceSpec| {
         Some((it.name.to_string(), present.get(&it.container.image)?.id.clone()))
     };
@@ -216,7 +226,8 @@ pub(super) async fn prepare(
     }
     let pulls: Vec<&ServiceSpec> =
         services.iter().filter(|it| step_of(it) == Step::Pull).copied().collect();
-    for (image, result) in pull_all(invocation, &pulls, credentials, flags.quiet_pull, screen).await {
+    for (image, result) in pull_all(invocation, &pulls, credentials, flags.quiet_pull, screen).await
+    {
         let id = result?;
         for service in services.iter().filter(|it| it.container.image == image) {
             images.insert(service.name.to_string(), id.clone());
@@ -252,7 +263,8 @@ async fn pull_one(
     quiet: bool,
     screen: &Screen,
 ) -> Result<String, CliError> {
-    let row = |status: String, mood| Row { kind: "Image", name: request.image.clone(), status, mood };
+    let row =
+        |status: String, mood| Row { kind: "Image", name: request.image.clone(), status, mood };
     if !quiet {
         screen.show(&row("Pulling".into(), Mood::Working));
     }
@@ -262,7 +274,11 @@ async fn pull_one(
     while let Some(progress) = lines.next().await? {
         if let Some(error) = &progress.error {
             screen.show(&row("Failed".into(), Mood::Failed));
-            return Err(CliError::Failed(format!("can't pull {}: {}", request.image, problem_text(error))));
+            return Err(CliError::Failed(format!(
+                "can't pull {}: {}",
+                request.image,
+                problem_text(error)
+            )));
         }
         if let Some(id) = progress.image {
             if !quiet {
@@ -285,7 +301,8 @@ pub(super) async fn pull(invocation: &Invocation, args: PullArgs) -> Result<(), 
         true => project.with_dependencies(&args.services)?,
         false => project.services(&args.services)?,
     };
-    let flags = ImageFlags { pull: args.policy.or(Some(PullWhen::Always)), ..ImageFlags::default() };
+    let flags =
+        ImageFlags { pull: args.policy.or(Some(PullWhen::Always)), ..ImageFlags::default() };
     let there = all_present(invocation, &services).await?;
     let now = now();
     let pulled = services.iter().filter(|it| {
@@ -296,7 +313,9 @@ pub(super) async fn pull(invocation: &Invocation, args: PullArgs) -> Result<(), 
     let pulled: Vec<&ServiceSpec> = pulled.copied().collect();
     if !args.ignore_buildable {
         for service in services.iter().filter(|it| it.has_build) {
-            invocation.output.note(&format!(" Image {}  Skipped: it is built", service.container.image));
+            invocation
+                .output
+                .note(&format!(" Image {}  Skipped: it is built", service.container.image));
         }
     }
     let credentials = credentials_for(invocation, &pulled).await?;
@@ -409,7 +428,7 @@ pub(super) mod tests {
     use crate::model::spec::{ContainerSpec, DeploySpec, ServiceExtension};
 
     /// A service with what matters here.
-    pub(super) fn service(name: &str, image: &str, has_build: bool) -> ServiceSpec {
+    pub(in crate::cli) fn service(name: &str, image: &str, has_build: bool) -> ServiceSpec {
         ServiceSpec {
             name: name.parse().unwrap(),
             container_name: None,

@@ -57,7 +57,10 @@ pub(super) async fn logs(invocation: &Invocation, args: LogsArgs) -> Result<(), 
     let container = args.index.map(|index| {
         let found = containers.iter().find(|it| it.slot == index && !it.one_off);
         found.map(|it| it.id.clone()).ok_or_else(|| {
-            CliError::Failed(format!("service \"{}\" has no container with index {index}", args.services[0]))
+            CliError::Failed(format!(
+                "service \"{}\" has no container with index {index}",
+                args.services[0]
+            ))
         })
     });
     let route = logs_route(&args, &project, container.transpose()?.as_deref(), now())?;

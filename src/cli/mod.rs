@@ -86,7 +86,8 @@ pub fn invoke<D: clap::Args>(arguments: impl IntoIterator<Item = OsString>) -> I
         }
     };
     let globals = cli.globals;
-    let output = Output::new(globals.ansi.unwrap_or_default(), globals.progress.unwrap_or_default());
+    let output =
+        Output::new(globals.ansi.unwrap_or_default(), globals.progress.unwrap_or_default());
     let done = match cli.command {
         Command::Daemon(daemon) => return Invoked::Daemon(daemon),
         Command::Completion(args) => completion::completion(&output, description, &args),
@@ -110,7 +111,8 @@ fn block_on<D: clap::Args>(
 ) -> Result<(), CliError> {
     let host = std::env::var("FIZZ_HOST").ok().filter(|it| !it.is_empty());
     let client = Client::new(globals.host.as_deref().or(host.as_deref()))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(CliError::io("can't start"))?;
     let result = runtime.block_on(dispatch(&Invocation { globals, output, client }, command));
     // A thread may still wait for standard input; nobody waits for it.

@@ -3,11 +3,7 @@
 use clap::Args;
 
 use super::{
-    Invocation,
-    client::Route,
-    error::CliError,
-    format::binary_bytes,
-    output::ListFormat,
+    Invocation, client::Route, error::CliError, format::binary_bytes, output::ListFormat,
     table::columns,
 };
 use crate::api::wire::Node;
@@ -19,7 +15,13 @@ pub(super) struct NodesArgs {
     #[arg(short, long)]
     pub(super) quiet: bool,
     /// Output format
-    #[arg(short = 'o', long = "output", visible_alias = "format", value_name = "FORMAT", default_value = "table")]
+    #[arg(
+        short = 'o',
+        long = "output",
+        visible_alias = "format",
+        value_name = "FORMAT",
+        default_value = "table"
+    )]
     pub(super) format: ListFormat,
 }
 
@@ -57,7 +59,8 @@ pub(super) fn nodes_table(list: &[Node]) -> String {
             it.version.clone(),
         ]
     });
-    let heads = ["NAME", "ID", "STATE", "ADDRESS", "CONTAINERS", "CPUS", "MEMORY", "RUNTIME", "VERSION"];
+    let heads =
+        ["NAME", "ID", "STATE", "ADDRESS", "CONTAINERS", "CPUS", "MEMORY", "RUNTIME", "VERSION"];
     columns(heads, rows)
 }
 

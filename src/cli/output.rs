@@ -91,7 +91,11 @@ impl Output {
             ProgressMode::Auto => ProgressMode::Plain,
             ProgressMode::Tty | ProgressMode::Plain | ProgressMode::Quiet => progress,
         };
-        Self { colour: colour(io::stdout().is_terminal()), colour_err: colour(terminal_err), progress }
+        Self {
+            colour: colour(io::stdout().is_terminal()),
+            colour_err: colour(terminal_err),
+            progress,
+        }
     }
 
     /// A line of the result.

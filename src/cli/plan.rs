@@ -7,8 +7,17 @@ use crate::api::wire::{FieldChange, Plan, ServicePlan};
 
 /// Parts of names of variables whose values are not shown.
 const SECRET_WORDS: [&str; 11] = [
-    "PASSWORD", "PASSWD", "PASSPHRASE", "SECRET", "TOKEN", "CREDENTIAL", "PRIVATE", "APIKEY", "_KEY",
-    "AUTH", "_PASS",
+    "PASSWORD",
+    "PASSWD",
+    "PASSPHRASE",
+    "SECRET",
+    "TOKEN",
+    "CREDENTIAL",
+    "PRIVATE",
+    "APIKEY",
+    "_KEY",
+    "AUTH",
+    "_PASS",
 ];
 
 /// What stands for a value that is not shown.
@@ -151,7 +160,8 @@ fn hide(name: &str, is_variable: bool, value: &mut Value) {
 #[must_use]
 pub(super) fn looks_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
-    SECRET_WORDS.iter().any(|word| name.contains(word)) || matches!(name.as_str(), "PASS" | "KEY" | "PIN")
+    SECRET_WORDS.iter().any(|word| name.contains(word))
+        || matches!(name.as_str(), "PASS" | "KEY" | "PIN")
 }
 
 /// `scheme://user:password@host` without the password.
@@ -190,11 +200,17 @@ mod tests {
                 service("db", "keep", 1, 1, vec![]),
                 service("mail", "create", 0, 2, vec![]),
                 service("old", "remove", 1, 0, vec![]),
-                service("web", "replace", 2, 3, vec![
-                    change("image", json!("web:1"), json!("web:2")),
-                    change("environment.DB_PASSWORD", json!("a"), json!("b")),
-                    change("init", Value::Null, json!(true)),
-                ]),
+                service(
+                    "web",
+                    "replace",
+                    2,
+                    3,
+                    vec![
+                        change("image", json!("web:1"), json!("web:2")),
+                        change("environment.DB_PASSWORD", json!("a"), json!("b")),
+                        change("init", Value::Null, json!(true)),
+                    ],
+                ),
             ],
             networks: vec!["shop_default".into()],
             volumes: vec![],
@@ -225,7 +241,11 @@ Plan for shop, now at version 3 (1 service unchanged):
     #[test]
     fn secrets_are_hidden_wherever_they_stand() {
         for (path, value, expected) in [
-            ("environment", json!({"API_TOKEN": "x", "A": "1"}), r#"{"API_TOKEN":"(hidden)","A":"1"}"#),
+            (
+                "environment",
+                json!({"API_TOKEN": "x", "A": "1"}),
+                r#"{"API_TOKEN":"(hidden)","A":"1"}"#,
+            ),
             ("environment.MYSQL_ROOT_PASSWORD", json!("x"), "(hidden)"),
             ("environment.KEYBOARD", json!("us"), "\"us\""),
             ("build.args.NPM_TOKEN", json!("x"), "(hidden)"),

@@ -42,7 +42,11 @@ pub(super) struct Project {
 
 impl Project {
     /// Reads the project's files; every problem at once. `services` turn on their own profiles.
-    pub(super) fn load(globals: &Globals, services: &[String], output: &Output) -> Result<Self, CliError> {
+    pub(super) fn load(
+        globals: &Globals,
+        services: &[String],
+        output: &Output,
+    ) -> Result<Self, CliError> {
         let mut request = load_request(globals)?;
         let mut loaded = read(&request, globals)?;
         let missing = missing(&loaded.model, services);
@@ -84,7 +88,10 @@ impl Project {
     }
 
     /// The named services, or all.
-    pub(super) fn services<'a>(&'a self, names: &[String]) -> Result<Vec<&'a ServiceSpec>, CliError> {
+    pub(super) fn services<'a>(
+        &'a self,
+        names: &[String],
+    ) -> Result<Vec<&'a ServiceSpec>, CliError> {
         if names.is_empty() {
             return Ok(self.spec.services.values().collect());
         }
@@ -167,11 +174,15 @@ fn read(request: &LoadRequest, globals: &Globals) -> Result<Loaded, CliError> {
 fn names_a_file(globals: &Globals) -> bool {
     let by_variable = std::env::var_os("COMPOSE_FILE").is_some_and(|it| !it.is_empty());
     // `.env` may name the files too.
-    !globals.file.is_empty() || !globals.env_file.is_empty() || by_variable || Path::new(".env").exists()
+    !globals.file.is_empty()
+        || !globals.env_file.is_empty()
+        || by_variable
+        || Path::new(".env").exists()
 }
 
 fn is_file_above(working_dir: &Path, globals: &Globals) -> bool {
-    let folder = globals.project_directory.as_ref().map_or(working_dir.into(), |it| working_dir.join(it));
+    let folder =
+        globals.project_directory.as_ref().map_or(working_dir.into(), |it| working_dir.join(it));
     folder.ancestors().any(|folder| FILE_NAMES.iter().any(|name| folder.join(name).exists()))
 }
 

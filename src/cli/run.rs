@@ -166,7 +166,10 @@ async fn make_known(
     let route = Route::to(&["deployments", &project.name]);
     let deployment = deployments::get_optional(&invocation.client, &route).await?;
     let known = |name: &str| {
-        deployment.iter().flat_map(|it| &it.services).any(|it| it.name == name && it.intent != "remove")
+        deployment
+            .iter()
+            .flat_map(|it| &it.services)
+            .any(|it| it.name == name && it.intent != "remove")
     };
     let mut watch = Watch::begin(invocation, &project.name).await?;
     let involved = deploy::involved(project, &named, args.no_deps)?;
@@ -178,7 +181,8 @@ async fn make_known(
         quiet_pull: args.quiet_pull,
     };
     let images =
-        images::prepare(invocation, project, &involved, &flags, &credentials, &watch.screen).await?;
+        images::prepare(invocation, project, &involved, &flags, &credentials, &watch.screen)
+            .await?;
     if involved.iter().all(|it| known(it.name.as_str())) {
         return Ok(());
     }
@@ -207,7 +211,8 @@ fn long_syntax(
     if publish.is_empty() && volumes.is_empty() {
         return Ok((Vec::new(), Vec::new()));
     }
-    let working_dir = project::working_dir().map_err(CliError::io("can't find the working directory"))?;
+    let working_dir =
+        project::working_dir().map_err(CliError::io("can't find the working directory"))?;
     let path = working_dir.join("options.json");
     let named = model.get("volumes").cloned().unwrap_or_else(|| json!({}));
     let text = json!({
@@ -221,8 +226,9 @@ fn long_syntax(
         ..LoadRequest::default()
     };
     request.options.interpolate = false;
-    let loaded = load(&request, &files)
-        .map_err(|problems| CliError::Usage(format!("--publish or --volume: {}", problems.to_string().trim_end())))?;
+    let loaded = load(&request, &files).map_err(|problems| {
+        CliError::Usage(format!("--publish or --volume: {}", problems.to_string().trim_end()))
+    })?;
     let model = tree_json::from_tree(&loaded.model);
     let list = |key: &str| {
         let list = model.pointer(&format!("/services/run/{key}")).and_then(Value::as_array);
@@ -278,11 +284,15 @@ mod tests {
     fn ports_and_volumes_follow_the_rules_of_a_file() {
         let model = json!({"volumes": {"data": {"name": "shop_data"}}});
         let (ports, volumes) =
-            long_syntax(&["8080:80/udp".into()], &["data:/d:ro".into(), "/etc:/e".into()], &model).unwrap();
+            long_syntax(&["8080:80/udp".into()], &["data:/d:ro".into(), "/etc:/e".into()], &model)
+                .unwrap();
         assert_eq!(ports[0]["target"], 80);
         assert_eq!(ports[0]["published"], "8080");
         assert_eq!(ports[0]["protocol"], "udp");
-        assert_eq!((&volumes[0]["type"], &volumes[0]["read_only"]), (&json!("volume"), &json!(true)));
+        assert_eq!(
+            (&volumes[0]["type"], &volumes[0]["read_only"]),
+            (&json!("volume"), &json!(true))
+        );
         assert_eq!((&volumes[1]["type"], &volumes[1]["source"]), (&json!("bind"), &json!("/etc")));
         let error = long_syntax(&["80:http".into()], &[], &model).unwrap_err().to_string();
         assert!(error.contains("http"), "{error}");

@@ -32,10 +32,8 @@ impl Screen {
     /// A screen as the output wants it.
     #[must_use]
     pub(super) fn new(output: Output) -> Self {
-        let lively = (output.progress == ProgressMode::Tty).then(|| Lively {
-            all: MultiProgress::new(),
-            bars: Mutex::new(BTreeMap::new()),
-        });
+        let lively = (output.progress == ProgressMode::Tty)
+            .then(|| Lively { all: MultiProgress::new(), bars: Mutex::new(BTreeMap::new()) });
         Self { output, lively }
     }
 
@@ -52,15 +50,6 @@ impl Screen {
     pub(super) fn step(&self, row: &Row) {
         if let Some(lively) = &self.lively {
             lively.show(row, &self.output);
-        }
-    }
-
-    /// Prints a line above what changes.
-    pub(super) fn note(&self, text: &str) {
-        match &self.lively {
-            Some(lively) => lively.all.suspend(|| self.output.note(text)),
-            None if self.output.progress == ProgressMode::Plain => self.output.note(text),
-            None => {}
         }
     }
 
@@ -99,7 +88,8 @@ impl Lively {
         let mark = styled(output.colour_err, style, mark);
         let time = styled(output.colour_err, FAINT, "{elapsed}");
         // A template that does not parse would be our mistake; the default one still shows the row.
-        if let Ok(template) = ProgressStyle::with_template(&format!(" {mark} {{wide_msg}} {time} ")) {
+        if let Ok(template) = ProgressStyle::with_template(&format!(" {mark} {{wide_msg}} {time} "))
+        {
             bar.set_style(template);
         }
         bar.set_message(format!(

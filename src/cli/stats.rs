@@ -31,7 +31,13 @@ pub(super) struct StatsArgs {
     #[arg(long)]
     pub(super) no_trunc: bool,
     /// Output format
-    #[arg(short = 'o', long = "output", visible_alias = "format", value_name = "FORMAT", default_value = "table")]
+    #[arg(
+        short = 'o',
+        long = "output",
+        visible_alias = "format",
+        value_name = "FORMAT",
+        default_value = "table"
+    )]
     pub(super) format: ListFormat,
 }
 
@@ -54,7 +60,8 @@ pub(super) async fn stats(invocation: &Invocation, args: StatsArgs) -> Result<()
     let mut lines = invocation.client.lines::<Stats>(&route).await?;
     let mut stop = Stop::new()?;
     let output = &invocation.output;
-    let lively = !args.no_stream && std::io::stdout().is_terminal() && args.format == ListFormat::Table;
+    let lively =
+        !args.no_stream && std::io::stdout().is_terminal() && args.format == ListFormat::Table;
     loop {
         let next = tokio::select! {
             next = lines.next() => next?,
@@ -91,15 +98,36 @@ fn stats_table(seen: &BTreeMap<String, Option<Stats>>, no_trunc: bool) -> String
             name.clone(),
             percent(it.cpu_hundredths_percent),
             format!("{} / {}", binary_bytes(it.memory_bytes), binary_bytes(it.memory_limit_bytes)),
-            percent(it.memory_bytes.saturating_mul(10_000).checked_div(it.memory_limit_bytes).unwrap_or(0)),
-            format!("{} / {}", decimal_bytes(it.network_rx_bytes), decimal_bytes(it.network_tx_bytes)),
-            format!("{} / {}", decimal_bytes(it.block_read_bytes), decimal_bytes(it.block_write_bytes)),
+            percent(
+                it.memory_bytes
+                    .saturating_mul(10_000)
+                    .checked_div(it.memory_limit_bytes)
+                    .unwrap_or(0),
+            ),
+            format!(
+                "{} / {}",
+                decimal_bytes(it.network_rx_bytes),
+                decimal_bytes(it.network_tx_bytes)
+            ),
+            format!(
+                "{} / {}",
+                decimal_bytes(it.block_read_bytes),
+                decimal_bytes(it.block_write_bytes)
+            ),
             it.pids.to_string(),
         ],
         None => ["--", name.as_str(), "--", "-- / --", "--", "--", "--", "--"].map(str::to_owned),
     });
-    let heads =
-        ["CONTAINER ID", "NAME", "CPU %", "MEM USAGE / LIMIT", "MEM %", "NET I/O", "BLOCK I/O", "PIDS"];
+    let heads = [
+        "CONTAINER ID",
+        "NAME",
+        "CPU %",
+        "MEM USAGE / LIMIT",
+        "MEM %",
+        "NET I/O",
+        "BLOCK I/O",
+        "PIDS",
+    ];
     columns(heads, rows)
 }
 

@@ -50,7 +50,8 @@ impl RawMode {
                 before(panic);
             }));
         });
-        let failed = |why: nix::Error| CliError::io("can't set the terminal to raw mode")(why.into());
+        let failed =
+            |why: nix::Error| CliError::io("can't set the terminal to raw mode")(why.into());
         let cooked = tcgetattr(io::stdin()).map_err(failed)?;
         let mut raw = cooked.clone();
         cfmakeraw(&mut raw);
@@ -71,6 +72,6 @@ fn restore() {
     let cooked = COOKED.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(cooked) = cooked {
         // There is nobody left to tell if even this fails.
-        drop(tcsetattr(io::stdin(), SetArg::TCSANOW, &cooked));
+        let _ = tcsetattr(io::stdin(), SetArg::TCSANOW, &cooked);
     }
 }

@@ -3,9 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
-use super::{
-    Invocation, client::Route, error::CliError, output::ListFormat,
-};
+use super::{Invocation, client::Route, error::CliError, output::ListFormat};
 use crate::api::wire::Version;
 
 /// `fizz version`.
@@ -15,7 +13,13 @@ pub(super) struct VersionArgs {
     #[arg(long)]
     pub(super) short: bool,
     /// Output format
-    #[arg(short = 'o', long = "output", visible_alias = "format", value_name = "FORMAT", default_value = "table")]
+    #[arg(
+        short = 'o',
+        long = "output",
+        visible_alias = "format",
+        value_name = "FORMAT",
+        default_value = "table"
+    )]
     pub(super) format: ListFormat,
 }
 

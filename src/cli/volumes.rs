@@ -3,13 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use super::{
-    Invocation,
-    client::Route,
-    error::CliError,
-    output::ListFormat,
-    table::columns,
-};
+use super::{Invocation, client::Route, error::CliError, output::ListFormat, table::columns};
 use crate::api::wire::Volume;
 
 /// `fizz volume`.
@@ -31,7 +25,13 @@ pub(super) struct LsArgs {
     #[arg(short, long)]
     pub(super) quiet: bool,
     /// Output format
-    #[arg(short = 'o', long = "output", visible_alias = "format", value_name = "FORMAT", default_value = "table")]
+    #[arg(
+        short = 'o',
+        long = "output",
+        visible_alias = "format",
+        value_name = "FORMAT",
+        default_value = "table"
+    )]
     pub(super) format: ListFormat,
 }
 
@@ -52,7 +52,10 @@ pub(super) struct InspectArgs {
 }
 
 /// `fizz volume`.
-pub(super) async fn volume(invocation: &Invocation, command: VolumeCommand) -> Result<(), CliError> {
+pub(super) async fn volume(
+    invocation: &Invocation,
+    command: VolumeCommand,
+) -> Result<(), CliError> {
     match command {
         VolumeCommand::Ls(args) => ls(invocation, &args).await,
         VolumeCommand::Rm(args) => rm(invocation, &args).await,

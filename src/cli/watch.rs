@@ -88,9 +88,9 @@ pub(super) fn ready(now: &Snapshot, wanted: &Wanted) -> Verdict {
 #[must_use]
 pub(super) fn created(now: &Snapshot, wanted: &Wanted) -> Verdict {
     let mut waiting = now.services(wanted).filter(|it| {
-        let made = now.containers_of(&it.name).filter(|one| {
-            one.revision == it.revision && one.runtime_id.is_some()
-        });
+        let made = now
+            .containers_of(&it.name)
+            .filter(|one| one.revision == it.revision && one.runtime_id.is_some());
         it.intent != "remove" && !has_all(it, made.count())
     });
     verdict(&mut waiting)
@@ -121,9 +121,10 @@ fn is_started(now: &Snapshot, service: &Service) -> bool {
         return true;
     }
     let current = |it: &&Container| it.revision == service.revision;
-    let started = now.containers_of(&service.name).filter(current).filter(|it| {
-        it.state != "pending" || it.exit_code.is_some() || it.restarts > 0
-    });
+    let started = now
+        .containers_of(&service.name)
+        .filter(current)
+        .filter(|it| it.state != "pending" || it.exit_code.is_some() || it.restarts > 0);
     let mut old = now.containers_of(&service.name).filter(|it| !current(it));
     has_all(service, started.count()) && !old.any(containers::is_running)
 }
@@ -211,7 +212,11 @@ impl<'a> Watch<'a> {
     }
 
     /// Shows events until one may have changed the whole, or some time has passed.
-    async fn something_happens(&mut self, events: &mut Events, stop: &mut Stop) -> Result<(), CliError> {
+    async fn something_happens(
+        &mut self,
+        events: &mut Events,
+        stop: &mut Stop,
+    ) -> Result<(), CliError> {
         let pause = tokio::time::sleep(LOOK_AGAIN);
         tokio::pin!(pause);
         loop {
@@ -265,7 +270,8 @@ pub(super) async fn snapshot(invocation: &Invocation, project: &str) -> Result<S
 /// Shows the last lines of the containers of a service that did not do well.
 async fn explain(invocation: &Invocation, now: &Snapshot, service: &str) {
     let troubled = |it: &&Container| {
-        matches!(it.state.as_str(), "failed" | "unhealthy") || it.exit_code.is_some_and(|code| code != 0)
+        matches!(it.state.as_str(), "failed" | "unhealthy")
+            || it.exit_code.is_some_and(|code| code != 0)
     };
     let output = &invocation.output;
     for container in now.containers_of(service).filter(troubled).take(3) {
@@ -282,7 +288,10 @@ async fn explain(invocation: &Invocation, now: &Snapshot, service: &str) {
     }
 }
 
-async fn last_lines(invocation: &Invocation, container: &Container) -> Result<Vec<LogLine>, CliError> {
+async fn last_lines(
+    invocation: &Invocation,
+    container: &Container,
+) -> Result<Vec<LogLine>, CliError> {
     let route = Route::to(&["logs"]).with("container", &container.id).with("tail", LAST_LINES);
     let mut lines = invocation.client.lines(&route).await?;
     let mut all = Vec::new();
@@ -325,7 +334,8 @@ mod tests {
 
     #[test]
     fn only_the_wanted_services_are_waited_for() {
-        let services = vec![service("a", json!({"ready": true})), service("b", json!({"stuck": "x"}))];
+        let services =
+            vec![service("a", json!({"ready": true})), service("b", json!({"stuck": "x"}))];
         let wanted = Wanted::from(["a".to_owned()]);
         assert_eq!(ready(&now(services.clone(), vec![]), &wanted), Verdict::Done);
         let failed = Verdict::Failed { service: "b".into(), why: "x".into() };
@@ -347,7 +357,8 @@ mod tests {
     #[test]
     fn stopped_and_gone_are_told_apart() {
         let all = Wanted::new();
-        let rests = now(vec![service("a", json!({}))], vec![container("a", 1, "stopped", json!({}))]);
+        let rests =
+            now(vec![service("a", json!({}))], vec![container("a", 1, "stopped", json!({}))]);
         assert_eq!(stopped(&rests, &all), Verdict::Done);
         assert_eq!(gone(&rests, &all), Verdict::Waiting);
         assert_eq!(gone(&Snapshot::default(), &all), Verdict::Done);

@@ -241,9 +241,10 @@ impl Config {
             std::path::absolute(&path)
                 .map_err(|why| ConfigError::Unfit(format!("`{}`: {why}", path.display())))
         };
-        let name = args.node_name.or(file.node.name).or_else(facts::host_name).ok_or_else(|| {
-            ConfigError::Unfit("the host name makes no node name: set `node.name`".to_owned())
-        })?;
+        let name =
+            args.node_name.or(file.node.name).or_else(facts::host_name).ok_or_else(|| {
+                ConfigError::Unfit("the host name makes no node name: set `node.name`".to_owned())
+            })?;
         let mut labels = file.node.labels.unwrap_or_default();
         labels.extend(args.labels);
         for key in labels.keys() {
@@ -306,7 +307,9 @@ fn plain(error: &serde_saphyr::Error) -> String {
 }
 
 /// A section that may be there without a key in it.
-fn section<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
+fn section<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    from: D,
+) -> Result<T, D::Error> {
     Option::deserialize(from).map(Option::unwrap_or_default)
 }
 
@@ -338,9 +341,9 @@ pub(super) fn mode(text: &str) -> Result<u32, String> {
 
 /// A label, as `KEY=VALUE`.
 pub(super) fn label(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or_else(|| {
-        format!("`{text}` is not a label: write `key=value`, like `zone=cellar`")
-    })?;
+    let (key, value) = text
+        .split_once('=')
+        .ok_or_else(|| format!("`{text}` is not a label: write `key=value`, like `zone=cellar`"))?;
     label_key(key)?;
     Ok((key.to_owned(), value.to_owned()))
 }
@@ -350,7 +353,9 @@ fn label_key(key: &str) -> Result<(), String> {
     if !key.is_empty() && key.len() <= 128 && key.chars().all(right) {
         return Ok(());
     }
-    Err(format!("`{key}` can't be a label's key: use 1 to 128 letters, digits, `.`, `-`, `_` and `/`"))
+    Err(format!(
+        "`{key}` can't be a label's key: use 1 to 128 letters, digits, `.`, `-`, `_` and `/`"
+    ))
 }
 
 #[cfg(test)]

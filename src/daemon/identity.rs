@@ -51,10 +51,8 @@ pub enum IdentityError {
 pub fn load_or_make(data_dir: &Path) -> Result<NodeId, IdentityError> {
     let path = data_dir.join(NODE_KEY_FILE);
     let key = match disk::read_if_there(&path)?.map(Zeroizing::new) {
-        Some(text) => read(&text).map_err(|why| IdentityError::Damaged {
-            path: path.display().to_string(),
-            why,
-        })?,
+        Some(text) => read(&text)
+            .map_err(|why| IdentityError::Damaged { path: path.display().to_string(), why })?,
         None => {
             let mut seed = Zeroizing::new([0; 32]);
             OsRng.fill_bytes(seed.as_mut());
@@ -151,7 +149,8 @@ mod tests {
     #[test]
     fn a_node_id_is_the_hash_of_its_public_key() {
         // RFC 8032, 7.1, test 1: the key pair; its public key's SHA-256 by coreutils' sha256sum.
-        let seed = unhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60").unwrap();
+        let seed =
+            unhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60").unwrap();
         let key = SigningKey::from_bytes(&seed);
         assert_eq!(node_id(&key).to_string(), "21fe31dfa154a261626bf854046fd227");
     }

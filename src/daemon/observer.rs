@@ -26,7 +26,7 @@ const DEBOUNCE: Duration = Duration::from_millis(15);
 const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How long it may take to answer.
-const ANSWER_MAX: Duration = Duration::from_secs(15);
+const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// How long after connecting everything is looked at once more: what happened before the runtime had
 /// begun to tell is seen then.
@@ -78,7 +78,10 @@ impl Observer {
                         (pause, told) = (RETRY.0, None);
                     }
                     if told.as_ref() != Some(&why) {
-                        warn!(why, "the container runtime does not answer; containers go on, waiting");
+                        warn!(
+                            why,
+                            "the container runtime does not answer; containers go on, waiting"
+                        );
                         if self.tell(Event::RuntimeLost(why.as_str().into())).await.is_err() {
                             return;
                         }

@@ -215,7 +215,8 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_from_200_to_399_is_well_and_a_redirect_is_not_followed() {
-        let moved = "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n";
+        let moved =
+            "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n";
         let (request, passed, said) = served(moved, check(None, Some("shop.example"))).await;
         assert!(passed, "{said}");
         assert!(request.starts_with("GET /up?x=1 HTTP/1.1\r\n"), "{request}");

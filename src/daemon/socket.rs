@@ -55,10 +55,8 @@ pub struct SocketFile {
 /// gets its owner and mode before it gets its name, so that nobody connects who may not.
 pub fn listen(api: &Api) -> Result<ApiSocket, SocketError> {
     let path = &api.socket;
-    let io = |why: &dyn std::fmt::Display| SocketError::Io {
-        path: path.clone(),
-        why: why.to_string(),
-    };
+    let io =
+        |why: &dyn std::fmt::Display| SocketError::Io { path: path.clone(), why: why.to_string() };
     if let Some(directory) = path.parent().filter(|it| !it.exists()) {
         disk::make_directory(directory, 0o755).map_err(|it| io(&it))?;
     }

@@ -9,7 +9,10 @@ use std::{
 };
 
 use rand_core::{OsRng, RngCore};
-use redb::{Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{
+    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError,
+    TableDefinition,
+};
 
 use super::disk;
 use crate::{
@@ -162,9 +165,8 @@ impl Store {
         let replica = self.own(REPLICA)?.try_into().map(u64::from_be_bytes);
         let replica = replica.map_err(|_| self.damaged("the replica's id has a wrong length"))?;
         let mut state = ClusterState::new(ReplicaId(replica));
-        let open = || -> Result<_, redb::Error> {
-            Ok(self.database.begin_read()?.open_table(STATE)?)
-        };
+        let open =
+            || -> Result<_, redb::Error> { Ok(self.database.begin_read()?.open_table(STATE)?) };
         let table = open().map_err(self.io("read"))?;
         for row in table.iter().map_err(|it| self.damaged(it))? {
             let (key, value) = row.map_err(|it| self.damaged(it))?;
@@ -231,17 +233,16 @@ fn make(path: &Path, cluster: &str) -> Result<(), StoreError> {
 }
 
 fn refusal(path: &Path, error: DatabaseError) -> StoreError {
-    let path = path.to_owned();
-    match error {
-        DatabaseError::Storage(redb::StorageError::Corrupted(why)) => {
-            StoreError::Damaged { path, why }
-        }
-        DatabaseError::Storage(redb::StorageError::Io(error))
-            if matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) =>
-        {
-            StoreError::Damaged { path, why: error.to_string() }
-        }
-        other => StoreError::Io { doing: "open", path, why: other.to_string() },
+    let (path, why) = (path.to_owned(), error.to_string());
+    let damaged = if let DatabaseError::Storage(StorageError::Io(error)) = &error {
+        matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof)
+    } else {
+        matches!(error, DatabaseError::Storage(StorageError::Corrupted(_)))
+    };
+    if damaged {
+        StoreError::Damaged { path, why }
+    } else {
+        StoreError::Io { doing: "open", path, why }
     }
 }
 
@@ -291,7 +292,8 @@ mod tests {
         filled(&scratch);
         let path = scratch.0.join(FILE);
         let right = std::fs::read(&path).unwrap();
-        let mut wrongs = vec![vec![], b"not a database".to_vec(), right[..right.len() / 2].to_vec()];
+        let mut wrongs =
+            vec![vec![], b"not a database".to_vec(), right[..right.len() / 2].to_vec()];
         wrongs.push(right.iter().map(|byte| byte ^ 0x55).collect());
         let mut spoiled = right.clone();
         let at = spoiled.windows(8).position(|it| it == [49; 8]).unwrap();

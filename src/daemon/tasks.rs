@@ -50,7 +50,11 @@ impl Tasks {
 
     /// Starts a task that sees to its own end once [`Tasks::stopping`] is cancelled. A panic in it
     /// stops the daemon: half of one would be worse than a restart.
-    pub fn spawn_to_end(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+    pub fn spawn_to_end(
+        &self,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
         let (stop, slots) = (self.stop.clone(), Arc::clone(&self.slots));
         self.tracker.spawn(async move {
             let Ok(_slot) = slots.acquire().await else { return };

@@ -30,7 +30,9 @@ pub enum VaultError {
     #[error("the secrets' key is damaged ({0}): restore it from a backup of the data directory")]
     Identity(&'static str),
     /// Too long.
-    #[error("a secret may have {VALUE_BYTES_MAX} bytes, and this one has {0}: use a volume instead")]
+    #[error(
+        "a secret may have {VALUE_BYTES_MAX} bytes, and this one has {0}: use a volume instead"
+    )]
     TooLong(usize),
     /// age would not.
     #[error("the secret could not be sealed: {0}")]

@@ -54,7 +54,10 @@ impl std::fmt::Debug for Reply {
 }
 
 /// Sends a request and waits for the head of the answer.
-pub(in crate::cli) async fn exchange(socket: &Path, request: Request<Sent>) -> Result<Reply, CliError> {
+pub(in crate::cli) async fn exchange(
+    socket: &Path,
+    request: Request<Sent>,
+) -> Result<Reply, CliError> {
     let stream = UnixStream::connect(socket).await.map_err(|why| unreachable(socket, &why))?;
     let lost = |why: hyper::Error| not_a_daemon(socket, &why);
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
@@ -165,7 +168,10 @@ fn unreachable(socket: &Path, why: &io::Error) -> CliError {
 /// Something answers, but not as Fizz does.
 pub(in crate::cli) fn not_a_daemon(socket: &Path, why: &dyn std::fmt::Display) -> CliError {
     CliError::Daemon {
-        what: format!("what answers at {} is not a Fizz daemon, or it broke off: {why}", socket.display()),
+        what: format!(
+            "what answers at {} is not a Fizz daemon, or it broke off: {why}",
+            socket.display()
+        ),
         hint: "see that `--host` or FIZZ_HOST names Fizz's socket (by default \
                unix:///run/fizz/fizz.sock), and the daemon's log (`journalctl -u fizz`)"
             .into(),
@@ -174,7 +180,10 @@ pub(in crate::cli) fn not_a_daemon(socket: &Path, why: &dyn std::fmt::Display) -
 
 fn broken_off(socket: &Path, why: &hyper::Error) -> CliError {
     CliError::Daemon {
-        what: format!("the daemon at {} broke off in the middle of an answer: {why}", socket.display()),
+        what: format!(
+            "the daemon at {} broke off in the middle of an answer: {why}",
+            socket.display()
+        ),
         hint: "see whether it stopped or restarted: `journalctl -u fizz`".into(),
     }
 }

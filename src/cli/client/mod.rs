@@ -6,10 +6,7 @@ mod route;
 mod session;
 mod stream;
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 use hyper::{Method, Request, StatusCode, header};
 use serde::{Serialize, de::DeserializeOwned};
@@ -53,14 +50,11 @@ impl Client {
         Ok(Self { socket: path.into() })
     }
 
-    /// The socket, for messages.
-    #[must_use]
-    pub(in crate::cli) fn socket(&self) -> &Path {
-        &self.socket
-    }
-
     /// Asks.
-    pub(in crate::cli) async fn get<T: DeserializeOwned>(&self, route: &Route) -> Result<T, CliError> {
+    pub(in crate::cli) async fn get<T: DeserializeOwned>(
+        &self,
+        route: &Route,
+    ) -> Result<T, CliError> {
         let reply = self.send(Method::GET, route, "", whole("")).await?;
         self.answer(reply).await
     }
@@ -76,13 +70,19 @@ impl Client {
     }
 
     /// Removes; an answer without a body reads as null.
-    pub(in crate::cli) async fn delete<T: DeserializeOwned>(&self, route: &Route) -> Result<T, CliError> {
+    pub(in crate::cli) async fn delete<T: DeserializeOwned>(
+        &self,
+        route: &Route,
+    ) -> Result<T, CliError> {
         let reply = self.send(Method::DELETE, route, "", whole("")).await?;
         self.answer(reply).await
     }
 
     /// Asks for documents, a line each.
-    pub(in crate::cli) async fn lines<T: DeserializeOwned>(&self, route: &Route) -> Result<Lines<T>, CliError> {
+    pub(in crate::cli) async fn lines<T: DeserializeOwned>(
+        &self,
+        route: &Route,
+    ) -> Result<Lines<T>, CliError> {
         Ok(Lines::new(self.send(Method::GET, route, "", whole("")).await?))
     }
 
@@ -97,7 +97,12 @@ impl Client {
     }
 
     /// Sends a tar stream.
-    pub(in crate::cli) async fn upload(&self, method: Method, route: &Route, tar: Sent) -> Result<Reply, CliError> {
+    pub(in crate::cli) async fn upload(
+        &self,
+        method: Method,
+        route: &Route,
+        tar: Sent,
+    ) -> Result<Reply, CliError> {
         self.send(method, route, "application/x-tar", tar).await
     }
 
@@ -114,7 +119,11 @@ impl Client {
     }
 
     /// Upgrades the connection to a session.
-    pub(in crate::cli) async fn session(&self, route: &Route, body: &impl Serialize) -> Result<Session, CliError> {
+    pub(in crate::cli) async fn session(
+        &self,
+        route: &Route,
+        body: &impl Serialize,
+    ) -> Result<Session, CliError> {
         let request = self
             .request(Method::POST, route)
             .header(header::CONNECTION, "Upgrade")
@@ -128,7 +137,10 @@ impl Client {
     }
 
     /// Reads an answer that may have no body.
-    pub(in crate::cli) async fn answer<T: DeserializeOwned>(&self, mut reply: Reply) -> Result<T, CliError> {
+    pub(in crate::cli) async fn answer<T: DeserializeOwned>(
+        &self,
+        mut reply: Reply,
+    ) -> Result<T, CliError> {
         let bytes = reply.whole(ANSWER_BYTES_MAX).await?;
         let bytes = if bytes.is_empty() { b"null".as_slice() } else { &bytes };
         serde_json::from_slice(bytes).map_err(|why| malformed(&why.to_string()))
@@ -161,9 +173,9 @@ impl Client {
         request: hyper::http::request::Builder,
         body: Sent,
     ) -> Result<Reply, CliError> {
-        let request = request.body(body).map_err(|why| {
-            CliError::Usage(format!("this can't be asked of the daemon: {why}"))
-        })?;
+        let request = request
+            .body(body)
+            .map_err(|why| CliError::Usage(format!("this can't be asked of the daemon: {why}")))?;
         let mut reply = connection::exchange(&self.socket, request).await?;
         if reply.status.is_success() || reply.status == StatusCode::SWITCHING_PROTOCOLS {
             return Ok(reply);
@@ -177,11 +189,14 @@ impl Client {
 
     /// An error that is no problem document: another version of Fizz, or no Fizz at all.
     async fn foreign(&self, status: StatusCode) -> CliError {
-        let Ok(request) = self.request(Method::GET, &Route::to(&["version"])).body(whole("")) else {
+        let Ok(request) = self.request(Method::GET, &Route::to(&["version"])).body(whole(""))
+        else {
             return connection::not_a_daemon(&self.socket, &status);
         };
         let version = match connection::exchange(&self.socket, request).await {
-            Ok(reply) if reply.status.is_success() => self.answer::<wire::Version>(reply).await.ok(),
+            Ok(reply) if reply.status.is_success() => {
+                self.answer::<wire::Version>(reply).await.ok()
+            }
             Ok(_) | Err(_) => None,
         };
         match version {

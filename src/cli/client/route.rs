@@ -72,10 +72,7 @@ mod tests {
     #[test]
     fn what_a_user_wrote_cannot_break_out_of_its_segment() {
         let route = Route::to(&["containers", "a/../b?c"]).with("path", "/tmp/ö & co");
-        assert_eq!(
-            route.as_str(),
-            "/v1/containers/a%2F..%2Fb%3Fc?path=%2Ftmp%2F%C3%B6%20%26%20co"
-        );
+        assert_eq!(route.as_str(), "/v1/containers/a%2F..%2Fb%3Fc?path=%2Ftmp%2F%C3%B6%20%26%20co");
     }
 
     #[test]
@@ -83,6 +80,9 @@ mod tests {
         let none: Option<&str> = None;
         let route = Route::to(&["containers"]).with_some("project", none).with_flag("all", false);
         assert_eq!(route.as_str(), "/v1/containers");
-        assert_eq!(route.with_flag("all", true).with("tail", 5).as_str(), "/v1/containers?all=true&tail=5");
+        assert_eq!(
+            route.with_flag("all", true).with("tail", 5).as_str(),
+            "/v1/containers?all=true&tail=5"
+        );
     }
 }

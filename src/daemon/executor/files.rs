@@ -176,9 +176,8 @@ fn mount_secrets(directory: &Path) -> Result<(), String> {
         return Ok(());
     }
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    let attempt = |options: &str| {
-        mount(Some("fizz-secrets"), directory, Some("tmpfs"), flags, Some(options))
-    };
+    let attempt =
+        |options: &str| mount(Some("fizz-secrets"), directory, Some("tmpfs"), flags, Some(options));
     match attempt(&format!("{TMPFS_OPTIONS},noswap")) {
         Err(Errno::EINVAL) => {
             debug!("this kernel's tmpfs knows no `noswap`; secrets may be swapped out");

@@ -85,11 +85,7 @@ impl Inner {
         if launch.no_start { Ok(()) } else { self.start(launch, id).await }
     }
 
-    async fn create(
-        &self,
-        launch: &Launch,
-        image: Option<String>,
-    ) -> Result<RuntimeId, Failure> {
+    async fn create(&self, launch: &Launch, image: Option<String>) -> Result<RuntimeId, Failure> {
         self.ensure_networks(launch).await?;
         self.ensure_volumes(launch).await?;
         let files = self.write_files(launch).await?;

@@ -71,7 +71,8 @@ fn networks(launch: &Launch) -> Result<Vec<ResolvedNetwork>, Failure> {
 /// A network of the launch's project.
 pub(super) fn network<'a>(launch: &'a Launch, key: &str) -> Result<&'a NetworkSpec, Failure> {
     let found = launch.project.networks.get(key);
-    found.ok_or_else(|| fault(format!("the network `{key}` is not in the project: deploy it again")))
+    found
+        .ok_or_else(|| fault(format!("the network `{key}` is not in the project: deploy it again")))
 }
 
 /// A volume of the launch's project.
@@ -122,9 +123,7 @@ mod tests {
     use super::*;
     use crate::model::{
         ContainerId, Revision, ServiceKey, Slot,
-        spec::{
-            ContainerSpec, NetworkAttachment, ProjectExtension, ProjectSpec, PullPolicy,
-        },
+        spec::{ContainerSpec, NetworkAttachment, ProjectExtension, ProjectSpec, PullPolicy},
     };
     use std::sync::Arc;
 
@@ -161,7 +160,10 @@ mod tests {
             replaces: None,
             keep_volumes: true,
             peers: vec![],
-            links: vec![("db".parse().unwrap(), "a".to_owned()), ("db".parse().unwrap(), "b".to_owned())],
+            links: vec![
+                ("db".parse().unwrap(), "a".to_owned()),
+                ("db".parse().unwrap(), "b".to_owned()),
+            ],
         }
     }
 
@@ -187,7 +189,7 @@ mod tests {
         let names: Vec<_> = request.networks.iter().map(|it| it.name.as_str()).collect();
         assert_eq!(names, ["shop_front", "shop_back"]);
         assert!(request.networks.iter().all(|it| it.attachment.aliases == ["web"]));
-        assert_eq!(request.links.values().flatten().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(request.links[&"db".parse::<crate::model::ServiceName>().unwrap()], ["a", "b"]);
     }
 
     #[test]
@@ -217,10 +219,15 @@ mod tests {
             { "Type": "bind", "Source": "/srv", "Destination": "/srv" },
         ]});
         take_over_volumes(&mut request, &account);
-        let mounted: Vec<_> = request.spec.mounts.iter().map(|it| match &it.kind {
-            MountKind::Volume { name, .. } => (it.target.clone(), name.clone().unwrap()),
-            other => panic!("{other:?}"),
-        }).collect();
+        let mounted: Vec<_> = request
+            .spec
+            .mounts
+            .iter()
+            .map(|it| {
+                let MountKind::Volume { name, .. } = &it.kind else { panic!("{it:?}") };
+                (it.target.clone(), name.clone().unwrap())
+            })
+            .collect();
         let wanted = [("/data", "data"), ("/cache", &cache), ("/from-the-image", &image)];
         assert_eq!(mounted, wanted.map(|(at, it)| (at.to_owned(), it.to_owned())));
         assert_eq!(request.volumes[&cache], cache);
