@@ -99,8 +99,10 @@ impl Filter {
     /// That what it names is there.
     fn known(&self, view: &View) -> Answer<()> {
         let Some(project) = &self.project else { return Ok(()) };
+        // A list of what a project has is empty while it has nothing: watching one may begin before
+        // it is deployed.
         if !self.project_is_there(view) {
-            return Err(Failure::NotFound { what: "deployment", name: project.to_string() });
+            return Ok(());
         }
         let known: BTreeSet<&ServiceName> = (view.state.services_of(project))
             .map(|(key, _)| &key.service)

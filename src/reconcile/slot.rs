@@ -161,6 +161,10 @@ fn run(
         let ready = !current.busy && !current.resting;
         return if ready && may_begin(current, service, around) { vec![prepare] } else { vec![] };
     }
+    if let Some(blocked) = around.blocked.filter(|_| others.iter().any(|it| it.alive)) {
+        // The old one serves until the new one can.
+        return vec![Step::Wait(current.record.id, blocked.clone())];
+    }
     others.iter().filter_map(|it| clear(it, service.renew_volumes, false)).collect()
 }
 

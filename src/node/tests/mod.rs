@@ -99,6 +99,26 @@ fn a_revision_that_cannot_be_made_leaves_the_old_one_running() {
 }
 
 #[test]
+fn the_old_one_serves_until_what_the_new_one_waits_for_is_there() {
+    let mut world = World::new();
+    let shop = |version: &str| {
+        json!({
+            "migrate": {"image": format!("migrate:{version}")},
+            "web": {"image": format!("web:{version}"), "depends_on": {
+                "migrate": {"condition": "service_completed_successfully", "required": true}}},
+        })
+    };
+    world.exits("migrate", 0);
+    world.up(shop("1"));
+    world.exits("migrate", 5);
+    world.up(shop("2"));
+    assert_eq!((world.running(), world.images("web")), (vec!["shop-web-1".into()], vec!["web:1".into(), "web:2".into()]));
+    world.exits("migrate", 0);
+    world.up_again();
+    assert_eq!((world.running(), world.images("web")), (vec!["shop-web-1".into()], vec!["web:2".into()]));
+}
+
+#[test]
 fn replicas_are_replaced_one_after_the_other_unless_told_otherwise() {
     let mut world = World::new();
     world.up(json!({"web": {"image": "web", "scale": 3}}));

@@ -264,6 +264,22 @@ mod tests {
         assert_eq!(sent.uri().path_and_query().unwrap(), "/v1.53/_ping");
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn an_engine_that_hangs_is_unreachable_after_a_while() {
+        let dir = std::env::temp_dir().join(format!("fizz-hang-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        // Connections are taken in, and nobody answers them.
+        let listener = tokio::net::UnixListener::bind(dir.join("sock")).unwrap();
+        let connection = Connection::new(dir.join("sock"));
+        let error = connection.engine().await.unwrap_err();
+        drop(listener);
+        std::fs::remove_dir_all(&dir).unwrap();
+        assert!(
+            matches!(&error, RuntimeError::Unreachable { why, .. } if why.contains("no answer in 30 s")),
+            "{error}"
+        );
+    }
+
     #[test]
     fn versions_compare_by_number() {
         assert!(ApiVersion::parse("1.100").unwrap() > ApiVersion::parse("1.44").unwrap());

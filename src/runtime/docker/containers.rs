@@ -73,11 +73,7 @@ pub(super) async fn create(
     engine: &Engine,
     request: &CreateContainer,
 ) -> Result<RuntimeId, RuntimeError> {
-    let entrypoint = if create::clears(&request.spec) {
-        images::entrypoint(engine, &request.spec.image).await?
-    } else {
-        Vec::new()
-    };
+    let entrypoint = kept_entrypoint(engine, request).await?;
     let creation = create::creation(engine, request, entrypoint).await?;
     let later = creation.later.clone();
     let name = request.name.as_str();
@@ -95,6 +91,28 @@ pub(super) async fn create(
         }
         Err(refusal) => Err(engine.error(refusal, about("create", "container", name))),
     }
+}
+
+/// The image's entrypoint, where the spec clears the image's command and keeps that.
+async fn kept_entrypoint(
+    engine: &Engine,
+    request: &CreateContainer,
+) -> Result<Vec<String>, RuntimeError> {
+    let image = &request.spec.image;
+    if !create::clears(&request.spec) {
+        return Ok(Vec::new());
+    }
+    let entrypoint = images::entrypoint(engine, image).await?;
+    if entrypoint.is_empty() {
+        // The engine would run the image's command after all.
+        return Err(RuntimeError::Failed {
+            doing: format!("create container {}", request.name),
+            why: format!(
+                "there is no command to run: `command` is empty and image {image} has no entrypoint; set one of them"
+            ),
+        });
+    }
+    Ok(entrypoint)
 }
 
 async fn make(
@@ -160,13 +178,17 @@ async fn join(
     present: &BTreeSet<String>,
 ) -> Result<(), RuntimeError> {
     for Joined { network, settings } in later.iter().filter(|it| !present.contains(&it.network)) {
+        let error = |it| engine.error(it, about("join", "network", network));
+        // A container that does not run would be joined to a missing network without a word.
+        let there = engine.ask(ANSWER_MAX, engine.client.inspect_network(network, None)).await;
+        there.map_err(error)?;
         let request = NetworkConnectRequest {
             container: id.to_owned(),
             endpoint_config: Some(settings.clone()),
         };
         let call = engine.client.connect_network(network, request);
         let joined = engine.ask(WORK_MAX, call).await;
-        joined.map_err(|it| engine.error(it, about("join", "network", network)))?;
+        joined.map_err(error)?;
     }
     Ok(())
 }

@@ -19,7 +19,6 @@ pub(super) async fn set(
     host.ipc_mode = namespace(request, security.ipc.as_ref())?;
     host.pid_mode = namespace(request, security.pid.as_ref())?;
     host.uts_mode = security.uts_host.then(|| "host".to_owned());
-    host.userns_mode.clone_from(&security.userns);
     host.cgroup_parent.clone_from(&security.cgroup_parent);
     host.sysctls = super::some(security.sysctls.clone());
     host.cgroupns_mode = match security.cgroup.as_deref() {
@@ -27,6 +26,12 @@ pub(super) async fn set(
         Some("host") => Some(HostConfigCgroupnsModeEnum::HOST),
         Some("private") => Some(HostConfigCgroupnsModeEnum::PRIVATE),
         Some(other) => return Err(unknown("cgroup", other, "`host` or `private`")),
+    };
+    // The engine takes any word here, and heeds this one.
+    host.userns_mode = match security.userns.as_deref() {
+        None | Some("") => None,
+        Some("host") => Some("host".to_owned()),
+        Some(other) => return Err(unknown("userns_mode", other, "`host`")),
     };
     host.isolation = match security.isolation.as_deref() {
         None | Some("default") => None,

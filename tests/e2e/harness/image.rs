@@ -1,0 +1,106 @@
+//! An image of nothing but busybox, and registries that ask for a name and that do not.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use super::{Dockerd, REGISTRY, REGISTRY_OPEN};
+
+/// Where Debian's busybox-static has it.
+const BUSYBOX: &str = "/bin/busybox";
+
+/// bcrypt of `plain`, and of a password whose base64 differs between the two alphabets.
+const USERS: &str = "plain:$2b$04$4Fa8u9Q1SHxKmx1oHvre..T1OFqoMfb21CxSUUPB76rrhj5dXK6C6\nodd:$2b$04$j0h8TPkfD9dA49kHdvc9ieePecQYGzVzlKCefT88uii7iGQbvsy2m\n";
+
+/// Imports the image as `busybox:latest`, and offers it in both registries.
+pub(super) fn load(engine: &Dockerd) {
+    feed(engine, &["import", "-c", r#"CMD ["sh"]"#, "-", "busybox:latest"], &tar());
+    engine.docker(&["login", "-u", "plain", "-p", "plain", REGISTRY]);
+    for name in [format!("{REGISTRY}/closed:1"), format!("{REGISTRY_OPEN}/open:1")] {
+        // Each has a layer of its own, for its pull to have something to do.
+        let dockerfile =
+            format!("FROM busybox\nRUN head -c 3000000 /dev/urandom > /{}\n", name.len());
+        feed(engine, &["build", "-q", "-t", &name, "-"], dockerfile.as_bytes());
+        engine.docker(&["push", &name]);
+        engine.docker(&["rmi", &name]);
+    }
+}
+
+/// Docker's command line with something to read.
+fn feed(engine: &Dockerd, words: &[&str], input: &[u8]) {
+    let mut docker = engine
+        .command("docker")
+        .args(words)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    docker.stdin.take().unwrap().write_all(input).unwrap();
+    assert!(docker.wait().unwrap().success(), "docker {words:?}");
+}
+
+/// The registries' settings.
+pub(super) fn write_registry(dir: &Path) {
+    fs::write(dir.join("users"), USERS).unwrap();
+    for (name, address, auth) in [
+        (
+            "registry",
+            REGISTRY,
+            format!(
+                "auth:\n  htpasswd:\n    realm: fizz\n    path: {}\n",
+                dir.join("users").display()
+            ),
+        ),
+        ("registry-open", REGISTRY_OPEN, String::new()),
+    ] {
+        let settings = format!(
+            "version: 0.1\nlog:\n  level: warn\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {address}\n{auth}",
+            dir.join(format!("{name}-data")).display(),
+        );
+        fs::write(dir.join(format!("{name}.yml")), settings).unwrap();
+    }
+}
+
+/// busybox under all its names, a user, and directories to mount on.
+fn tar() -> Vec<u8> {
+    let mut busybox = Vec::new();
+    fs::File::open(BUSYBOX)
+        .expect("busybox is missing: apt-get install busybox-static")
+        .read_to_end(&mut busybox)
+        .unwrap();
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut add = |path: &str, kind: tar::EntryType, mode: u32, content: &[u8], link: &str| {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(mode);
+        header.set_size(content.len() as u64);
+        if link.is_empty() {
+            tar.append_data(&mut header, path, content).unwrap();
+        } else {
+            tar.append_link(&mut header, path, link).unwrap();
+        }
+    };
+    for (directory, mode) in
+        [("bin", 0o755), ("etc", 0o755), ("tmp", 0o1777), ("root", 0o700), ("work", 0o755)]
+    {
+        add(directory, tar::EntryType::Directory, mode, b"", "");
+    }
+    add("bin/busybox", tar::EntryType::Regular, 0o755, &busybox, "");
+    let names = Command::new(BUSYBOX).arg("--list").output().unwrap().stdout;
+    for name in String::from_utf8(names).unwrap().lines().filter(|it| *it != "busybox") {
+        add(&format!("bin/{name}"), tar::EntryType::Symlink, 0o777, b"", "busybox");
+    }
+    let files = [
+        ("etc/passwd", "root:x:0:0::/root:/bin/sh\napp:x:1000:1001::/work:/bin/sh\n"),
+        ("etc/group", "root:x:0:\napp:x:1001:\naudio:x:29:\n"),
+        ("work/from-image", "image\n"),
+    ];
+    for (path, text) in files {
+        add(path, tar::EntryType::Regular, 0o644, text.as_bytes(), "");
+    }
+    tar.into_inner().unwrap()
+}

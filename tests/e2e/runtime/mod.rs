@@ -1,0 +1,41 @@
+//! What every runtime must do for Fizz: each method, and each field of a container's spec seen from
+//! inside the container or in the engine's own account of it.
+
+mod files;
+mod images;
+mod life;
+mod limits;
+mod logs;
+mod mounts;
+mod networks;
+mod outage;
+mod ports;
+mod process;
+mod security;
+mod sessions;
+mod volumes;
+
+use fizz::runtime::{RuntimeError, RuntimeId};
+
+use crate::harness::Lab;
+
+/// What an engine of that API must do, and an older one must refuse with its version and the one that
+/// it would take.
+async fn supported(
+    lab: &Lab,
+    feature: &str,
+    api: (u32, u32),
+    made: Result<RuntimeId, RuntimeError>,
+) {
+    let info = lab.runtime.info().await.unwrap();
+    let (major, minor) = info.api_version.split_once('.').unwrap();
+    let there = (major.parse::<u32>().unwrap(), minor.parse::<u32>().unwrap());
+    match made {
+        Ok(_) => assert!(there >= api, "{feature} was dropped by API {there:?}"),
+        Err(RuntimeError::Unsupported(why)) => {
+            assert!(there < api, "{why}");
+            assert!(why.contains(feature) && why.contains(&info.version), "{why}");
+        }
+        Err(error) => panic!("{feature}: {error}"),
+    }
+}
