@@ -437,7 +437,12 @@ pub(super) mod tests {
     use serde_json::json;
 
     /// A container with what matters to a test.
-    pub(in crate::cli) fn container(service: &str, slot: u32, state: &str, more: Value) -> Container {
+    pub(in crate::cli) fn container(
+        service: &str,
+        slot: u32,
+        state: &str,
+        more: Value,
+    ) -> Container {
         let mut all = json!({
             "id": format!("{service}{slot}"), "name": format!("shop-{service}-{slot}"),
             "node": "n", "node_name": "one", "project": "shop", "service": service, "slot": slot,
