@@ -4,6 +4,8 @@
 //! `tests/e2e`, with a real one.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
+#[path = "api/client.rs"]
+mod client;
 #[path = "api/document.rs"]
 mod document;
 #[path = "api/hostile.rs"]
@@ -11,10 +13,11 @@ mod hostile;
 #[path = "api/world.rs"]
 mod world;
 
+use client::request;
 use fizz::{api::wire, node::Event};
 use hyper::Method;
 use serde_json::{Value, json};
-use world::{World, request};
+use world::World;
 
 #[tokio::test]
 async fn a_deployed_project_is_shown_with_its_services_and_containers() {

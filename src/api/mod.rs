@@ -38,7 +38,7 @@ mod gather;
 mod lookup;
 pub mod metrics;
 mod problem;
-mod registry;
+pub(crate) mod registry;
 mod render;
 mod routes;
 mod server;

@@ -4,7 +4,7 @@
 const HUB: &str = "docker.io";
 
 /// The registry that a reference names: what is before the first slash, if it can be a host.
-pub(super) fn of(reference: &str) -> &str {
+pub(crate) fn of(reference: &str) -> &str {
     match reference.split_once('/') {
         Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => canonical(host),
         Some(_) | None => HUB,

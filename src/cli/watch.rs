@@ -24,6 +24,8 @@ const LAST_LINES: usize = 10;
 /// A project as it is now; empty when it is not deployed.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Snapshot {
+    /// Whether it is deployed at all, be it on its way out.
+    pub(super) deployed: bool,
     /// Its services.
     pub(super) services: Vec<Service>,
     /// Its containers, also the ended ones.
@@ -113,7 +115,8 @@ pub(super) fn gone(now: &Snapshot, wanted: &Wanted) -> Verdict {
     let counts = |name: &String| wanted.is_empty() || wanted.contains(name);
     let left = now.services.iter().any(|it| counts(&it.name))
         || now.containers.iter().any(|it| counts(&it.service) && !it.one_off);
-    if left { Verdict::Waiting } else { Verdict::Done }
+    // A whole project is gone when its networks and volumes are gone, too.
+    if left || (wanted.is_empty() && now.deployed) { Verdict::Waiting } else { Verdict::Done }
 }
 
 fn is_started(now: &Snapshot, service: &Service) -> bool {
@@ -134,7 +137,7 @@ fn has_all(service: &Service, count: usize) -> bool {
 }
 
 /// Done when nothing is waited for; failed when something of that is stuck.
-fn verdict<'a>(waiting: &mut dyn Iterator<Item = &'a Service>) -> Verdict {
+fn verdict(waiting: &mut dyn Iterator<Item = &Service>) -> Verdict {
     let mut verdict = Verdict::Done;
     for service in waiting {
         verdict = Verdict::Waiting;
@@ -263,8 +266,10 @@ pub(super) async fn snapshot(invocation: &Invocation, project: &str) -> Result<S
     let route = Route::to(&["deployments", project]);
     let (deployment, containers) =
         tokio::join!(deployments::get_optional(client, &route), containers);
-    let services = deployment?.map(|it| it.services).unwrap_or_default();
-    Ok(Snapshot { services, containers: containers? })
+    let deployment = deployment?;
+    let deployed = deployment.is_some();
+    let services = deployment.map(|it| it.services).unwrap_or_default();
+    Ok(Snapshot { deployed, services, containers: containers? })
 }
 
 /// Shows the last lines of the containers of a service that did not do well.
@@ -317,7 +322,7 @@ mod tests {
     }
 
     fn now(services: Vec<Service>, containers: Vec<Container>) -> Snapshot {
-        Snapshot { services, containers }
+        Snapshot { deployed: true, services, containers }
     }
 
     #[test]
@@ -362,6 +367,8 @@ mod tests {
         assert_eq!(stopped(&rests, &all), Verdict::Done);
         assert_eq!(gone(&rests, &all), Verdict::Waiting);
         assert_eq!(gone(&Snapshot::default(), &all), Verdict::Done);
+        assert_eq!(gone(&now(vec![], vec![]), &all), Verdict::Waiting);
+        assert_eq!(gone(&now(vec![], vec![]), &Wanted::from(["a".to_owned()])), Verdict::Done);
         let stopping = container("a", 1, "running", json!({"doing": "stopping"}));
         assert_eq!(stopped(&now(vec![], vec![stopping]), &all), Verdict::Waiting);
     }

@@ -19,6 +19,7 @@ mod include;
 pub mod interpolate;
 pub mod json;
 pub mod lexical;
+pub mod limits;
 mod load;
 pub mod merge;
 mod near;

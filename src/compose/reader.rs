@@ -15,6 +15,7 @@ use super::{
     include,
     interpolate::{self, Environment},
     lexical::Folders,
+    limits,
     load::LoadOptions,
     merge, normalise,
     problem::Problems,
@@ -168,13 +169,17 @@ impl<'a> Reader<'a> {
 
     fn layer(&mut self, mut model: Node, mut over: Node, path: &Path, scope: Scope<'_>) -> Node {
         let resets = reset::take(&mut over);
-        if !self.prepare(&mut over, scope.environment) {
+        if !limits::check(&over, &mut self.problems) || !self.prepare(&mut over, scope.environment)
+        {
             return model;
         }
         include::apply(self, &mut over, &resets, path, scope);
         reset::apply(&mut model, &resets);
         extends::apply(self, &mut over, resets, path, scope);
         let mut merged = merge::merge(model, over, &mut self.problems);
+        if !limits::check(&merged, &mut self.problems) {
+            return Node::new(Value::Map(Map::new()), Position::default());
+        }
         match self.options.interpolate {
             true => schema::check(&mut merged, &mut self.problems),
             false => schema::check_uninterpolated(&mut merged, &mut self.problems),
@@ -188,7 +193,7 @@ impl<'a> Reader<'a> {
     fn prepare(&mut self, document: &mut Node, environment: &Environment) -> bool {
         if document.as_map().is_none() {
             let message = format!(
-                "the top level must be a mapping with keys such as `services:`, but is {}",
+                "the top-level object must be a mapping with keys such as `services:`, but is {}",
                 document.kind()
             );
             self.error(document.at, &tree::Path::default(), message);

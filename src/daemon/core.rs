@@ -131,9 +131,10 @@ impl Core {
         let mut effects = vec![];
         for event in batch {
             for effect in self.node.handle(event, self.clock.now()) {
-                match effect {
-                    Effect::Persist(some) => writes.extend(some),
-                    other => effects.push(other),
+                if let Effect::Persist(some) = effect {
+                    writes.extend(some);
+                } else {
+                    effects.push(effect);
                 }
             }
         }

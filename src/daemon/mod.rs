@@ -39,8 +39,11 @@ use tracing::{info, warn};
 use self::core::Core;
 use crate::{
     api::{self, Backend, EventLog, Limits, Metrics, Sealer},
+    model::NodeId,
     node::Node,
     runtime::{Docker, Runtime},
+    secrets::Vault,
+    state::ClusterState,
 };
 use args::DaemonArgs;
 use clock::Clock;
@@ -119,57 +122,15 @@ fn start(args: &DaemonArgs) -> Result<(), DaemonError> {
 
 async fn live(config: &Config) -> Result<(), DaemonError> {
     let clock = Clock::start();
-    disk::make_directory(&config.data_dir, 0o700)?;
-    let _lock = DirectoryLock::take(&config.data_dir)?;
-    let me = identity::load_or_make(&config.data_dir)?;
-    let vault = Arc::new(identity::load_or_make_vault(&config.data_dir, &config.cluster)?);
-    let (store, state) = Store::open(&config.data_dir, &config.cluster)?;
-    let runtime = runtime(config);
+    let (home, state) = Home::open(config)?;
     let socket = socket::listen(&config.api)?;
-
+    let me = home.me;
     let tasks = Tasks::new(LASTING_TASKS_MAX);
-    let store = Arc::new(store);
-    let eyes = Arc::new(Eyes::new(Arc::clone(&runtime)));
-    let now = clock.now();
-    // Above all ids of earlier daemons, which had no more than a thousand events a millisecond.
-    let log = Arc::new(EventLog::new(now.wall.0.saturating_mul(1000)));
-    let (name, labels) = (config.node.name.clone(), config.node.labels.clone());
-    let node = Node::new(me, facts::measure(name, labels, None, now.wall), state, OsRng.next_u64());
-    let (view, picture) = watch::channel(Arc::new(node.view()));
-    let (asks, asked) = mpsc::channel(ASKS_QUEUED_MAX);
-    let (events, happened) = mpsc::channel(EVENTS_QUEUED_MAX);
-
-    let means = Means {
-        node: me,
-        runtime: Arc::clone(&runtime),
-        eyes: Arc::clone(&eyes),
-        vault: Arc::clone(&vault),
-        view: picture.clone(),
-        store: Arc::clone(&store),
-        log: Arc::clone(&log),
-        events: events.clone(),
-        clock,
-        data_dir: config.data_dir.clone(),
-        run_dir: config.run_dir.clone(),
-    };
-    let executor = Executor::new(means, &tasks);
-    let prober = Prober::new(Arc::clone(&runtime), events.clone(), &tasks);
-    let observer = Observer { node: me, runtime: Arc::clone(&runtime), eyes, events };
+    let (core, backend, observer) = assemble(config, &home, state, clock, &tasks);
     tasks.spawn("observer", observer.run());
-    let seal: Sealer =
-        Arc::new(move |path, value| vault.seal(path, value).map_err(|error| error.to_string()));
-    let metrics = Arc::new(Metrics::new());
-    let backend = Backend {
-        asks,
-        view: picture,
-        events: Arc::clone(&log),
-        runtime,
-        seal,
-        metrics: Arc::clone(&metrics),
-    };
     let shutdown = tasks.stopping().cancelled_owned();
     tasks.spawn_to_end("api", api::serve(socket.listener, backend, Limits::default(), shutdown));
-
+    listen_for_signals(&tasks)?;
     info!(
         node = %me,
         name = %config.node.name,
@@ -180,28 +141,83 @@ async fn live(config: &Config) -> Result<(), DaemonError> {
         "fizz runs"
     );
     systemd::ready(&format!("node {}", config.node.name));
-    let watchdog = systemd::watchdog_interval();
-    let (name, stop) = (config.node.name.clone(), tasks.stopping());
-    listen_for_signals(&tasks)?;
-    let core = Core {
-        node,
-        name,
-        store,
-        executor,
-        prober,
-        view,
-        log,
-        metrics,
-        clock,
-        asks: asked,
-        events: happened,
-        watchdog,
-    };
-    let result = core.run(stop).await;
+    let result = core.run(tasks.stopping()).await;
     systemd::stopping();
     tasks.stop(STOP_MAX).await;
     info!("fizz has stopped; containers go on");
     Ok(result?)
+}
+
+/// What the data directory holds.
+struct Home {
+    me: NodeId,
+    vault: Arc<Vault>,
+    store: Arc<Store>,
+    _lock: DirectoryLock,
+}
+
+impl Home {
+    fn open(config: &Config) -> Result<(Self, ClusterState), DaemonError> {
+        disk::make_directory(&config.data_dir, 0o700)?;
+        let lock = DirectoryLock::take(&config.data_dir)?;
+        let me = identity::load_or_make(&config.data_dir)?;
+        let vault = Arc::new(identity::load_or_make_vault(&config.data_dir, &config.cluster)?);
+        let (store, state) = Store::open(&config.data_dir, &config.cluster)?;
+        Ok((Self { me, vault, store: Arc::new(store), _lock: lock }, state))
+    }
+}
+
+/// Joins the node, what carries out its decisions, and what it hears, by bounded queues.
+fn assemble(
+    config: &Config,
+    home: &Home,
+    state: ClusterState,
+    clock: Clock,
+    tasks: &Tasks,
+) -> (Core, Backend, Observer) {
+    let (me, now, runtime) = (home.me, clock.now().wall, runtime(config));
+    let (name, labels) = (config.node.name.clone(), config.node.labels.clone());
+    let facts = facts::measure(name.clone(), labels, None, now);
+    let node = Node::new(me, facts, state, OsRng.next_u64());
+    let (view, picture) = watch::channel(Arc::new(node.view()));
+    let (asks, asked) = mpsc::channel(ASKS_QUEUED_MAX);
+    let (events, happened) = mpsc::channel(EVENTS_QUEUED_MAX);
+    // Above all ids of earlier daemons, which had fewer than a thousand events a millisecond.
+    let log = Arc::new(EventLog::new(now.0.saturating_mul(1000)));
+    let metrics = Arc::new(Metrics::new());
+    let eyes = Arc::new(Eyes::new(Arc::clone(&runtime)));
+    let means = Means {
+        node: me,
+        runtime: Arc::clone(&runtime),
+        eyes: Arc::clone(&eyes),
+        vault: Arc::clone(&home.vault),
+        view: picture.clone(),
+        store: Arc::clone(&home.store),
+        log: Arc::clone(&log),
+        events: events.clone(),
+        clock,
+        data_dir: config.data_dir.clone(),
+        run_dir: config.run_dir.clone(),
+    };
+    let core = Core {
+        node,
+        name,
+        store: Arc::clone(&home.store),
+        executor: Executor::new(means, tasks),
+        prober: Prober::new(Arc::clone(&runtime), events.clone(), tasks),
+        view,
+        log: Arc::clone(&log),
+        metrics: Arc::clone(&metrics),
+        clock,
+        asks: asked,
+        events: happened,
+        watchdog: systemd::watchdog_interval(),
+    };
+    let vault = Arc::clone(&home.vault);
+    let seal: Sealer =
+        Arc::new(move |path, value| vault.seal(path, value).map_err(|error| error.to_string()));
+    let observer = Observer { node: me, runtime: Arc::clone(&runtime), eyes, events };
+    (core, Backend { asks, view: picture, events: log, runtime, seal, metrics }, observer)
 }
 
 fn runtime(config: &Config) -> Arc<dyn Runtime> {

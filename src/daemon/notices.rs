@@ -37,11 +37,11 @@ pub(super) fn publish(log: &EventLog, node: &NodeName, notice: Notice, now: Wall
 /// In the log, health checks and steps on the way are details.
 fn note(told: &wire::Event) {
     let (kind, name, state) = (&told.kind, told.name.as_deref(), told.state.as_deref());
-    let (project, reason) = (told.project.as_deref(), told.reason.as_deref());
-    match kind.as_str() {
-        "container.health" | "container.doing" => {
-            tracing::debug!(%kind, project, name, state, reason, "notice");
-        }
-        _ => tracing::info!(%kind, project, name, state, reason, "notice"),
+    let (project, service) = (told.project.as_deref(), told.service.as_deref());
+    let reason = told.reason.as_deref();
+    if matches!(kind.as_str(), "container.health" | "container.doing") {
+        tracing::debug!(project, service, name, state, reason, "{kind}");
+    } else {
+        tracing::info!(project, service, name, state, reason, "{kind}");
     }
 }

@@ -26,7 +26,7 @@ const DEBOUNCE: Duration = Duration::from_millis(15);
 const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How long it may take to answer.
-const ANSWER_MAX: Duration = Duration::from_secs(15);
+const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// How long after connecting everything is looked at once more: what happened before the runtime had
 /// begun to tell is seen then.

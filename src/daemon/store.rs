@@ -9,7 +9,10 @@ use std::{
 };
 
 use rand_core::{OsRng, RngCore};
-use redb::{Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{
+    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError,
+    TableDefinition,
+};
 
 use super::disk;
 use crate::{
@@ -230,17 +233,16 @@ fn make(path: &Path, cluster: &str) -> Result<(), StoreError> {
 }
 
 fn refusal(path: &Path, error: DatabaseError) -> StoreError {
-    let path = path.to_owned();
-    match error {
-        DatabaseError::Storage(redb::StorageError::Corrupted(why)) => {
-            StoreError::Damaged { path, why }
-        }
-        DatabaseError::Storage(redb::StorageError::Io(error))
-            if matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) =>
-        {
-            StoreError::Damaged { path, why: error.to_string() }
-        }
-        other => StoreError::Io { doing: "open", path, why: other.to_string() },
+    let (path, why) = (path.to_owned(), error.to_string());
+    let damaged = if let DatabaseError::Storage(StorageError::Io(error)) = &error {
+        matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof)
+    } else {
+        matches!(error, DatabaseError::Storage(StorageError::Corrupted(_)))
+    };
+    if damaged {
+        StoreError::Damaged { path, why }
+    } else {
+        StoreError::Io { doing: "open", path, why }
     }
 }
 

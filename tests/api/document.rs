@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use hyper::Method;
 use serde_json::Value;
 
-use crate::world::{World, request};
+use crate::{client::request, world::World};
 
 const METHODS: [&str; 5] = ["get", "post", "put", "delete", "patch"];
 

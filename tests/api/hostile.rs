@@ -10,7 +10,10 @@ use tokio::{
     time::timeout,
 };
 
-use crate::world::{PATIENCE, World, request};
+use crate::{
+    client::{PATIENCE, request},
+    world::World,
+};
 
 #[tokio::test]
 async fn whatever_cannot_be_understood_is_answered_with_a_problem() {

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    ops::{Deref, DerefMut},
     path::PathBuf,
     sync::{
         Arc,
@@ -11,7 +12,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use fizz::{
     api::{Ask, Backend, EventLog, Limits, Metrics, serve, wire},
     model::{
@@ -22,22 +22,17 @@ use fizz::{
     runtime::Docker,
     state::{ClusterState, NodeRecord, ReplicaId, SealedSecret},
 };
-use http_body_util::{BodyExt, Full};
-use hyper::{HeaderMap, Method, Request, StatusCode, body::Incoming};
-use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{UnixListener, UnixStream},
+    net::UnixListener,
     sync::{mpsc, oneshot, watch},
     task::JoinSet,
     time::timeout,
 };
 
-const ME: NodeId = NodeId(7);
+use crate::client::{Client, PATIENCE};
 
-/// Longer than anything here may take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+const ME: NodeId = NodeId(7);
 
 static WORLDS: AtomicU32 = AtomicU32::new(0);
 
@@ -46,37 +41,11 @@ pub(crate) struct World {
     pub(crate) log: Arc<EventLog>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) happens: mpsc::Sender<Event>,
+    client: Client,
     directory: PathBuf,
     stop: Option<oneshot::Sender<()>>,
     server: JoinSet<()>,
     node: JoinSet<()>,
-    clients: JoinSet<()>,
-}
-
-/// An answer.
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
-}
-
-impl Answer {
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|why| panic!("{why}: {:?}", self.body))
-    }
-
-    /// That it is a problem of this kind, in full.
-    #[track_caller]
-    pub(crate) fn is_problem(&self, status: u16, kind: &str) -> wire::Problem {
-        assert_eq!(self.headers["content-type"], "application/problem+json", "{:?}", self.body);
-        let problem: wire::Problem = serde_json::from_slice(&self.body).unwrap();
-        assert_eq!((self.status.as_u16(), problem.status), (status, status), "{problem:?}");
-        assert_eq!(problem.kind, format!("urn:fizz:{kind}"), "{problem:?}");
-        assert!(
-            !problem.title.is_empty() && !problem.detail.is_empty() && !problem.hint.is_empty()
-        );
-        problem
-    }
 }
 
 impl World {
@@ -114,71 +83,8 @@ impl World {
         server.spawn(serve(listener, backend, limits, async {
             drop(stopped.await);
         }));
-        let clients = JoinSet::new();
-        Self { log, metrics, happens, directory, stop: Some(stop), server, node, clients }
-    }
-
-    pub(crate) async fn connect(&self) -> UnixStream {
-        UnixStream::connect(self.directory.join("socket")).await.unwrap()
-    }
-
-    /// Sends a request and reads the whole answer.
-    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
-        let io = TokioIo::new(self.connect().await);
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
-        let exchange = async move {
-            let response = sender.send_request(request).await.unwrap();
-            let (head, body) = response.into_parts();
-            let body = body.collect().await.unwrap().to_bytes();
-            Answer { status: head.status, headers: head.headers, body }
-        };
-        let both = async { tokio::join!(connection, exchange).1 };
-        timeout(PATIENCE, both).await.unwrap()
-    }
-
-    pub(crate) async fn get(&self, path: &str) -> Answer {
-        self.send(request(Method::GET, path, None)).await
-    }
-
-    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
-        self.send(request(Method::POST, path, Some(body))).await
-    }
-
-    pub(crate) async fn delete(&self, path: &str) -> Answer {
-        self.send(request(Method::DELETE, path, None)).await
-    }
-
-    /// Sends bytes as they are and reads until the server closes.
-    pub(crate) async fn raw(&self, bytes: &[u8]) -> String {
-        let mut stream = self.connect().await;
-        let mut answer = Vec::new();
-        let talk = async {
-            // The server may close before it has read everything: that is what some stories are about.
-            drop(stream.write_all(bytes).await);
-            drop(stream.read_to_end(&mut answer).await);
-        };
-        timeout(PATIENCE, talk).await.unwrap();
-        String::from_utf8_lossy(&answer).into_owned()
-    }
-
-    /// Opens a stream of lines.
-    pub(crate) async fn stream(&mut self, request: Request<Full<Bytes>>) -> Lines {
-        let io = TokioIo::new(self.connect().await);
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
-        self.clients.spawn(async {
-            drop(connection.await);
-        });
-        let response = timeout(PATIENCE, sender.send_request(request)).await.unwrap().unwrap();
-        assert_eq!(response.status(), 200);
-        Lines { body: response.into_body(), buffer: Vec::new(), _sender: sender }
-    }
-
-    pub(crate) async fn events(&mut self, path: &str, last: Option<u64>) -> Lines {
-        let mut request = request(Method::GET, path, None);
-        if let Some(last) = last {
-            request.headers_mut().insert("last-event-id", last.into());
-        }
-        self.stream(request).await
+        let client = Client::new(directory.join("socket"));
+        Self { log, metrics, happens, client, directory, stop: Some(stop), server, node }
     }
 
     /// Deploys a project of these services and waits until they run.
@@ -209,65 +115,25 @@ impl World {
     pub(crate) async fn lose_node(&mut self) {
         self.node.shutdown().await;
     }
+}
 
-    /// The server is still there, and quick.
-    pub(crate) async fn is_well(&self) {
-        let answer = timeout(Duration::from_secs(5), self.get("/healthz")).await.unwrap();
-        assert_eq!(answer.status, 200);
+impl Deref for World {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl DerefMut for World {
+    fn deref_mut(&mut self) -> &mut Client {
+        &mut self.client
     }
 }
 
 impl Drop for World {
     fn drop(&mut self) {
         drop(std::fs::remove_dir_all(&self.directory));
-    }
-}
-
-pub(crate) fn request(method: Method, path: &str, body: Option<Value>) -> Request<Full<Bytes>> {
-    let mut request = Request::builder().method(method).uri(path).header("host", "fizz");
-    if body.is_some() {
-        request = request.header("content-type", "application/json");
-    }
-    let body = body.map(|body| body.to_string().into_bytes()).unwrap_or_default();
-    request.body(Full::new(body.into())).unwrap()
-}
-
-/// A streamed answer, line by line.
-pub(crate) struct Lines {
-    body: Incoming,
-    buffer: Vec<u8>,
-    _sender: hyper::client::conn::http1::SendRequest<Full<Bytes>>,
-}
-
-impl Lines {
-    /// The next line; `None` at the end.
-    pub(crate) async fn next(&mut self) -> Option<String> {
-        loop {
-            if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = self.buffer.drain(..=end).collect();
-                return Some(String::from_utf8(line).unwrap().trim_end().to_owned());
-            }
-            let frame = timeout(PATIENCE, self.body.frame()).await.unwrap()?;
-            if let Ok(data) = frame.ok()?.into_data() {
-                self.buffer.extend_from_slice(&data);
-            }
-        }
-    }
-
-    /// The next server-sent event's id, kind and data.
-    pub(crate) async fn event(&mut self) -> (u64, String, Value) {
-        let (mut id, mut kind, mut data) = (0, String::new(), Value::Null);
-        loop {
-            let line = self.next().await.expect("the stream goes on");
-            match line.split_once(": ") {
-                Some(("id", it)) => id = it.parse().unwrap(),
-                Some(("event", it)) => kind = it.to_owned(),
-                Some(("data", it)) => data = serde_json::from_str(it).unwrap(),
-                Some(_) => {}
-                None if line.is_empty() && !data.is_null() => return (id, kind, data),
-                None => {}
-            }
-        }
     }
 }
 
@@ -343,7 +209,9 @@ impl Member {
             Effect::Persist(_) | Effect::Probe { .. } | Effect::Look(..) => None,
             Effect::Reply(id, answer) => {
                 // The client may have gone.
-                waiting.remove(&id).map(|reply| drop(reply.send(answer)));
+                if let Some(reply) = waiting.remove(&id) {
+                    drop(reply.send(answer));
+                }
                 None
             }
             Effect::Notify(notice) => {

@@ -5,5 +5,7 @@
 //! which run beside one another. A runner that gives each test a process of its own starts an engine
 //! for each.
 
+mod api;
+mod daemon;
 mod harness;
 mod runtime;

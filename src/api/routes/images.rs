@@ -186,7 +186,7 @@ fn steps_of(
 ) -> impl Stream<Item = Result<wire::Progress, RuntimeError>> {
     enum At {
         Working(Work),
-        Ended(wire::Progress),
+        Ended(Box<wire::Progress>),
         Over,
     }
     stream::unfold((At::Working(work), steps), |(mut at, mut steps)| async move {
@@ -194,7 +194,7 @@ fn steps_of(
             tokio::select! {
                 biased;
                 Some(step) = steps.recv() => return Some((Ok(render::progress(step)), (at, steps))),
-                ended = work => at = At::Ended(last_step(ended)),
+                ended = work => at = At::Ended(Box::new(last_step(ended))),
             }
         }
         // What was said before the end comes before it.
@@ -202,7 +202,7 @@ fn steps_of(
             return Some((Ok(render::progress(step)), (at, steps)));
         }
         match at {
-            At::Ended(last) => Some((Ok(last), (At::Over, steps))),
+            At::Ended(last) => Some((Ok(*last), (At::Over, steps))),
             At::Working(_) | At::Over => None,
         }
     })

@@ -223,8 +223,5 @@ fn fault(reason: impl AsRef<str>) -> Failure {
 
 /// Removing what is gone is done.
 fn gone_is_fine(error: RuntimeError) -> Result<(), RuntimeError> {
-    match error {
-        RuntimeError::NotFound { .. } => Ok(()),
-        other => Err(other),
-    }
+    if matches!(error, RuntimeError::NotFound { .. }) { Ok(()) } else { Err(error) }
 }

@@ -16,7 +16,7 @@ use tracing::{info, warn};
 
 use super::{Inner, failure, fault};
 use crate::{
-    api::wire,
+    api::{registry, wire},
     daemon::tasks,
     model::{
         ImageId,
@@ -32,9 +32,6 @@ const STEPS_QUEUED_MAX: usize = 64;
 
 /// A layer's bytes are told this often at most.
 const STEP_INTERVAL: Duration = Duration::from_millis(200);
-
-/// Docker's registry, under the name that `docker login` gives it.
-const DEFAULT_REGISTRY: &str = "docker.io";
 
 /// The pulls that are under way.
 #[derive(Default)]
@@ -186,7 +183,7 @@ impl Inner {
     /// The credentials that were deployed for an image's registry: a sealed JSON document as the API
     /// takes it.
     fn credentials(&self, image: &str) -> Result<Option<Credentials>, Failure> {
-        let path = SecretPath::Registry(registry(image).to_owned());
+        let path = SecretPath::Registry(registry::of(image).to_owned());
         let view = self.means.view.borrow().clone();
         let Some(sealed) = view.state.secrets().get(&path) else { return Ok(None) };
         let opened = self.means.vault.open(&path, sealed);
@@ -212,27 +209,4 @@ fn pull_failure(error: RuntimeError) -> Failure {
         | RuntimeError::Unsupported(_) => false,
     };
     Failure { reason: error.to_string().into(), passing }
-}
-
-/// The registry of an image's reference: its first part, where that can only be a host
-/// (distribution's reference grammar).
-fn registry(image: &str) -> &str {
-    match image.split_once('/') {
-        Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => host,
-        Some(_) | None => DEFAULT_REGISTRY,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_reference_names_its_registry_or_means_dockers() {
-        assert_eq!(registry("busybox"), "docker.io");
-        assert_eq!(registry("library/busybox:1"), "docker.io");
-        assert_eq!(registry("localhost/busybox"), "localhost");
-        assert_eq!(registry("127.0.0.1:5000/a/b@sha256:00"), "127.0.0.1:5000");
-        assert_eq!(registry("ghcr.io/a/b"), "ghcr.io");
-    }
 }

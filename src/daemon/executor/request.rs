@@ -189,7 +189,7 @@ mod tests {
         let names: Vec<_> = request.networks.iter().map(|it| it.name.as_str()).collect();
         assert_eq!(names, ["shop_front", "shop_back"]);
         assert!(request.networks.iter().all(|it| it.attachment.aliases == ["web"]));
-        assert_eq!(request.links.values().flatten().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(request.links[&"db".parse::<crate::model::ServiceName>().unwrap()], ["a", "b"]);
     }
 
     #[test]
@@ -223,9 +223,9 @@ mod tests {
             .spec
             .mounts
             .iter()
-            .map(|it| match &it.kind {
-                MountKind::Volume { name, .. } => (it.target.clone(), name.clone().unwrap()),
-                other => panic!("{other:?}"),
+            .map(|it| {
+                let MountKind::Volume { name, .. } = &it.kind else { panic!("{it:?}") };
+                (it.target.clone(), name.clone().unwrap())
             })
             .collect();
         let wanted = [("/data", "data"), ("/cache", &cache), ("/from-the-image", &image)];

@@ -1,0 +1,234 @@
+//! The HTTP API in front of a real engine: what streams out of and into containers.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod files;
+mod images;
+mod logs;
+mod sessions;
+mod usage;
+
+#[path = "../../api/client.rs"]
+mod client;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use client::Client;
+use fizz::{
+    api::{Ask, Backend, EventLog, Limits, Metrics, serve, wire},
+    model::{ContainerState, NodeState, RuntimeId, ServiceKey, Slot, WallTime},
+    node::{Refusal, Request, Response, RuntimeStatus, View},
+    runtime::{CreateContainer, Docker, Runtime, RuntimeState},
+    state::{Change, ClusterState, ContainerRecord, NodeRecord, OneOff, ReplicaId, SealedSecret},
+};
+use tokio::{
+    net::UnixListener,
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+
+use crate::harness::Lab;
+
+/// The API in front of a corner of the engine. Its picture is a real cluster state, in which the
+/// stories record what a node would.
+struct Front {
+    lab: Lab,
+    picture: Arc<Picture>,
+    client: Client,
+    directory: PathBuf,
+    _tasks: JoinSet<()>,
+}
+
+struct Picture {
+    state: Mutex<ClusterState>,
+    shown: watch::Sender<Arc<View>>,
+    log: Arc<EventLog>,
+    me: fizz::model::NodeId,
+}
+
+impl Front {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let lab = Lab::new();
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let directory = lab.engine.dir().join(format!("api-{number}"));
+        std::fs::create_dir_all(&directory).unwrap();
+        let listener = UnixListener::bind(directory.join("socket")).unwrap();
+        let runtime: Arc<dyn Runtime> = Arc::new(Docker::new(lab.engine.socket()));
+        let mut state = ClusterState::new(ReplicaId(1));
+        state.commit(Change::Node(lab.node, Some(Arc::new(node()))), WallTime(1));
+        let (shown, view) = watch::channel(Arc::new(view(lab.node, &state)));
+        let log = Arc::new(EventLog::new(0));
+        let (state, me) = (Mutex::new(state), lab.node);
+        let picture = Arc::new(Picture { state, shown, log: Arc::clone(&log), me });
+        let (asks, asked) = mpsc::channel(8);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(answer(asked, Arc::clone(&picture), Arc::clone(&runtime)));
+        let backend = Backend {
+            asks,
+            view,
+            events: log,
+            runtime,
+            seal: Arc::new(|_, _| Ok(SealedSecret { ciphertext: vec![], fingerprint: [0; 16] })),
+            metrics: Arc::new(Metrics::new()),
+        };
+        tasks.spawn(serve(listener, backend, Limits::default(), std::future::pending()));
+        let client = Client::new(directory.join("socket"));
+        Self { lab, picture, client, directory, _tasks: tasks }
+    }
+
+    /// Makes and starts a container, and records it as running.
+    async fn run(&self, change: impl FnOnce(&mut CreateContainer)) -> (String, RuntimeId) {
+        let request = self.lab.with(change);
+        let id = self.lab.run(&request).await;
+        self.picture.record(&request, &id, ContainerState::Running, None);
+        (request.name.to_string(), id)
+    }
+
+    /// Makes a container of `fizz run`, which waits for somebody to attach.
+    async fn prepare(&self, change: impl FnOnce(&mut CreateContainer)) -> String {
+        let request = self.lab.with(|request| {
+            request.one_off = true;
+            change(request);
+        });
+        let id = self.lab.runtime.create(&request).await.unwrap();
+        let definition = serde_json::json!({"image": "busybox", "tty": request.spec.tty});
+        let definition = definition.to_string().into();
+        let one_off = OneOff { definition, remove: true, no_deps: true };
+        self.picture.record(&request, &id, ContainerState::Pending, Some(one_off));
+        request.name.to_string()
+    }
+}
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.directory));
+    }
+}
+
+impl Picture {
+    fn record(
+        &self,
+        request: &CreateContainer,
+        runtime_id: &RuntimeId,
+        state: ContainerState,
+        one_off: Option<OneOff>,
+    ) {
+        let service =
+            ServiceKey { project: request.project.clone(), service: request.service.clone() };
+        self.write(ContainerRecord {
+            id: request.container,
+            node: self.me,
+            service,
+            slot: Slot(1),
+            name: request.name.clone(),
+            revision: request.revision,
+            one_off,
+            image: None,
+            runtime_id: Some(runtime_id.clone()),
+            state,
+            since: WallTime(1),
+            created: WallTime(u64::try_from(request.container.0 & 0xffff).unwrap()),
+            reason: None,
+            exit_code: None,
+            runs: 0,
+            attempts: 0,
+            restarts: 0,
+            starts: 0,
+            given_up: false,
+            held: false,
+            ports: vec![],
+            addresses: BTreeMap::new(),
+        });
+    }
+
+    /// Changes what is recorded of a container.
+    fn change(&self, name: &str, change: impl FnOnce(&mut ContainerRecord)) {
+        let record = {
+            let state = self.state.lock().unwrap();
+            let found = state.containers().find(|it| it.name.as_str() == name).cloned();
+            found.unwrap()
+        };
+        let mut record = (*record).clone();
+        change(&mut record);
+        self.write(record);
+    }
+
+    fn write(&self, record: ContainerRecord) {
+        let mut state = self.state.lock().unwrap();
+        let before = state.adds_of(record.id);
+        state.commit(Change::Container(Some(Arc::new(record)), before), WallTime(2));
+        self.shown.send_replace(Arc::new(view(self.me, &state)));
+    }
+
+    fn forget(&self, id: fizz::model::ContainerId) {
+        let mut state = self.state.lock().unwrap();
+        let before = state.adds_of(id);
+        state.commit(Change::Container(None, before), WallTime(3));
+        self.shown.send_replace(Arc::new(view(self.me, &state)));
+    }
+}
+
+/// Starts what is released; when it ends it is told and removed, as `fizz run --rm` has it.
+async fn answer(mut asked: mpsc::Receiver<Ask>, picture: Arc<Picture>, runtime: Arc<dyn Runtime>) {
+    while let Some(ask) = asked.recv().await {
+        let Request::Release(id) = ask.request else {
+            drop(ask.reply.send(Err(Refusal::Conflict("no story asks for this".into()))));
+            continue;
+        };
+        let record = picture.state.lock().unwrap().container(id).cloned().unwrap();
+        let runtime_id = record.runtime_id.clone().unwrap();
+        runtime.start(&runtime_id).await.unwrap();
+        picture.change(record.name.as_str(), |it| it.state = ContainerState::Running);
+        drop(ask.reply.send(Ok(Response::Done)));
+        let code = loop {
+            let seen = runtime.observe(&runtime_id).await.unwrap().unwrap();
+            if let RuntimeState::Exited { code, .. } = seen.state {
+                break code;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        };
+        picture.log.append(wire::Event {
+            kind: "container.state".into(),
+            container: Some(id.to_string()),
+            exit_code: Some(code),
+            ..wire::Event::default()
+        });
+        picture.forget(id);
+    }
+}
+
+fn view(me: fizz::model::NodeId, state: &ClusterState) -> View {
+    View {
+        me,
+        state: Arc::new(state.clone()),
+        projects: BTreeMap::new(),
+        doing: BTreeMap::new(),
+        checks: BTreeMap::new(),
+        stuck: BTreeMap::new(),
+        ready: BTreeSet::new(),
+        runtime: RuntimeStatus::Up,
+    }
+}
+
+fn node() -> NodeRecord {
+    NodeRecord {
+        name: "here".parse().unwrap(),
+        state: NodeState::Alive,
+        since: WallTime(0),
+        address: None,
+        version: "0".into(),
+        labels: BTreeMap::new(),
+        cpus: 1,
+        memory_bytes: 1,
+        architecture: "x86_64".into(),
+        kernel: "6".into(),
+        runtime: None,
+    }
+}
