@@ -105,8 +105,9 @@ pub(super) fn config(invocation: &Invocation, args: &ConfigArgs) -> Result<(), C
     }
     let text = text(args, &loaded)?;
     match &args.output {
-        Some(path) => std::fs::write(path, text)
-            .map_err(CliError::io(format!("can't write {path}"))),
+        Some(path) => {
+            std::fs::write(path, text).map_err(CliError::io(format!("can't write {path}")))
+        }
         None => invocation.output.bytes(text.as_bytes()),
     }
 }

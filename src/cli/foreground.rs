@@ -283,6 +283,7 @@ mod tests {
         let wanted = Wanted::from(["web".to_owned()]);
         let now = |state: &str, doing: serde_json::Value| Snapshot {
             deployed: true,
+            resting: std::collections::BTreeSet::new(),
             services: vec![],
             containers: vec![
                 container("web", 1, state, doing),

@@ -1,7 +1,10 @@
 //! Watches a project until it is where a command wants it: events show the way, and what is judged
 //! is always the whole as it is now, so that a missed event delays and never deceives.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{
     Invocation,
@@ -30,6 +33,8 @@ pub(super) struct Snapshot {
     pub(super) services: Vec<Service>,
     /// Its containers, also the ended ones.
     pub(super) containers: Vec<Container>,
+    /// Those that ended before the watch began, and have not moved since.
+    pub(super) resting: BTreeSet<String>,
 }
 
 /// Where a project is on the way to where it should be.
@@ -127,7 +132,7 @@ fn is_started(now: &Snapshot, service: &Service) -> bool {
     let started = now
         .containers_of(&service.name)
         .filter(current)
-        .filter(|it| it.state != "pending" || it.exit_code.is_some() || it.restarts > 0);
+        .filter(|it| it.state != "pending" && !now.resting.contains(&it.id));
     let mut old = now.containers_of(&service.name).filter(|it| !current(it));
     has_all(service, started.count()) && !old.any(containers::is_running)
 }
@@ -152,6 +157,8 @@ fn verdict(waiting: &mut dyn Iterator<Item = &Service>) -> Verdict {
 pub(super) struct Watch<'a> {
     invocation: &'a Invocation,
     project: String,
+    /// Since when each container that had ended was at its end when the watch began.
+    ended: BTreeMap<String, u64>,
     board: Board,
     /// Where progress is seen.
     pub(super) screen: Screen,
@@ -160,12 +167,15 @@ pub(super) struct Watch<'a> {
 impl<'a> Watch<'a> {
     /// Takes in what there is before anything changes.
     pub(super) async fn begin(invocation: &'a Invocation, project: &str) -> Result<Self, CliError> {
-        let mut board = Board::default();
+        let (mut board, mut ended) = (Board::default(), BTreeMap::new());
         for container in containers::list(&invocation.client, project, true).await? {
             board.know(&container);
+            if is_over(&container) {
+                ended.insert(container.id, container.since_ms);
+            }
         }
         let screen = Screen::new(invocation.output);
-        Ok(Self { invocation, project: project.to_owned(), board, screen })
+        Ok(Self { invocation, project: project.to_owned(), ended, board, screen })
     }
 
     /// Shows what happens after an event until the judge is satisfied.
@@ -196,7 +206,10 @@ impl<'a> Watch<'a> {
     ) -> Result<Snapshot, CliError> {
         let mut stop = Stop::new()?;
         loop {
-            let now = snapshot(self.invocation, &self.project).await?;
+            let mut now = snapshot(self.invocation, &self.project).await?;
+            let rests =
+                |it: &&Container| is_over(it) && self.ended.get(&it.id) == Some(&it.since_ms);
+            now.resting = now.containers.iter().filter(rests).map(|it| it.id.clone()).collect();
             match judge(&now) {
                 Verdict::Waiting => {}
                 Verdict::Done => {
@@ -252,6 +265,10 @@ impl<'a> Watch<'a> {
     }
 }
 
+fn is_over(container: &Container) -> bool {
+    matches!(container.state.as_str(), "stopped" | "failed")
+}
+
 fn interrupted(status: u8) -> CliError {
     match status {
         super::error::EXIT_INTERRUPTED => CliError::Interrupted,
@@ -269,7 +286,7 @@ pub(super) async fn snapshot(invocation: &Invocation, project: &str) -> Result<S
     let deployment = deployment?;
     let deployed = deployment.is_some();
     let services = deployment.map(|it| it.services).unwrap_or_default();
-    Ok(Snapshot { deployed, services, containers: containers? })
+    Ok(Snapshot { deployed, services, containers: containers?, resting: BTreeSet::new() })
 }
 
 /// Shows the last lines of the containers of a service that did not do well.
@@ -322,7 +339,7 @@ mod tests {
     }
 
     fn now(services: Vec<Service>, containers: Vec<Container>) -> Snapshot {
-        Snapshot { deployed: true, services, containers }
+        Snapshot { deployed: true, services, containers, resting: BTreeSet::new() }
     }
 
     #[test]
@@ -335,6 +352,15 @@ mod tests {
         assert_eq!(started(&now(two(), vec![one.clone(), ended.clone()]), &all), Verdict::Done);
         let old = container("web", 3, "running", json!({"revision": "r0"}));
         assert_eq!(started(&now(two(), vec![one, ended, old]), &all), Verdict::Waiting);
+    }
+
+    #[test]
+    fn what_ended_before_was_not_started_by_us() {
+        let ended = container("web", 1, "stopped", json!({"exit_code": 143}));
+        let mut now = now(vec![service("web", json!({}))], vec![ended]);
+        assert_eq!(started(&now, &Wanted::new()), Verdict::Done);
+        now.resting.insert("web1".into());
+        assert_eq!(started(&now, &Wanted::new()), Verdict::Waiting);
     }
 
     #[test]

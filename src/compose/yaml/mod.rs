@@ -62,11 +62,10 @@ pub fn parse(bytes: &[u8], source: SourceId, problems: &mut Problems) -> Option<
         flow_nesting_limit: DEPTH_MAX,
         block_nesting_limit: DEPTH_MAX,
     };
-    let mut parser = Parser::new_from_str_with_options(&text, options);
     let mut documents = Vec::new();
     let mut budget = NODES_MAX;
     let mut compose = Compose::new(source);
-    while let Some(next) = parser.next() {
+    for next in Parser::new_from_str_with_options(&text, options) {
         let (event, span) = match next {
             Ok(it) => it,
             Err(error) => {
@@ -165,6 +164,10 @@ impl<'a> Compose<'a> {
         problems: &mut Problems,
     ) -> Option<usize> {
         let at = position(self.source, span.start.line(), span.start.col() + 1);
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "only these events carry values, and the parser's enum is open to new ones"
+        )]
         let (anchor, tag, kind, opens) = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let plain = style == ScalarStyle::Plain;

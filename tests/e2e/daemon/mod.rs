@@ -114,10 +114,10 @@ fn an_engine_that_crashes_or_hangs_is_waited_for() {
     machine.wait_until_ready("shop");
     assert_eq!(machine.running("shop"), before, "a container was touched");
 
-    machine.engine().freeze(true);
+    machine.freeze_engine(true);
     machine.wait_until("the daemon says so", |it| it.runtime_problem().is_some());
     let states = machine.states("shop");
-    machine.engine().freeze(false);
+    machine.freeze_engine(false);
     assert!(states.iter().all(|it| it == "healthy"), "a silent engine says nothing: {states:?}");
     machine.wait_until("the daemon is content", |it| it.runtime_problem().is_none());
     assert_eq!(machine.running("shop"), before, "a container was touched");
