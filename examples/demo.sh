@@ -14,6 +14,7 @@ PACKAGES=(
     cc:gcc ld:binutils /usr/include/stdio.h:libc6-dev curl:curl
     dockerd:docker.io docker:docker.io busybox:busybox-static ip:iproute2 iptables:iptables
 )
+CGROUP=fizz-demo
 export SHOP_PORT=${SHOP_PORT:-8080}
 
 main() {
@@ -26,7 +27,10 @@ main() {
     trap 'exit 130' INT TERM HUP
 
     say "building fizz, which takes some minutes the first time"
-    as_user cargo build --locked --quiet 2>"$work/build.log" || { cat "$work/build.log" >&2; die "the build failed; see above"; }
+    begin as_user cargo build --locked --quiet 2>"$work/build.log" || {
+        cat "$work/build.log" >&2
+        die "the build failed; see above"
+    }
     if docker version >/dev/null 2>&1; then
         say "using the Docker engine that runs here"
         export RUNTIME_SOCKET=${DOCKER_HOST:-/var/run/docker.sock}
@@ -49,7 +53,7 @@ with_own_engine() {
     echo 1 >/proc/sys/net/ipv4/ip_forward
     mount -t tmpfs tmpfs /run
     dockerd --data-root "$work/docker" --exec-root "$work/docker-exec" --pidfile "$work/docker.pid" \
-        --host "$DOCKER_HOST" --cgroup-parent /fizz-demo >"$work/dockerd.log" 2>&1 &
+        --host "$DOCKER_HOST" --cgroup-parent "/$CGROUP" >"$work/dockerd.log" 2>&1 &
     wait_for 30 docker version || {
         tail -n 5 "$work/dockerd.log" >&2
         die "dockerd did not start; its last words are above"
@@ -129,6 +133,8 @@ finish() {
         wait "$running" 2>/dev/null || true
     fi
     sweep "$work"
+    # An engine that ends with its namespaces leaves its empty control groups.
+    find /sys/fs/cgroup -depth -type d -path "*/$CGROUP*" -exec rmdir {} + 2>/dev/null || true
     exit $status
 }
 
@@ -139,8 +145,10 @@ begin() {
     "$@" &
     set +m
     running=$!
-    wait "$running"
+    local status=0
+    wait "$running" || status=$?
     running=
+    return $status
 }
 
 say() {
