@@ -14,7 +14,6 @@ PACKAGES=(
     cc:gcc ld:binutils /usr/include/stdio.h:libc6-dev curl:curl
     dockerd:docker.io docker:docker.io busybox:busybox-static ip:iproute2 iptables:iptables
 )
-SHOP=examples/shop/compose.yaml
 export SHOP_PORT=${SHOP_PORT:-8080}
 
 main() {
@@ -27,7 +26,7 @@ main() {
     trap 'exit 130' INT TERM HUP
 
     say "building fizz, which takes some minutes the first time"
-    as_user cargo build --locked --quiet
+    as_user cargo build --locked --quiet 2>"$work/build.log" || { cat "$work/build.log" >&2; die "the build failed; see above"; }
     if docker version >/dev/null 2>&1; then
         say "using the Docker engine that runs here"
         export RUNTIME_SOCKET=${DOCKER_HOST:-/var/run/docker.sock}
@@ -63,6 +62,7 @@ show() {
     export FIZZ_HOST=unix://$work/fizz.sock
     free_port
     examples/images/build.sh
+    cd examples/shop
 
     say "one daemon is one node"
     fizz daemon --data-dir "$work/data" --run-dir "$work/run" --api-socket "$work/fizz.sock" \
@@ -79,29 +79,29 @@ show() {
 
     say "a Compose file, deployed and waited for until healthy"
     deployed=1
-    run fizz up -f "$SHOP" --wait
-    run fizz ps -f "$SHOP"
+    run fizz up --wait
+    run fizz ps
 
     say "it answers on its published port"
     run curl -fsS "http://127.0.0.1:$SHOP_PORT/"
     run curl -fsS -d lamp "http://127.0.0.1:$SHOP_PORT/cgi-bin/items"
 
     say "a change replaces what changed, and only that; the volume stays"
-    run env SHOP_GREETING="Fresh today" fizz up -f "$SHOP" --wait
+    run env SHOP_GREETING="Fresh today" fizz up --wait
     run curl -fsS "http://127.0.0.1:$SHOP_PORT/cgi-bin/items"
 
     say "more of one service, and fewer again"
-    run fizz scale -f "$SHOP" app=3
+    run fizz scale app=3
     wait_for 30 replicas app 3
-    run fizz ps -f "$SHOP" app
-    run fizz scale -f "$SHOP" app=1
+    run fizz ps app
+    run fizz scale app=1
 
     say "looking inside"
-    run fizz logs -f "$SHOP" --tail 3 web
-    run fizz exec -f "$SHOP" -T db cat /data/items
+    run fizz logs --tail 3 web
+    run fizz exec -T db cat /data/items
 
     say "and everything goes"
-    run fizz down -f "$SHOP" -v
+    run fizz down -v
     deployed=
     run fizz ls
 }
@@ -112,7 +112,7 @@ take_away() {
     trap - EXIT
     trap '' INT TERM HUP
     if [[ -n $deployed ]]; then
-        fizz down -f "$SHOP" -v >/dev/null 2>&1 || true
+        fizz down -v >/dev/null 2>&1 || true
     fi
     kill "$daemon" 2>/dev/null || true
     wait "$daemon" 2>/dev/null || true
@@ -163,7 +163,7 @@ wait_for() {
 
 # replicas SERVICE N: whether so many are healthy.
 replicas() {
-    [[ $(fizz ps -f "$SHOP" "$1" | grep -c healthy) -eq $2 ]]
+    [[ $(fizz ps "$1" | grep -c healthy) -eq $2 ]]
 }
 
 # The first free port from SHOP_PORT on.

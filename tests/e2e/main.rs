@@ -6,5 +6,6 @@
 //! for each.
 
 mod api;
+mod daemon;
 mod harness;
 mod runtime;

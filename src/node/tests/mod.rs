@@ -112,10 +112,16 @@ fn the_old_one_serves_until_what_the_new_one_waits_for_is_there() {
     world.up(shop("1"));
     world.exits("migrate", 5);
     world.up(shop("2"));
-    assert_eq!((world.running(), world.images("web")), (vec!["shop-web-1".into()], vec!["web:1".into(), "web:2".into()]));
+    assert_eq!(
+        (world.running(), world.images("web")),
+        (vec!["shop-web-1".into()], vec!["web:1".into(), "web:2".into()])
+    );
     world.exits("migrate", 0);
     world.up_again();
-    assert_eq!((world.running(), world.images("web")), (vec!["shop-web-1".into()], vec!["web:2".into()]));
+    assert_eq!(
+        (world.running(), world.images("web")),
+        (vec!["shop-web-1".into()], vec!["web:2".into()])
+    );
 }
 
 #[test]
