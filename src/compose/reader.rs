@@ -17,7 +17,7 @@ use super::{
     lexical::Folders,
     limits,
     load::LoadOptions,
-    merge, normalise,
+    merge, normalise, places,
     problem::Problems,
     project::STDIN,
     reset, schema, shape,
@@ -163,6 +163,7 @@ impl<'a> Reader<'a> {
             }
         }
         shape::fill_defaults(&mut model);
+        drop_no_commands(&mut model);
         self.wanted.extend(variables::look_up(&mut model, scope.environment));
         model
     }
@@ -245,4 +246,14 @@ impl<'a> Reader<'a> {
         let home = environment.get("HOME").map(String::as_str);
         normalise::paths(model, Folders { base, home }, &mut self.problems);
     }
+}
+
+/// `command: null` is what no command at all is: the image's own.
+fn drop_no_commands(model: &mut Node) {
+    places::each(model, "services.*", &mut |service, _| {
+        if let Some(service) = service.as_map_mut() {
+            let is_command = |key: &str| matches!(key, "command" | "entrypoint");
+            service.retain(|key, it| !(is_command(key) && it.node.value == Value::Null));
+        }
+    });
 }
