@@ -20,28 +20,40 @@ pub(super) fn definitions(model: &Value) -> BTreeMap<&str, &Value> {
     services.into_iter().flatten().map(|(name, it)| (name.as_str(), it)).collect()
 }
 
-/// A model without its services, which are kept one by one.
-pub(super) fn without_services(model: &Value) -> Value {
+/// The sections of a model whose entries services refer to.
+const RESOURCES: [&str; 4] = ["networks", "volumes", "configs", "secrets"];
+
+/// A model as it is kept. Services that it leaves as they were, because it does not have them or was
+/// not applied to them, go on referring to what `before` declared, so that stays declared.
+pub(super) fn kept(model: &Value, before: Option<&str>) -> Value {
     let mut model = model.clone();
-    if let Some(map) = model.as_object_mut() {
-        map.remove("services");
+    let before: Option<Value> = before.and_then(|it| serde_json::from_str(it).ok());
+    let Some(map) = model.as_object_mut() else { return model };
+    for section in RESOURCES {
+        let old = before.as_ref().and_then(|it| it.get(section)).and_then(Value::as_object);
+        for (key, value) in old.into_iter().flatten() {
+            let entries = map.entry(section).or_insert_with(|| Value::Object(Map::new()));
+            if let Some(entries) = entries.as_object_mut() {
+                entries.entry(key).or_insert_with(|| value.clone());
+            }
+        }
     }
     model
 }
 
-/// A model put together from a deployment's record and its services', decoded.
+/// A deployment's model with its services as they were last applied, decoded.
 pub(super) fn assemble<'a>(
     model: &str,
     services: impl Iterator<Item = (ServiceName, &'a str)>,
 ) -> Result<ProjectSpec, Refusal> {
     let damaged = |error: serde_json::Error| Refusal::Invalid(vec![error.to_string()]);
     let mut model: Value = serde_json::from_str(model).map_err(damaged)?;
-    let mut map = Map::new();
-    for (name, definition) in services {
-        map.insert(name.to_string(), serde_json::from_str(definition).map_err(damaged)?);
-    }
     if let Some(model) = model.as_object_mut() {
-        model.insert("services".to_owned(), Value::Object(map));
+        let all = model.entry("services").or_insert_with(|| Value::Object(Map::new()));
+        for (name, definition) in services {
+            let definition = serde_json::from_str(definition).map_err(damaged)?;
+            all.as_object_mut().and_then(|all| all.insert(name.to_string(), definition));
+        }
     }
     decoded(&model)
 }

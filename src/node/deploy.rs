@@ -212,9 +212,12 @@ impl Node {
                 self.commit(Change::Secret(path, Some(Arc::new(sealed))), now);
             }
         }
+        let applied = |key: &ServiceKey| decisions.iter().any(|it| it.plan.service == key.service);
+        let all_applied = self.state.services_of(name).all(|(key, _)| applied(key));
+        let before = self.state.deployments().get(name).filter(|_| !all_applied);
         let record = DeploymentRecord {
             version,
-            model: definition::without_services(&request.model).to_string().into(),
+            model: definition::kept(&request.model, before.map(|it| &*it.model)).to_string().into(),
             working_dir: request.working_dir.clone(),
             files: request.files.clone(),
             updated: now.wall,

@@ -91,9 +91,17 @@ fn standing(name: &ServiceName, share: &Share<'_>, condition: Condition) -> Stan
         Condition::Healthy => format!("{name} to be healthy"),
         Condition::Completed => format!("{name} to complete"),
     };
+    let restart = share.spec.deploy.restart.condition;
     let mut met = 0;
     for it in share.instances.iter().filter(|it| it.record.one_off.is_none()) {
         let (state, code) = (it.record.state, it.record.exit_code);
+        // One that is about to be replaced or run again says nothing of how that will end.
+        let current = it.is_current(share.record, restart)
+            && share.record.restarts <= it.record.restarts
+            && (state.is_up() || share.record.starts <= it.record.starts);
+        if !current {
+            continue;
+        }
         let holds = match condition {
             Condition::Started => state.is_up() || it.is_completed(),
             Condition::Healthy if state == ContainerState::Running && !it.checked => {

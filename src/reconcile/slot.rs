@@ -147,7 +147,7 @@ fn run(
     // The oldest that is current stays: it has run longest.
     let Some(current) = instances.iter().filter(is_current).min_by_key(|it| it.record.created)
     else {
-        let resting = instances.iter().any(|it| it.resting);
+        let resting = instances.iter().any(|it| it.resting && it.record.given_up);
         let replace = instances.is_empty() || (around.may_replace && !resting);
         return if replace { vec![Step::Record(slot)] } else { vec![] };
     };

@@ -296,6 +296,37 @@ fn a_service_that_left_the_file_stays_until_orphans_are_removed() {
 }
 
 #[test]
+fn what_is_not_in_the_new_file_keeps_the_resources_that_it_had() {
+    let mut world = World::new();
+    let old = json!({"image": "old", "networks": {"back": null}});
+    let networks = json!({"default": {"name": "shop_default"}, "back": {"name": "shop_back"}});
+    world
+        .deploy(json!({"web": {"image": "web"}, "old": old}), |request| {
+            request.model["networks"] = networks;
+        })
+        .unwrap();
+    world.up(json!({"web": {"image": "web:2"}}));
+    assert_eq!(world.running(), ["shop-old-1", "shop-web-1"]);
+    world.restart_daemon();
+    world.crash("shop-old-1", 1);
+    world.verb(&["old"], ServiceVerb::Start);
+    assert_eq!(world.running(), ["shop-old-1", "shop-web-1"]);
+}
+
+#[test]
+fn a_run_of_a_service_with_dependencies_starts_them_first() {
+    let mut world = World::new();
+    let depends = json!({"db": {"condition": "service_started", "required": true}});
+    let web = json!({"image": "web", "scale": 0, "depends_on": depends});
+    world.up(json!({"db": {"image": "db"}, "web": web}));
+    world.verb(&["db"], ServiceVerb::Stop(None));
+    assert!(world.running().is_empty());
+    let id = world.run("web", false);
+    let name = world.name_of(id);
+    assert_eq!(world.running(), ["shop-db-1".to_owned(), name]);
+}
+
+#[test]
 fn a_container_removed_behind_our_back_is_made_anew() {
     let mut world = World::new();
     world.up(json!({"web": {"image": "web"}}));
