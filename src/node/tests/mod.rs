@@ -1,6 +1,8 @@
 //! Stories of one node, told through a world that carries its effects out at once. The world is
 //! below the stories, in `world`.
 
+mod late;
+mod wellbeing;
 mod world;
 
 use proptest::prelude::*;
