@@ -50,8 +50,8 @@ pub enum Verdict {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Monitor {
     check: Check,
-    began: Moment,
     starting: bool,
+    start_until: Moment,
     failures: u32,
     due: Option<Moment>,
 }
@@ -95,15 +95,18 @@ impl Monitor {
     /// Begins when the container's process did.
     #[must_use]
     pub fn new(check: Check, began: Moment) -> Self {
-        let mut monitor = Self { check, began, starting: true, failures: 0, due: None };
+        let start_until = began + check.start_period;
+        let mut monitor = Self { check, starting: true, start_until, failures: 0, due: None };
         monitor.due = Some(began + monitor.pause(began));
         monitor
     }
 
-    /// Goes on with a container that was found running: its first check is due at once.
+    /// Goes on with a container that has run for a while, whoever checked it until now: its first check
+    /// is due at once. One that never passed a check is still `starting`.
     #[must_use]
-    pub fn resumed(check: Check, now: Moment) -> Self {
-        Self { check, began: now, starting: false, failures: 0, due: Some(now) }
+    pub fn resumed(check: Check, starting: bool, ran: Millis, now: Moment) -> Self {
+        let start_until = now + Millis(check.start_period.0.saturating_sub(ran.0));
+        Self { check, starting, start_until, failures: 0, due: Some(now) }
     }
 
     /// How it checks.
@@ -151,7 +154,7 @@ impl Monitor {
     }
 
     fn in_start_period(&self, now: Moment) -> bool {
-        self.starting && now - self.began < self.check.start_period
+        self.starting && now < self.start_until
     }
 
     fn pause(&self, now: Moment) -> Millis {

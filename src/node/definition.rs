@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::Refusal;
 use crate::{
-    compose::{decode, json, problem::Problems},
+    compose::{decode, json, problem::Problems, tree::Node},
     model::{
         ContainerName, InvalidName, Revision, ServiceKey, ServiceName, Slot,
         spec::{Mode, ProjectSpec, ServiceSpec},
@@ -20,49 +20,63 @@ pub(super) fn definitions(model: &Value) -> BTreeMap<&str, &Value> {
     services.into_iter().flatten().map(|(name, it)| (name.as_str(), it)).collect()
 }
 
-/// The sections of a model whose entries services refer to.
-const RESOURCES: [&str; 4] = ["networks", "volumes", "configs", "secrets"];
-
-/// A model as it is kept. Services that it leaves as they were, because it does not have them or was
-/// not applied to them, go on referring to what `before` declared, so that stays declared.
-pub(super) fn kept(model: &Value, before: Option<&str>) -> Value {
+/// A model without its services, which are kept one by one.
+pub(super) fn without_services(model: &Value) -> Value {
     let mut model = model.clone();
-    let before: Option<Value> = before.and_then(|it| serde_json::from_str(it).ok());
-    let Some(map) = model.as_object_mut() else { return model };
-    for section in RESOURCES {
-        let old = before.as_ref().and_then(|it| it.get(section)).and_then(Value::as_object);
-        for (key, value) in old.into_iter().flatten() {
-            let entries = map.entry(section).or_insert_with(|| Value::Object(Map::new()));
-            if let Some(entries) = entries.as_object_mut() {
-                entries.entry(key).or_insert_with(|| value.clone());
-            }
-        }
+    if let Some(map) = model.as_object_mut() {
+        map.remove("services");
     }
     model
 }
 
-/// A deployment's model with its services as they were last applied, decoded.
+/// The sections of a model that services refer to.
+const SECTIONS: [&str; 4] = ["networks", "volumes", "configs", "secrets"];
+
+/// Gives a model what only the one before had: services that the new one does not have, and that stay
+/// for now, may need it.
+pub(super) fn carry_over(model: &mut Value, before: &str) {
+    let Ok(Value::Object(before)) = serde_json::from_str(before) else { return };
+    let Some(model) = model.as_object_mut() else { return };
+    for section in SECTIONS {
+        let Some(Value::Object(old)) = before.get(section) else { continue };
+        let new = model.entry(section).or_insert_with(|| Value::Object(Map::new()));
+        for (key, value) in old {
+            if let Some(new) = new.as_object_mut() {
+                new.entry(key.as_str()).or_insert_with(|| value.clone());
+            }
+        }
+    }
+}
+
+/// A model put together from a deployment's record and its services', decoded. What a service refers to
+/// may be gone already, or never have been deployed here.
 pub(super) fn assemble<'a>(
     model: &str,
     services: impl Iterator<Item = (ServiceName, &'a str)>,
 ) -> Result<ProjectSpec, Refusal> {
     let damaged = |error: serde_json::Error| Refusal::Invalid(vec![error.to_string()]);
     let mut model: Value = serde_json::from_str(model).map_err(damaged)?;
-    if let Some(model) = model.as_object_mut() {
-        let all = model.entry("services").or_insert_with(|| Value::Object(Map::new()));
-        for (name, definition) in services {
-            let definition = serde_json::from_str(definition).map_err(damaged)?;
-            all.as_object_mut().and_then(|all| all.insert(name.to_string(), definition));
-        }
+    let mut map = Map::new();
+    for (name, definition) in services {
+        map.insert(name.to_string(), serde_json::from_str(definition).map_err(damaged)?);
     }
-    decoded(&model)
+    if let Some(model) = model.as_object_mut() {
+        model.insert("services".to_owned(), Value::Object(map));
+    }
+    read(&model, decode::part)
 }
 
 /// A model as specs, or every problem with it.
 pub(super) fn decoded(model: &Value) -> Result<ProjectSpec, Refusal> {
+    read(model, decode::project)
+}
+
+fn read(
+    model: &Value,
+    decode: fn(&Node, &mut Problems) -> Option<ProjectSpec>,
+) -> Result<ProjectSpec, Refusal> {
     let mut problems = Problems::default();
-    let project = decode::project(&json::to_tree(model), &mut problems);
-    match project {
+    match decode(&json::to_tree(model), &mut problems) {
         Some(project) if !problems.has_errors() => Ok(project),
         Some(_) | None => {
             let lines = problems.sorted().into_iter().map(|it| problems.line(it)).collect();
@@ -89,6 +103,27 @@ pub(super) fn replicas(mode: Mode) -> u32 {
         Mode::Replicated(count) | Mode::ReplicatedJob(count) => count,
         Mode::Global | Mode::GlobalJob => 1,
     }
+}
+
+/// Refuses a number of containers that a service cannot have.
+pub(super) fn scalable(spec: &ServiceSpec, replicas: u32) -> Result<(), Refusal> {
+    let service = &spec.name;
+    let why = match spec.deploy.mode {
+        Mode::Global | Mode::GlobalJob => format!(
+            "`{service}` runs once on each node, so it cannot be scaled: set its `deploy.mode` to \
+             `replicated`, then `fizz up`"
+        ),
+        Mode::Replicated(_) | Mode::ReplicatedJob(_)
+            if 1 < replicas && spec.container_name.is_some() =>
+        {
+            format!(
+                "`{service}` has a `container_name`, so it cannot have {replicas} containers: \
+                 remove the name from the file, then `fizz up`"
+            )
+        }
+        Mode::Replicated(_) | Mode::ReplicatedJob(_) => return Ok(()),
+    };
+    Err(Refusal::Conflict(why))
 }
 
 /// A revision that no definition has: for a forced replacement.

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     compose::diff,
     model::{
-        ProjectName, ServiceKey, ServiceName, Slot,
+        ImageId, ProjectName, ServiceKey, ServiceName, Slot,
         spec::{ProjectSpec, ServiceSpec},
     },
     state::{Change, DeploymentRecord, Intent, SealedSecret, SecretPath, ServiceRecord},
@@ -34,10 +34,7 @@ impl Node {
         let name = project.name.clone();
         let known = self.state.deployments().get(&name).cloned();
         let version = known.as_ref().map_or(0, |it| it.version);
-        if known.as_ref().is_some_and(|it| it.removal.is_some()) {
-            let why = format!("`{name}` is being removed; wait until it is gone, then try again");
-            return Err(Refusal::Conflict(why));
-        }
+        self.refuse_while_removed(&name)?;
         if let Some(planned) = request.if_version.filter(|it| *it != version) {
             return Err(Refusal::Overtaken { project: name, version, planned });
         }
@@ -99,28 +96,53 @@ impl Node {
         let base = self.base_revision(project, spec, definition, request);
         let in_file = definition::replicas(spec.deploy.mode);
         let replicas = request.scale.get(service).copied().unwrap_or(in_file);
+        if request.scale.contains_key(service) {
+            definition::scalable(spec, replicas)?;
+        }
         let kept = known.filter(|it| request.no_recreate || it.base == base);
         let revision = match (request.force_recreate, kept) {
             (Some(nonce), _) => definition::forced(base, nonce),
             (None, Some(known)) => known.revision,
             (None, None) => base,
         };
-        let image = request.images.get(service).cloned();
-        let image = image.or_else(|| known.and_then(|it| it.image.clone()));
+        let image = self.pin(&key, spec, request);
+        // Creating does not stop what runs as it is wanted.
+        let runs = known.is_some_and(|it| {
+            it.intent == Intent::Run && it.revision == revision && it.image == image
+        });
+        let intent = if request.no_start && !runs { Intent::Stop } else { Intent::Run };
+        let starts = known.map_or(0, |it| it.starts);
         let record = ServiceRecord {
             definition: definition.to_string().into(),
             base: kept.map_or(base, |it| it.base),
             revision,
-            image: if request.no_recreate { known.and_then(|it| it.image.clone()) } else { image },
+            image,
             replicas,
-            intent: if request.no_start { Intent::Stop } else { Intent::Run },
+            intent,
             restarts: known.map_or(0, |it| it.restarts),
-            starts: known.map_or(0, |it| it.starts) + 1,
+            starts: starts + u64::from(!(request.no_start && runs)),
             grace: request.grace,
             renew_volumes: request.renew_volumes,
         };
         let plan = self.plan_of(&key, known.map(AsRef::as_ref), &record, definition);
         Ok(Decision { plan, record })
+    }
+
+    /// The image by content that a service is to run: the one that is asked for, or the one before while
+    /// its name stays.
+    fn pin(
+        &self,
+        key: &ServiceKey,
+        spec: &ServiceSpec,
+        request: &DeployRequest,
+    ) -> Option<ImageId> {
+        let known = self.state.services().get(key);
+        let before = known.and_then(|it| it.image.clone());
+        if request.no_recreate && known.is_some() {
+            return before;
+        }
+        let same = self.spec_of(key).is_some_and(|it| it.container.image == spec.container.image);
+        request.images.get(&key.service).cloned().or(before.filter(|_| same))
     }
 
     /// What a service's definition, configs and secrets come to.
@@ -212,12 +234,16 @@ impl Node {
                 self.commit(Change::Secret(path, Some(Arc::new(sealed))), now);
             }
         }
+        let mut model = definition::without_services(&request.model);
         let applied = |key: &ServiceKey| decisions.iter().any(|it| it.plan.service == key.service);
-        let all_applied = self.state.services_of(name).all(|(key, _)| applied(key));
-        let before = self.state.deployments().get(name).filter(|_| !all_applied);
+        if let Some(before) = self.state.deployments().get(name)
+            && self.state.services_of(name).any(|(key, _)| !applied(key))
+        {
+            definition::carry_over(&mut model, &before.model);
+        }
         let record = DeploymentRecord {
             version,
-            model: definition::kept(&request.model, before.map(|it| &*it.model)).to_string().into(),
+            model: model.to_string().into(),
             working_dir: request.working_dir.clone(),
             files: request.files.clone(),
             updated: now.wall,
@@ -238,6 +264,7 @@ impl Node {
             });
         }
         self.decode(name);
+        self.watch_all_on(name, now);
         self.restart_dependents(name, &replaced, request.grace, now);
         let state = Some("changed".to_owned());
         self.notify("deployment.changed", Subject::Project(name.clone()), state, None);

@@ -13,8 +13,8 @@ use crate::{
 };
 
 /// Everything a node can do to the world. For one container the node has at most one of `Launch`,
-/// `Start`, `Halt`, `Signal` and `Discard` under way; each is answered by one
-/// [`super::Event::Finished`]. All may be repeated.
+/// `Start`, `Halt` and `Discard` under way; each is answered by one [`super::Event::Finished`]. All
+/// may be repeated.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     /// Make these writes durable, together. The shell carries out an answer's other effects only once
@@ -39,7 +39,8 @@ pub enum Effect {
         /// How long it may take.
         grace: Option<Millis>,
     },
-    /// Send it a signal.
+    /// Send it a signal, at once, whatever else is under way for it: a stop that hangs is what it is
+    /// for. Not answered: what comes of it is seen.
     Signal {
         /// Which.
         container: ContainerId,

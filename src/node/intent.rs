@@ -98,16 +98,29 @@ impl Node {
         verb: ServiceVerb,
         now: Now,
     ) -> Result<Response, Refusal> {
+        if let ServiceVerb::Kill(signal) = &verb {
+            for key in self.keys(project, services)? {
+                self.kill(&key, signal, now);
+            }
+            return Ok(Response::Done);
+        }
+        self.refuse_while_removed(project)?;
         if let ServiceVerb::Scale(scale) = &verb {
             let names: Vec<ServiceName> = scale.keys().cloned().collect();
             return self.scale(project, &names, scale, now);
         }
         for key in self.keys(project, services)? {
+            let intent = self.state.services().get(&key).map(|it| it.intent);
+            if matches!(intent, Some(Intent::Forget { .. })) {
+                continue;
+            }
             match &verb {
                 ServiceVerb::Start => self.intend(&key, now, |record| {
                     record.intent = Intent::Run;
                     record.starts += 1;
                 }),
+                // What was removed stays so.
+                ServiceVerb::Stop(_) if matches!(intent, Some(Intent::Remove { .. })) => {}
                 ServiceVerb::Stop(grace) => self.intend(&key, now, |record| {
                     (record.intent, record.grace) = (Intent::Stop, *grace);
                 }),
@@ -115,7 +128,6 @@ impl Node {
                     (record.intent, record.grace) = (Intent::Run, *grace);
                     record.restarts += 1;
                 }),
-                ServiceVerb::Kill(signal) => self.kill(&key, signal, now),
                 ServiceVerb::Remove { force, volumes } => {
                     let up =
                         self.state.containers().any(|it| it.service == key && it.state.is_up());
@@ -124,7 +136,7 @@ impl Node {
                         self.intend(&key, now, |record| record.intent = intent);
                     }
                 }
-                ServiceVerb::Scale(_) => {}
+                ServiceVerb::Scale(_) | ServiceVerb::Kill(_) => {}
             }
         }
         if let ServiceVerb::Restart { grace, no_deps: false } = verb {
@@ -132,6 +144,17 @@ impl Node {
             self.restart_dependents(project, &restarted, grace, now);
         }
         Ok(Response::Done)
+    }
+
+    /// What is being removed takes no other wishes: they would keep it half there.
+    pub(super) fn refuse_while_removed(&self, project: &ProjectName) -> Result<(), Refusal> {
+        let deployment = self.state.deployments().get(project);
+        if deployment.is_some_and(|it| it.removal.is_some()) {
+            let why =
+                format!("`{project}` is being removed; wait until it is gone, then try again");
+            return Err(Refusal::Conflict(why));
+        }
+        Ok(())
     }
 
     fn scale(
@@ -147,19 +170,15 @@ impl Node {
         }
         let keys = self.keys(project, names)?;
         for key in &keys {
-            let fixed = self.spec_of(key).is_some_and(|it| it.container_name.is_some());
             let replicas = scale.get(&key.service).copied().unwrap_or(1);
-            if fixed && 1 < replicas {
-                let service = &key.service;
-                return Err(Refusal::Conflict(format!(
-                    "`{service}` has a `container_name`, so it cannot have {replicas} containers: \
-                     remove the name from the file, then `fizz up`"
-                )));
+            if let Some(spec) = self.spec_of(key) {
+                definition::scalable(spec, replicas)?;
             }
         }
         for key in keys {
             let replicas = scale.get(&key.service).copied().unwrap_or(1);
             self.intend(&key, now, |record| {
+                record.starts += u64::from(record.intent != Intent::Run);
                 (record.replicas, record.intent) = (replicas, Intent::Run);
             });
         }
@@ -174,12 +193,7 @@ impl Node {
         for (container, runtime_id) in up {
             self.amend(container, now, |record| record.held = true);
             let signal = signal.to_owned();
-            let effect = Effect::Signal { container, runtime_id, signal };
-            if self.local.get(&container).is_some_and(|it| it.operation.is_some()) {
-                self.effects.push(effect);
-            } else {
-                self.begin(container, Operation::Signal, effect);
-            }
+            self.effects.push(Effect::Signal { container, runtime_id, signal });
         }
     }
 
@@ -192,22 +206,28 @@ impl Node {
         now: Now,
     ) {
         let Some(spec) = self.projects.get(project).cloned() else { return };
-        for (service, it) in &spec.services {
-            let follows = it.depends_on.iter().any(|(name, dependency)| {
-                dependency.restart && restarted.contains(name) && !restarted.contains(service)
-            });
-            if follows {
-                let key = ServiceKey { project: project.clone(), service: service.clone() };
-                self.intend(&key, now, |record| {
-                    record.restarts += 1;
-                    record.grace = grace;
-                });
+        let mut reached = restarted.clone();
+        let mut open: Vec<&ServiceName> = restarted.iter().collect();
+        while let Some(name) = open.pop() {
+            for (service, it) in &spec.services {
+                let follows = it.depends_on.get(name).is_some_and(|it| it.restart);
+                if follows && reached.insert(service.clone()) {
+                    open.push(service);
+                }
             }
+        }
+        for service in reached.difference(restarted) {
+            let key = ServiceKey { project: project.clone(), service: service.clone() };
+            self.intend(&key, now, |record| {
+                record.restarts += 1;
+                record.grace = grace;
+            });
         }
     }
 
     fn run_one_off(&mut self, request: RunRequest, now: Now) -> Result<Response, Refusal> {
         let key = ServiceKey { project: request.project, service: request.service };
+        self.refuse_while_removed(&key.project)?;
         let service = self.keys(&key.project, std::slice::from_ref(&key.service))?;
         let Some(record) = service.first().and_then(|it| self.state.services().get(it)).cloned()
         else {
@@ -252,10 +272,8 @@ impl Node {
             for name in needs.into_iter().filter(|name| seen.insert(name.clone())) {
                 let key = ServiceKey { project: key.project.clone(), service: name.clone() };
                 self.intend(&key, now, |record| {
-                    if record.intent != Intent::Run {
-                        record.intent = Intent::Run;
-                        record.starts += 1;
-                    }
+                    record.intent = Intent::Run;
+                    record.starts += 1;
                 });
                 open.push(name);
             }

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use super::{Activity, CheckResult, Now};
 use crate::{
     health::Monitor,
-    model::{Millis, Moment, WallTime, spec::HealthSpec},
+    model::{ImageId, Millis, Moment, WallTime, spec::HealthSpec},
 };
 
 /// How many health checks a container's listing shows.
@@ -31,8 +31,6 @@ pub(super) enum Operation {
     Halt,
     /// It is removed.
     Discard,
-    /// It is sent a signal.
-    Signal,
 }
 
 /// What a node knows of one of its containers.
@@ -44,10 +42,16 @@ pub(super) struct Local {
     pub(super) activity: Option<Activity>,
     /// Its process lives.
     pub(super) alive: bool,
+    /// Its process is kept from running, by somebody's `docker pause`.
+    pub(super) paused: bool,
     /// Since when, on this node's clock.
     pub(super) alive_since: Moment,
     /// When its process began, by the runtime's account: tells a late look from a new run.
     pub(super) began: WallTime,
+    /// An end that was told and is older than that: late, or by a clock that was set back.
+    pub(super) doubted: Option<WallTime>,
+    /// The image that it was to be made from.
+    pub(super) pin: Option<ImageId>,
     /// Its health check.
     pub(super) monitor: Option<Monitor>,
     /// Its image's own health check.
@@ -77,6 +81,11 @@ impl Local {
         self.rest_until.is_some_and(|until| now < until)
     }
 
+    /// Whether a health check could tell anything.
+    pub(super) fn is_checkable(&self) -> bool {
+        self.alive && !self.paused
+    }
+
     /// Keeps it from being tried again for a while, longer each time.
     pub(super) fn rest(&mut self, first: Option<Millis>, attempts: u32, now: Moment) {
         let pause = pause(first.unwrap_or(PAUSE_FIRST), attempts);
@@ -100,7 +109,8 @@ impl Local {
 
     /// When something about it is due.
     pub(super) fn due(&self) -> Option<Moment> {
-        let check = self.monitor.as_ref().and_then(Monitor::due);
+        let monitor = self.monitor.as_ref().filter(|_| self.is_checkable());
+        let check = monitor.and_then(Monitor::due);
         [check, self.rest_until, self.stalled_until].into_iter().flatten().min()
     }
 

@@ -51,6 +51,8 @@ pub struct Node {
     random: Random,
     projects: BTreeMap<ProjectName, Arc<ProjectSpec>>,
     local: BTreeMap<ContainerId, Local>,
+    /// Containers that nobody remembers and that are being looked at again.
+    strangers: BTreeSet<ContainerId>,
     clearing: BTreeMap<ProjectName, Clearing>,
     stuck: BTreeMap<ServiceKey, Arc<str>>,
     ready: BTreeSet<ServiceKey>,
@@ -81,6 +83,7 @@ impl Node {
             random: Random::new(seed),
             projects: BTreeMap::new(),
             local: BTreeMap::new(),
+            strangers: BTreeSet::new(),
             clearing: BTreeMap::new(),
             stuck: BTreeMap::new(),
             ready: BTreeSet::new(),
@@ -119,6 +122,10 @@ impl Node {
         for local in self.local.values_mut() {
             local.wake(now.moment);
         }
+        self.clearing.retain(|_, it| match it {
+            Clearing::Begun => true,
+            Clearing::Stalled(until) => now.moment < *until,
+        });
         self.introduce(now);
         self.settle(now);
         self.probe(now);

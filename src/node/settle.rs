@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     Activity, Clearing, Effect, Launch, Node, Now, RuntimeStatus, Subject, definition,
-    local::Operation,
+    local::{Local, Operation},
 };
 use crate::{
     model::{
@@ -24,17 +24,28 @@ const PASSES_MAX: usize = 3;
 impl Node {
     /// Settles every project.
     pub(super) fn settle(&mut self, now: Now) {
-        if self.runtime != RuntimeStatus::Up {
-            return;
-        }
         let projects: Vec<ProjectName> = self.projects.keys().cloned().collect();
-        for project in projects {
-            self.settle_project(&project, now);
+        match self.runtime {
+            RuntimeStatus::Unknown => {}
+            // Nothing can be done, but what is wanted may have changed.
+            RuntimeStatus::Down(_) => {
+                for project in projects {
+                    let outcome = self.outcome(&project, now);
+                    self.judge(&project, &outcome);
+                }
+            }
+            RuntimeStatus::Up => {
+                for project in projects {
+                    self.settle_project(&project, now);
+                }
+                self.remove_unread(now);
+                self.collect_garbage(now);
+            }
         }
-        self.collect_garbage(now);
     }
 
     fn settle_project(&mut self, project: &ProjectName, now: Now) {
+        self.note_started(project, now);
         let mut outcome = self.outcome(project, now);
         for _ in 0..PASSES_MAX {
             let steps = std::mem::take(&mut outcome.steps);
@@ -54,13 +65,68 @@ impl Node {
         let forgets = !outcome.gone.is_empty();
         for service in outcome.gone {
             let key = ServiceKey { project: project.clone(), service };
-            self.commit(Change::Service(key.clone(), None), now);
-            self.notify("service.removed", Subject::Service(key), None, None);
+            self.forget_service(key, now);
         }
         if forgets {
             self.decode(project);
         }
         self.clear(project, now);
+    }
+
+    fn forget_service(&mut self, key: ServiceKey, now: Now) {
+        self.commit(Change::Service(key.clone(), None), now);
+        self.ready.remove(&key);
+        self.stuck.remove(&key);
+        self.notify("service.removed", Subject::Service(key), None, None);
+    }
+
+    /// A container that runs has followed every request to start it: its end is not to be undone by one
+    /// from before.
+    fn note_started(&mut self, project: &ProjectName, now: Now) {
+        let behind = self.state.containers().filter(|it| {
+            let starts = self.state.services().get(&it.service).map_or(0, |it| it.starts);
+            let runs = |it: &Local| it.alive && it.operation.is_none();
+            it.service.project == *project
+                && it.starts < starts
+                && it.state.is_up()
+                && !it.held
+                && self.local.get(&it.id).is_some_and(runs)
+        });
+        let behind: Vec<ContainerId> = behind.map(|it| it.id).collect();
+        for id in behind {
+            self.follow(id, false, now);
+        }
+    }
+
+    /// Notes that a container has followed every request to start it, and to restart it too if so.
+    fn follow(&mut self, id: ContainerId, restarts: bool, now: Now) {
+        let Some(record) = self.state.container(id) else { return };
+        let Some(service) = self.state.services().get(&record.service).cloned() else { return };
+        self.amend(id, now, |record| {
+            record.starts = service.starts;
+            if restarts {
+                record.restarts = service.restarts;
+            }
+        });
+    }
+
+    /// Deployments that this version cannot read can still be removed, without their order and their
+    /// grace periods.
+    fn remove_unread(&mut self, now: Now) {
+        let going = self
+            .state
+            .deployments()
+            .iter()
+            .filter(|(name, it)| it.removal.is_some() && !self.projects.contains_key(*name));
+        let going: Vec<ProjectName> = going.map(|(name, _)| name.clone()).collect();
+        for name in going {
+            let keys: Vec<ServiceKey> =
+                self.state.services_of(&name).map(|(key, _)| key.clone()).collect();
+            for key in keys {
+                self.forget_service(key, now);
+            }
+            self.clear(&name, now);
+        }
     }
 
     /// Looks at a project as it is now.
@@ -138,7 +204,7 @@ impl Node {
     fn perform(&mut self, key: &ServiceKey, step: Step, now: Now) {
         match step {
             Step::Record(slot) => self.record(key, slot, now),
-            Step::Launch { container, start } => self.launch(container, start),
+            Step::Launch { container, start, cause } => self.launch(container, start, cause, now),
             Step::Start(container, cause) => self.start(container, cause, now),
             Step::Halt(container) => self.halt(container),
             Step::Discard { container, volumes } => self.discard(container, volumes),
@@ -196,23 +262,33 @@ impl Node {
         }
     }
 
-    fn launch(&mut self, id: ContainerId, start: bool) {
-        if let Some(launch) = self.launch_of(id, !start) {
-            self.begin(id, Operation::Launch, Effect::Launch(Box::new(launch)));
+    fn launch(&mut self, id: ContainerId, start: bool, cause: Cause, now: Now) {
+        let Some(record) = self.state.container(id) else { return };
+        if record.state.is_over() {
+            self.begin_run(id, cause == Cause::Policy, now);
+        } else if start {
+            self.follow(id, true, now);
+        }
+        let Some(launch) = self.launch_of(id, !start) else { return };
+        let pin = launch.image.clone();
+        self.begin(id, Operation::Launch, Effect::Launch(Box::new(launch)));
+        if let Some(local) = self.local.get_mut(&id) {
+            local.pin = pin;
         }
     }
 
     fn start(&mut self, id: ContainerId, cause: Cause, now: Now) {
         let Some(record) = self.state.container(id) else { return };
+        if record.runtime_id.is_none() {
+            return self.launch(id, true, cause, now);
+        }
         if record.state.is_over() {
             self.begin_run(id, cause == Cause::Policy, now);
+        } else {
+            self.follow(id, true, now);
         }
         let Some(launch) = self.launch_of(id, false) else { return };
-        if launch.runtime_id.is_none() {
-            self.begin(id, Operation::Launch, Effect::Launch(Box::new(launch)));
-        } else {
-            self.begin(id, Operation::Start, Effect::Start(Box::new(launch)));
-        }
+        self.begin(id, Operation::Start, Effect::Start(Box::new(launch)));
     }
 
     /// Begins a new run of an ended container.
@@ -276,8 +352,15 @@ impl Node {
             Some(one_off) => self.one_off_spec(&record.service, &one_off.definition)?,
             None => Arc::new(service.container.clone()),
         };
+        // A name that belongs to another project or to a container of `fizz run` is theirs.
         let replaced = self.state.containers().find(|it| {
-            it.node == self.me && it.name == record.name && it.id != id && it.runtime_id.is_some()
+            let replicas = it.one_off.is_none() && record.one_off.is_none();
+            it.node == self.me
+                && it.service.project == record.service.project
+                && replicas
+                && it.name == record.name
+                && it.id != id
+                && it.runtime_id.is_some()
         });
         Some(Launch {
             container: id,
@@ -351,7 +434,8 @@ impl Node {
     /// Removes containers of services that nobody wants, and of which nothing is known.
     fn collect_garbage(&mut self, now: Now) {
         let unwanted = self.state.containers().filter(|it| {
-            let unreadable = self.state.deployments().get(&it.service.project).is_some()
+            let deployment = self.state.deployments().get(&it.service.project);
+            let unreadable = deployment.is_some_and(|it| it.removal.is_none())
                 && !self.projects.contains_key(&it.service.project);
             let wanted = self.state.services().get(&it.service).is_some();
             it.node == self.me && !wanted && !unreadable

@@ -1,6 +1,9 @@
 //! What the runtime shows, turned into the containers' lives.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     Activity, Effect, Failure, Node, Now, RuntimeStatus, Sight, Subject,
@@ -8,7 +11,7 @@ use super::{
 };
 use crate::{
     model::{
-        ContainerEvent, ContainerId, ContainerName, ContainerState, ImageId, Observed,
+        ContainerEvent, ContainerId, ContainerName, ContainerState, ImageId, Millis, Observed,
         RuntimeState, ServiceKey, WallTime,
         spec::{HealthSpec, RestartCondition},
     },
@@ -24,29 +27,36 @@ struct End {
 }
 
 impl Node {
-    /// Takes in all containers of this node at once: also what is missing.
+    /// Takes in all containers of this node at once: also what is missing. A list may be older than
+    /// what is known of one container, so what it lacks is looked at by itself before anything is
+    /// concluded.
     pub(super) fn observed(
         &mut self,
         list: Vec<Observed>,
         health: &BTreeMap<ImageId, HealthSpec>,
         now: Now,
     ) {
+        let first = self.runtime == RuntimeStatus::Unknown;
         if self.runtime != RuntimeStatus::Up {
             self.runtime = RuntimeStatus::Up;
             let state = Some("up".to_owned());
             self.notify("runtime.state", Subject::Node, state, None);
         }
-        let listed: Vec<ContainerId> = list.iter().map(|it| it.container).collect();
+        let listed: BTreeSet<ContainerId> = list.iter().map(|it| it.container).collect();
         for seen in list {
+            if first {
+                self.strangers.insert(seen.container);
+            }
             let image_health = health.get(&seen.image).cloned();
             self.look(seen.container, Some(seen), image_health, now);
         }
-        let mine = self.state.containers().filter(|it| it.node == self.me);
-        let missing: Vec<ContainerId> =
-            mine.map(|it| it.id).filter(|id| !listed.contains(id)).collect();
-        for id in missing {
-            self.look(id, None, None, now);
+        if first {
+            self.strangers.clear();
         }
+        let mine = self.state.containers().filter(|it| it.node == self.me);
+        let missing = mine.filter(|it| !listed.contains(&it.id));
+        let looks = missing.filter_map(|it| Some(Effect::Look(it.id, it.runtime_id.clone()?)));
+        self.effects.extend(looks);
     }
 
     /// Takes in one container, seen by itself.
@@ -92,9 +102,10 @@ impl Node {
         let gone = sight.as_ref().is_some_and(|it| it.container.is_none());
         match (operation, result) {
             (Some(Operation::Discard), Ok(())) => return self.forget(id, now),
-            (None | Some(Operation::Signal), _) => {}
+            (None, _) => {}
             (Some(_), Ok(())) => local.stalls = 0,
-            (Some(Operation::Halt | Operation::Discard), Err(_)) => local.stall(now.moment),
+            (Some(Operation::Halt), Err(_)) => local.stall(now.moment),
+            (Some(Operation::Discard), Err(_)) => return local.stall(now.moment),
             (Some(Operation::Launch | Operation::Start), Err(failure)) => {
                 self.sight_of(id, sight, now);
                 return self.could_not_run(id, &failure, now);
@@ -104,10 +115,23 @@ impl Node {
             return self.forget(id, now);
         }
         self.sight_of(id, sight, now);
+        self.unpin(id, now);
         if operation == Some(Operation::Halt)
             && let Some(local) = self.local.get_mut(&id)
         {
             local.told_to_stop = false;
+        }
+    }
+
+    /// A container came out from another image than it was to be made from: that one is gone, and the
+    /// name means another by now. To go on asking for it would replace the container forever.
+    fn unpin(&mut self, id: ContainerId, now: Now) {
+        let Some(pin) = self.local.get_mut(&id).and_then(|it| it.pin.take()) else { return };
+        let Some(record) = self.state.container(id).cloned() else { return };
+        if record.image.as_ref().is_some_and(|it| *it != pin) {
+            self.intend(&record.service, now, |service| {
+                service.image = service.image.take().filter(|it| *it != pin);
+            });
         }
     }
 
@@ -124,6 +148,7 @@ impl Node {
         let spec = self.spec_of(&record.service);
         let restart = spec.map_or(RestartCondition::Never, |it| it.deploy.restart.condition);
         let Some(local) = self.local.get_mut(&id) else { return };
+        (local.monitor, local.pin) = (None, None);
         if failure.passing {
             local.stall(now.moment);
             self.amend(id, now, |record| record.reason = Some(failure.reason.clone()));
@@ -145,8 +170,8 @@ impl Node {
         match seen {
             None => self.look_at_nothing(id, now),
             Some(seen) => {
-                if self.state.container(id).is_none() {
-                    self.adopt(&seen, now);
+                if self.state.container(id).is_none() && !self.adopt(&seen, now) {
+                    return;
                 }
                 let local = self.local.entry(id).or_default();
                 local.image_health = image_health.or(local.image_health.take());
@@ -158,7 +183,9 @@ impl Node {
                 });
                 match seen.state {
                     RuntimeState::Created => {}
-                    RuntimeState::Running { since, .. } => self.look_at_running(id, since, now),
+                    RuntimeState::Running { since, paused } => {
+                        self.look_at_running(id, since, paused, now);
+                    }
                     RuntimeState::Exited { code, oom_killed, at } => {
                         self.look_at_end(id, End { code, oom_killed, at }, now);
                     }
@@ -176,6 +203,7 @@ impl Node {
 
     /// A container that should be there is not: somebody else removed it. Its slot is free again.
     fn look_at_nothing(&mut self, id: ContainerId, now: Now) {
+        self.strangers.remove(&id);
         let Some(record) = self.state.container(id) else { return };
         let busy = self.local.get(&id).is_some_and(|it| it.operation.is_some());
         if record.runtime_id.is_some() && !busy {
@@ -184,29 +212,38 @@ impl Node {
         }
     }
 
-    fn look_at_running(&mut self, id: ContainerId, since: WallTime, now: Now) {
+    fn look_at_running(&mut self, id: ContainerId, since: WallTime, paused: bool, now: Now) {
         let Some(record) = self.state.container(id) else { return };
         let Some(local) = self.local.get_mut(&id) else { return };
         let late = record.state.is_over() && !local.alive && local.began == since;
-        if late || (local.alive && local.began == since) {
+        if late {
             return;
+        }
+        (local.paused, local.doubted) = (paused, None);
+        if local.alive && local.began == since {
+            let ran = now.moment - local.alive_since;
+            return self.watch_on(id, ran, now);
         }
         let found = !local.alive && record.state.is_up();
         (local.alive, local.alive_since, local.began) = (true, now.moment, since);
         match record.state {
             ContainerState::Pending => {
                 self.transition(id, ContainerEvent::Started, None, now);
-                self.watch(id, false, now);
+                self.watch(id, now);
             }
             ContainerState::Running | ContainerState::Healthy | ContainerState::Unhealthy => {
-                self.watch(id, found, now);
+                if found {
+                    self.watch_on(id, Millis(now.wall.0.saturating_sub(since.0)), now);
+                } else {
+                    self.watch(id, now);
+                }
             }
             ContainerState::Stopped | ContainerState::Failed => {
                 let ending = record.given_up || local.operation == Some(Operation::Halt);
                 if !ending {
                     self.begin_run(id, false, now);
                     self.transition(id, ContainerEvent::Started, None, now);
-                    self.watch(id, false, now);
+                    self.watch(id, now);
                 }
             }
         }
@@ -219,6 +256,12 @@ impl Node {
         let spec = self.spec_of(&record.service);
         let restart = spec.map_or(RestartCondition::Never, |it| it.deploy.restart.condition);
         let Some(local) = self.local.get_mut(&id) else { return };
+        // The last run's end, told late, or this one's by a clock that was set back: the runtime knows.
+        if local.alive && end.at < local.began && local.doubted != Some(end.at) {
+            local.doubted = Some(end.at);
+            let look = record.runtime_id.clone().map(|it| Effect::Look(id, it));
+            return self.effects.extend(look);
+        }
         let ran_well = local.alive && RAN_WELL <= now.moment - local.alive_since;
         local.alive = false;
         local.monitor = None;
@@ -247,9 +290,16 @@ impl Node {
     }
 
     /// A container bears this node's label, and nobody remembers it: the data directory is older than
-    /// it. It is taken in as it is; whether it is wanted is settled like any other's.
-    fn adopt(&mut self, seen: &Observed, now: Now) {
-        let Ok(name) = seen.name.parse::<ContainerName>() else { return };
+    /// it. It is taken in as it is; whether it is wanted is settled like any other's. It may also have
+    /// been removed by now, and be told of late: unless this is the node's first look, it is looked at
+    /// again before.
+    fn adopt(&mut self, seen: &Observed, now: Now) -> bool {
+        if self.strangers.insert(seen.container) {
+            self.effects.push(Effect::Look(seen.container, seen.runtime_id.clone()));
+            return false;
+        }
+        self.strangers.remove(&seen.container);
+        let name = seen.name.parse().unwrap_or_else(|_| ContainerName::of(seen.container));
         let service = ServiceKey { project: seen.project.clone(), service: seen.service.clone() };
         let wanted = self.state.services().get(&service).cloned();
         let record = ContainerRecord {
@@ -277,6 +327,7 @@ impl Node {
             addresses: BTreeMap::new(),
         };
         self.commit(Change::Container(Some(Arc::new(record)), vec![]), now);
+        true
     }
 
     /// Removes a container's record: it is gone.
@@ -316,7 +367,7 @@ impl Node {
     }
 
     /// The first pause before a container is started again, where its service sets one.
-    fn pause_of(&self, record: &ContainerRecord) -> Option<crate::model::Millis> {
+    fn pause_of(&self, record: &ContainerRecord) -> Option<Millis> {
         let project = self.projects.get(&record.service.project)?;
         project.services.get(&record.service.service)?.deploy.restart.delay
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Effect, Node, Now, ProbeResult, local::PAUSE_REPLACED};
 use crate::{
     health::{Check, Monitor, Verdict},
-    model::{ContainerEvent, ContainerId},
+    model::{ContainerEvent, ContainerId, ContainerState, Millis, ProjectName},
 };
 
 impl Node {
@@ -18,24 +18,46 @@ impl Node {
         Check::new(spec.container.health.as_ref(), image, spec.extension.failed_after)
     }
 
-    /// Begins to watch a container whose process runs: from its beginning, or found running.
-    pub(super) fn watch(&mut self, id: ContainerId, found: bool, now: Now) {
+    /// Begins to watch a container whose process begins.
+    pub(super) fn watch(&mut self, id: ContainerId, now: Now) {
         let check = self.check_of(id);
         let Some(local) = self.local.get_mut(&id) else { return };
-        local.monitor = check.map(|check| match found {
-            true => Monitor::resumed(check, now.moment),
-            false => Monitor::new(check, now.moment),
-        });
+        local.monitor = check.map(|check| Monitor::new(check, now.moment));
+    }
+
+    /// Watches a container that has run for a while by the check that its service and its image have
+    /// now, unless it is watched by that one already.
+    pub(super) fn watch_on(&mut self, id: ContainerId, ran: Millis, now: Now) {
+        let Some(state) = self.state.container(id).map(|it| it.state) else { return };
+        let check = self.check_of(id);
+        let Some(local) = self.local.get_mut(&id) else { return };
+        let same = local.monitor.as_ref().map(Monitor::check) == check.as_ref();
+        if state.is_up() && local.alive && !same {
+            let starting = state == ContainerState::Running;
+            let resumed = |check| Monitor::resumed(check, starting, ran, now.moment);
+            local.monitor = check.map(resumed);
+        }
+    }
+
+    /// A project's definitions may have changed: a check is followed without a restart.
+    pub(super) fn watch_all_on(&mut self, project: &ProjectName, now: Now) {
+        let mine = self.state.containers().filter(|it| it.service.project == *project);
+        let mine: Vec<ContainerId> = mine.map(|it| it.id).collect();
+        for id in mine {
+            let since = self.local.get(&id).map_or(now.moment, |it| it.alive_since);
+            self.watch_on(id, now.moment - since, now);
+        }
     }
 
     /// Has every check made that is due.
     pub(super) fn probe(&mut self, now: Now) {
         for (&container, local) in &mut self.local {
+            let checkable = local.is_checkable();
             let Some(monitor) = &mut local.monitor else { continue };
             let due = monitor.due().is_some_and(|due| due <= now.moment);
             let record = self.state.container(container);
             let Some(runtime_id) = record.and_then(|it| it.runtime_id.clone()) else { continue };
-            if due && local.alive {
+            if due && checkable {
                 monitor.begin();
                 let (test, timeout) = (monitor.check().test.clone(), monitor.check().timeout);
                 self.effects.push(Effect::Probe { container, runtime_id, test, timeout });
@@ -47,6 +69,8 @@ impl Node {
     pub(super) fn probed(&mut self, id: ContainerId, result: Option<ProbeResult>, now: Now) {
         let Some(local) = self.local.get_mut(&id) else { return };
         let Some(monitor) = &mut local.monitor else { return };
+        // A check of a container that was paused meanwhile says nothing of it.
+        let result = result.filter(|it| it.passed || !local.paused);
         let Some(ProbeResult { passed, output }) = result else {
             monitor.skip(now.moment);
             return;
@@ -54,7 +78,12 @@ impl Node {
         let verdict = monitor.result(passed, now.moment);
         local.note(passed, output.clone(), now);
         let why: Arc<str> = format!("health check failed: {}", output.trim()).into();
+        // Nobody replaces a container of `fizz run`: its end is its own.
+        let one_off = self.state.container(id).is_some_and(|it| it.one_off.is_some());
         match verdict {
+            Verdict::GaveUp if one_off => {
+                self.transition(id, ContainerEvent::Sickened, Some(why), now);
+            }
             Verdict::Unsure => {}
             Verdict::Passed => self.transition(id, ContainerEvent::Passed, None, now),
             Verdict::Sickened => self.transition(id, ContainerEvent::Sickened, Some(why), now),

@@ -25,7 +25,7 @@ pub struct Share<'a> {
     pub record: &'a ServiceRecord,
     /// The definition, decoded.
     pub spec: &'a ServiceSpec,
-    /// The slots that are placed on this node.
+    /// The slots that are placed on this node, in order.
     pub slots: Vec<Slot>,
     /// Its containers on this node.
     pub instances: Vec<Instance<'a>>,

@@ -1,12 +1,12 @@
 //! Who waits for whom within a project.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Project, Share};
+use super::{Project, Share, slot};
 use crate::{
     model::{
         ContainerState, ServiceName,
-        spec::{Condition, NamespaceMode, NetworkMode, RestartCondition, ServiceSpec},
+        spec::{Condition, NamespaceMode, NetworkMode, ServiceSpec},
     },
     state::Intent,
 };
@@ -91,31 +91,30 @@ fn standing(name: &ServiceName, share: &Share<'_>, condition: Condition) -> Stan
         Condition::Healthy => format!("{name} to be healthy"),
         Condition::Completed => format!("{name} to complete"),
     };
-    let restart = share.spec.deploy.restart.condition;
+    let restart = share.spec.deploy.restart;
     let mut met = 0;
-    for it in share.instances.iter().filter(|it| it.record.one_off.is_none()) {
+    // What is about to be replaced or started again says nothing of what comes after it.
+    let current = share.instances.iter().filter(|it| {
+        it.record.one_off.is_none()
+            && share.slots.binary_search(&it.record.slot).is_ok()
+            && it.is_current(share.record, restart)
+            && it.has_followed(share.record)
+    });
+    for it in current {
         let (state, code) = (it.record.state, it.record.exit_code);
-        // One that is about to be replaced or run again says nothing of how that will end.
-        let current = it.is_current(share.record, restart)
-            && share.record.restarts <= it.record.restarts
-            && (state.is_up() || share.record.starts <= it.record.starts);
-        if !current {
-            continue;
-        }
+        let up = state.is_up() && it.alive;
         let holds = match condition {
-            Condition::Started => state.is_up() || it.is_completed(),
-            Condition::Healthy if state == ContainerState::Running && !it.checked => {
+            Condition::Started => up || it.is_completed(),
+            Condition::Healthy if up && state == ContainerState::Running && !it.checked => {
                 let why = format!("{name} to be healthy, but it has no health check");
                 return Standing::Broken(why.into());
             }
-            Condition::Healthy => state == ContainerState::Healthy,
+            Condition::Healthy => up && state == ContainerState::Healthy,
             Condition::Completed => it.is_completed(),
         };
-        let ended = state == ContainerState::Failed
-            || (state == ContainerState::Stopped && condition == Condition::Healthy);
         if holds {
             met += 1;
-        } else if ended && !it.busy && !comes_back(share) {
+        } else if slot::is_final(it, share.record, restart) {
             let code = code.map(|it| format!(" with status {it}")).unwrap_or_default();
             return Standing::Broken(format!("{wait}, but it ended{code}").into());
         }
@@ -129,28 +128,40 @@ fn standing(name: &ServiceName, share: &Share<'_>, condition: Condition) -> Stan
     Standing::Waiting(wait.into())
 }
 
-/// Whether a service's failed containers are tried again.
-fn comes_back(share: &Share<'_>) -> bool {
-    let restart = share.spec.deploy.restart;
-    let tries = |it: &super::Instance<'_>| {
-        let left = restart.attempts_max.is_none_or(|max| it.record.attempts < max);
-        let asked = it.record.starts < share.record.starts;
-        asked
-            || match restart.condition {
-                RestartCondition::Never => false,
-                RestartCondition::Unset => it.record.given_up,
-                RestartCondition::OnFailure | RestartCondition::Always => left && !it.record.held,
-            }
+/// Whether containers of services that depend on `name`, and are to go as well, still run: they go
+/// first. Services that came to need each other do not wait for each other.
+pub(super) fn needed(project: &Project<'_>, name: &ServiceName) -> bool {
+    let runs = |share: &Share<'_>| {
+        let one_offs = match share.record.intent {
+            Intent::Run => return false,
+            Intent::Stop | Intent::Remove { .. } => false,
+            Intent::Forget { .. } => true,
+        };
+        share.instances.iter().any(|it| it.alive && (one_offs || it.record.one_off.is_none()))
     };
-    share.instances.iter().all(tries)
+    project.iter().any(|(other, share)| {
+        runs(share) && needs(share).contains(name) && !reaches(project, name, other)
+    })
 }
 
-/// Whether containers of services that depend on `name`, and are to go as well, still run: they go
-/// first.
-pub(super) fn needed(project: &Project<'_>, name: &ServiceName) -> bool {
-    project.values().any(|other| {
-        let depends = other.spec.depends_on.contains_key(name) || peers(other.spec).contains(name);
-        let going = other.record.intent != Intent::Run;
-        depends && going && other.instances.iter().any(|it| it.alive)
-    })
+/// What a service waits for or shares with.
+fn needs(share: &Share<'_>) -> Vec<ServiceName> {
+    let mut needs = peers(share.spec);
+    needs.extend(share.spec.depends_on.keys().cloned());
+    needs
+}
+
+/// Whether a service needs another, by whatever others.
+fn reaches(project: &Project<'_>, from: &ServiceName, to: &ServiceName) -> bool {
+    let mut seen = BTreeSet::new();
+    let mut open = vec![from.clone()];
+    while let Some(name) = open.pop() {
+        if name == *to {
+            return true;
+        }
+        if let Some(share) = project.get(&name).filter(|_| seen.insert(name)) {
+            open.extend(needs(share));
+        }
+    }
+    false
 }

@@ -65,8 +65,7 @@ fn steps(share: &Share<'_>, blocked: Option<&Blocked>, needed: bool) -> Vec<Step
             blocked: blocked.map(|it| &it.waiting),
             needed,
             may_replace: 0 < room,
-            restart: restart.condition,
-            attempts_max: restart.attempts_max,
+            restart,
         };
         let next = slot::wanted(slot, share.record, &instances, around);
         if next.contains(&Step::Record(slot)) && !instances.is_empty() {
@@ -123,7 +122,7 @@ fn replacements_free(share: &Share<'_>) -> u32 {
         0 => u32::MAX,
         some => some,
     };
-    let restart = share.spec.deploy.restart.condition;
+    let restart = share.spec.deploy.restart;
     let in_flux = share.slots.iter().filter(|&&slot| {
         let mine = replicas(share, |it| it.record.slot == slot);
         let current = mine.iter().find(|it| it.is_current(share.record, restart));
@@ -137,49 +136,46 @@ fn is_ready(share: &Share<'_>) -> bool {
     let all = replicas(share, |_| true);
     match share.record.intent {
         Intent::Run => {
-            let restart = share.spec.deploy.restart.condition;
-            let done = |it: &Instance<'_>| {
-                it.is_ready() || (it.is_completed() && restart != RestartCondition::Always)
-            };
             let right = |it: &Instance<'_>| {
-                it.is_current(share.record, restart)
-                    && done(it)
-                    && share.record.restarts <= it.record.restarts
-                    && (share.record.starts <= it.record.starts || it.record.state.is_up())
+                it.is_current(share.record, share.spec.deploy.restart)
+                    && (it.is_ready() || is_done(share, it))
+                    && it.has_followed(share.record)
             };
             all.len() == share.slots.len() && all.iter().all(right)
         }
-        Intent::Stop => all.iter().all(|it| !it.alive && !it.busy),
+        Intent::Stop => {
+            let kept =
+                |it: &Instance<'_>| it.is_made_from(share.record) && it.record.runtime_id.is_some();
+            let still = |it: &Instance<'_>| !it.alive && !it.busy && kept(it);
+            all.len() == share.slots.len() && all.iter().all(still)
+        }
         Intent::Remove { .. } | Intent::Forget { .. } => all.is_empty(),
     }
 }
 
+/// Whether a container has completed what it was there for.
+fn is_done(share: &Share<'_>, it: &Instance<'_>) -> bool {
+    it.is_completed() && share.spec.deploy.restart.condition != RestartCondition::Always
+}
+
 /// Why a service that is not as wanted will not become so without help, if that is so.
 fn stuck(share: &Share<'_>, blocked: Option<&Blocked>) -> Option<Arc<str>> {
-    if share.record.intent != Intent::Run {
-        return None;
-    }
     let restart = share.spec.deploy.restart;
-    let around = Around {
-        blocked: None,
-        needed: false,
-        may_replace: true,
-        restart: restart.condition,
-        attempts_max: restart.attempts_max,
+    let lost = |it: &Instance<'_>| match share.record.intent {
+        Intent::Run => slot::is_final(it, share.record, restart) && !is_done(share, it),
+        Intent::Stop => {
+            let failed = it.record.state.is_over() && it.record.runtime_id.is_none();
+            failed && !it.busy && it.has_followed(share.record)
+        }
+        Intent::Remove { .. } | Intent::Forget { .. } => false,
     };
-    let failed = replicas(share, |it| {
-        let record = it.record;
-        let again = record.starts < share.record.starts
-            || record.restarts < share.record.restarts
-            || (record.given_up && restart.condition != RestartCondition::Never)
-            || slot::restarts_by_itself(record, around);
-        record.state == ContainerState::Failed && !it.busy && !again
-    });
-    if let Some(it) = failed.first() {
+    let current = |it: &Instance<'_>| it.is_made_from(share.record);
+    if let Some(it) = replicas(share, |it| current(it) && lost(it)).first() {
         let reason = it.record.reason.clone().unwrap_or_else(|| "it failed".into());
         return Some(format!("{}: {reason}", it.record.name).into());
     }
     let starts = !replicas(share, |it| !it.alive).is_empty() || share.instances.is_empty();
-    let blocked = blocked.filter(|it| it.broken && starts)?;
+    let wanted = share.record.intent == Intent::Run;
+    let blocked = blocked.filter(|it| it.broken && starts && wanted)?;
     Some(format!("waits for {}", blocked.waiting).into())
 }

@@ -6,7 +6,10 @@
 use std::sync::Arc;
 
 use crate::{
-    model::{ContainerId, ContainerState, Slot, spec::RestartCondition},
+    model::{
+        ContainerId, ContainerState, Slot,
+        spec::{RestartCondition, RestartSpec},
+    },
     state::{ContainerRecord, Intent, ServiceRecord},
 };
 
@@ -38,6 +41,8 @@ pub enum Step {
         container: ContainerId,
         /// Start it too.
         start: bool,
+        /// Why again, where an earlier attempt failed.
+        cause: Cause,
     },
     /// Begin its first run, or a new one for this reason.
     Start(ContainerId, Cause),
@@ -73,31 +78,35 @@ pub(super) struct Around<'a> {
     /// One more slot may be in the middle of a replacement.
     pub(super) may_replace: bool,
     /// What its restart policy says.
-    pub(super) restart: RestartCondition,
-    /// How often the policy may try.
-    pub(super) attempts_max: Option<u32>,
+    pub(super) restart: RestartSpec,
 }
 
 impl Instance<'_> {
-    /// Whether it is made from what is wanted, and not given up.
-    pub(super) fn is_current(&self, wanted: &ServiceRecord, restart: RestartCondition) -> bool {
+    /// Whether it is made from what is wanted.
+    pub(super) fn is_made_from(&self, wanted: &ServiceRecord) -> bool {
         let image = |image| self.record.image.as_ref().is_none_or(|mine| mine == image);
-        let replaceable = self.record.given_up && restart != RestartCondition::Never;
-        self.record.revision == wanted.revision
-            && wanted.image.as_ref().is_none_or(image)
-            && !replaceable
+        self.record.revision == wanted.revision && wanted.image.as_ref().is_none_or(image)
     }
 
-    /// Whether it is as well as it can be.
+    /// Whether it is made from what is wanted, and not to be replaced because it was given up.
+    pub(super) fn is_current(&self, wanted: &ServiceRecord, restart: RestartSpec) -> bool {
+        self.is_made_from(wanted) && !is_replaced(self.record, restart)
+    }
+
+    /// Whether it has followed every request to start and to restart it.
+    pub(super) fn has_followed(&self, wanted: &ServiceRecord) -> bool {
+        let started = wanted.starts <= self.record.starts || self.record.state.is_up();
+        started && wanted.restarts <= self.record.restarts
+    }
+
+    /// Whether it is as well as it can be. What nobody checks any more is as well as what nobody ever
+    /// checked.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         match self.record.state {
-            ContainerState::Healthy => true,
-            ContainerState::Running => !self.checked,
-            ContainerState::Pending
-            | ContainerState::Unhealthy
-            | ContainerState::Stopped
-            | ContainerState::Failed => false,
+            ContainerState::Healthy => self.alive,
+            ContainerState::Running | ContainerState::Unhealthy => self.alive && !self.checked,
+            ContainerState::Pending | ContainerState::Stopped | ContainerState::Failed => false,
         }
     }
 
@@ -117,10 +126,7 @@ pub(super) fn wanted(
 ) -> Vec<Step> {
     match service.intent {
         Intent::Run => run(slot, service, instances, around),
-        Intent::Stop => {
-            let alive = instances.iter().filter(|it| it.alive && !it.busy && !around.needed);
-            alive.map(|it| Step::Halt(it.record.id)).collect()
-        }
+        Intent::Stop => keep(slot, service, instances, around),
         Intent::Remove { volumes } | Intent::Forget { volumes } => {
             instances.iter().filter_map(|it| clear(it, volumes, around.needed)).collect()
         }
@@ -137,6 +143,31 @@ pub(super) fn clear(it: &Instance<'_>, volumes: bool, needed: bool) -> Option<St
     }
 }
 
+/// The steps of a slot whose container is to be there, and not to run.
+fn keep(
+    slot: Slot,
+    service: &ServiceRecord,
+    instances: &[Instance<'_>],
+    around: Around<'_>,
+) -> Vec<Step> {
+    if instances.iter().any(|it| it.alive) {
+        let free = instances.iter().filter(|it| it.alive && !it.busy && !around.needed);
+        return free.map(|it| Step::Halt(it.record.id)).collect();
+    }
+    let made = instances.iter().filter(|it| it.is_made_from(service));
+    let Some(current) = made.min_by_key(|it| it.record.created) else {
+        return vec![Step::Record(slot)];
+    };
+    if current.record.runtime_id.is_none() {
+        let again =
+            Step::Launch { container: current.record.id, start: false, cause: Cause::Wanted };
+        let asked = !current.record.state.is_over() || current.record.starts < service.starts;
+        return if asked && !current.busy { vec![again] } else { vec![] };
+    }
+    let others = instances.iter().filter(|it| it.record.id != current.record.id);
+    others.filter_map(|it| clear(it, service.renew_volumes, false)).collect()
+}
+
 fn run(
     slot: Slot,
     service: &ServiceRecord,
@@ -147,7 +178,8 @@ fn run(
     // The oldest that is current stays: it has run longest.
     let Some(current) = instances.iter().filter(is_current).min_by_key(|it| it.record.created)
     else {
-        let resting = instances.iter().any(|it| it.resting && it.record.given_up);
+        // One that was given up is replaced by another of its kind only after a pause.
+        let resting = instances.iter().any(|it| it.resting && it.is_made_from(service));
         let replace = instances.is_empty() || (around.may_replace && !resting);
         return if replace { vec![Step::Record(slot)] } else { vec![] };
     };
@@ -157,9 +189,7 @@ fn run(
         return alone(current, service, around).into_iter().collect();
     }
     if current.record.runtime_id.is_none() {
-        let prepare = Step::Launch { container: current.record.id, start: false };
-        let ready = !current.busy && !current.resting;
-        return if ready && may_begin(current, service, around) { vec![prepare] } else { vec![] };
+        return prepare(current, service, around).into_iter().collect();
     }
     if let Some(blocked) = around.blocked.filter(|_| others.iter().any(|it| it.alive)) {
         // The old one serves until the new one can.
@@ -182,43 +212,65 @@ fn alone(it: &Instance<'_>, service: &ServiceRecord, around: Around<'_>) -> Opti
         }
         ContainerState::Stopped | ContainerState::Failed if it.alive => Some(Step::Halt(container)),
         ContainerState::Stopped | ContainerState::Failed => {
-            let asked = record.restarts < service.restarts || record.starts < service.starts;
-            match around.blocked {
-                Some(blocked) if asked => Some(Step::Wait(container, blocked.clone())),
-                _ if asked => Some(Step::Start(container, Cause::Wanted)),
-                _ if it.resting || !restarts_by_itself(record, around) => None,
-                _ => Some(Step::Start(container, Cause::Policy)),
+            match (again(it, service, around)?, around.blocked) {
+                (Cause::Wanted, Some(blocked)) => Some(Step::Wait(container, blocked.clone())),
+                (cause, _) => Some(Step::Start(container, cause)),
             }
         }
     }
+}
+
+/// The step of a container that is to be made beside the one that it replaces.
+fn prepare(it: &Instance<'_>, service: &ServiceRecord, around: Around<'_>) -> Option<Step> {
+    let cause = match it.record.state {
+        ContainerState::Pending => Cause::Wanted,
+        ContainerState::Stopped | ContainerState::Failed => again(it, service, around)?,
+        ContainerState::Running | ContainerState::Healthy | ContainerState::Unhealthy => {
+            return None;
+        }
+    };
+    let container = it.record.id;
+    (!it.busy).then_some(Step::Launch { container, start: false, cause })
+}
+
+/// Why an ended container is to run again now, if it is.
+fn again(it: &Instance<'_>, service: &ServiceRecord, around: Around<'_>) -> Option<Cause> {
+    if !it.has_followed(service) {
+        return Some(Cause::Wanted);
+    }
+    let by_itself = !it.resting && restarts_by_itself(it.record, around.restart);
+    by_itself.then_some(Cause::Policy)
 }
 
 /// The first step of a container that never ran in this run.
 pub(super) fn begin(it: &Instance<'_>, blocked: Option<&Arc<str>>) -> Step {
     let container = it.record.id;
     match (blocked, &it.record.runtime_id) {
-        (None, None) => Step::Launch { container, start: !it.held_back },
+        (None, None) => Step::Launch { container, start: !it.held_back, cause: Cause::Wanted },
         (None, Some(_)) => Step::Start(container, Cause::Wanted),
-        (Some(_), None) => Step::Launch { container, start: false },
+        (Some(_), None) => Step::Launch { container, start: false, cause: Cause::Wanted },
         (Some(blocked), Some(_)) => Step::Wait(container, blocked.clone()),
     }
 }
 
-/// Whether a container that could not be made may be tried (again).
-fn may_begin(it: &Instance<'_>, service: &ServiceRecord, around: Around<'_>) -> bool {
-    match it.record.state {
-        ContainerState::Pending => true,
-        ContainerState::Stopped | ContainerState::Failed => {
-            it.record.starts < service.starts || restarts_by_itself(it.record, around)
-        }
-        ContainerState::Running | ContainerState::Healthy | ContainerState::Unhealthy => false,
-    }
+/// Whether a container's run is over and nothing will begin another.
+pub(super) fn is_final(it: &Instance<'_>, service: &ServiceRecord, restart: RestartSpec) -> bool {
+    it.record.state.is_over()
+        && !it.busy
+        && it.has_followed(service)
+        && !is_replaced(it.record, restart)
+        && !restarts_by_itself(it.record, restart)
+}
+
+/// Whether a container makes room for another of its kind.
+fn is_replaced(record: &ContainerRecord, restart: RestartSpec) -> bool {
+    record.given_up && restart.condition != RestartCondition::Never
 }
 
 /// Whether the restart policy begins another run of an ended container.
-pub(super) fn restarts_by_itself(record: &ContainerRecord, around: Around<'_>) -> bool {
-    let tries_left = around.attempts_max.is_none_or(|max| record.attempts < max);
-    let ended = match around.restart {
+fn restarts_by_itself(record: &ContainerRecord, restart: RestartSpec) -> bool {
+    let tries_left = restart.attempts_max.is_none_or(|max| record.attempts < max);
+    let ended = match restart.condition {
         RestartCondition::Unset | RestartCondition::Never => false,
         RestartCondition::OnFailure => record.state == ContainerState::Failed,
         RestartCondition::Always => true,

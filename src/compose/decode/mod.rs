@@ -34,20 +34,29 @@ use cursor::Cursor;
 
 /// Decodes a canonical tree. Notes every problem; `None` if any of them is an error.
 pub fn project(root: &Node, problems: &mut Problems) -> Option<ProjectSpec> {
+    noting(root, problems, true)
+}
+
+/// Decodes what is left of a project: its services may refer to others that are gone.
+pub fn part(root: &Node, problems: &mut Problems) -> Option<ProjectSpec> {
+    noting(root, problems, false)
+}
+
+fn noting(root: &Node, problems: &mut Problems, whole: bool) -> Option<ProjectSpec> {
     let before = problems.has_errors();
     let sink = RefCell::new(mem::take(problems));
-    let spec = decode(&Cursor::root(root, &sink));
+    let spec = decode(&Cursor::root(root, &sink), whole);
     *problems = sink.into_inner();
     spec.filter(|_| before || !problems.has_errors())
 }
 
-fn decode(root: &Cursor<'_>) -> Option<ProjectSpec> {
+fn decode(root: &Cursor<'_>, whole: bool) -> Option<ProjectSpec> {
     let name = root.key("name");
     if !name.is_set() {
         name.error("the project has no name");
     }
     let name: ProjectName = name.name()?;
-    let known = Known::of(root, &name);
+    let known = Known::of(root, &name, whole);
     let service = |(key, place): (&str, Cursor<'_>)| {
         let name = parse_service(key, &place)?;
         Some((name.clone(), service::decode(&place, &known, name)))
@@ -68,6 +77,7 @@ fn decode(root: &Cursor<'_>) -> Option<ProjectSpec> {
 /// What a service may refer to.
 pub(super) struct Known<'a> {
     project: &'a ProjectName,
+    whole: bool,
     services: BTreeSet<&'a str>,
     networks: BTreeSet<&'a str>,
     volumes: BTreeSet<&'a str>,
@@ -76,12 +86,13 @@ pub(super) struct Known<'a> {
 }
 
 impl<'a> Known<'a> {
-    fn of(root: &Cursor<'a>, project: &'a ProjectName) -> Self {
+    fn of(root: &Cursor<'a>, project: &'a ProjectName, whole: bool) -> Self {
         let keys = |section: &str| {
             root.key(section).members().into_iter().map(|(key, _)| key).collect::<BTreeSet<_>>()
         };
         Self {
             project,
+            whole,
             services: keys("services"),
             networks: keys("networks"),
             volumes: keys("volumes"),
@@ -92,7 +103,7 @@ impl<'a> Known<'a> {
 
     /// A reference to a service of this project.
     pub(super) fn service(&self, name: &str, place: &Cursor<'_>) -> Option<ServiceName> {
-        if !self.services.contains(name) {
+        if self.whole && !self.services.contains(name) {
             place.error(format!(
                 "there is no service `{name}` in this project; declare it under `services`, or \
                  enable its profile"

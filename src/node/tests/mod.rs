@@ -1,12 +1,16 @@
 //! Stories of one node, told through a world that carries its effects out at once. The world is
 //! below the stories, in `world`.
 
+mod asked;
+mod late;
+mod waiting;
+mod wellbeing;
 mod world;
 
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::{Refusal, Request, ServiceVerb};
+use super::{Event, Refusal, Request, ServiceVerb};
 use crate::model::ContainerState as S;
 use world::World;
 
@@ -422,10 +426,15 @@ fn everything_a_node_knows_survives_its_disk() {
 #[derive(Clone, Debug)]
 enum Happening {
     Up { version: u8, replicas: u32 },
-    Stop,
-    Start,
-    Restart,
-    Kill,
+    Create { version: u8, replicas: u32 },
+    Verb(&'static [&'static str], ServiceVerb),
+    DownOnly(&'static str),
+    Run(bool),
+    Migrates(bool),
+    StopsHang,
+    StopsGo,
+    HearAgain(u8),
+    ListAgain,
     Crash(u8, i64),
     Vanish(u8),
     Health(bool),
@@ -440,10 +449,15 @@ fn happening() -> impl Strategy<Value = Happening> {
     use Happening as H;
     prop_oneof![
         4 => (0..3_u8, 0..4_u32).prop_map(|(version, replicas)| H::Up { version, replicas }),
-        1 => Just(H::Stop),
-        1 => Just(H::Start),
-        1 => Just(H::Restart),
-        1 => Just(H::Kill),
+        1 => (0..3_u8, 0..4_u32).prop_map(|(version, replicas)| H::Create { version, replicas }),
+        4 => (services(), verb()).prop_map(|(services, verb)| H::Verb(services, verb)),
+        1 => prop_oneof![Just("db"), Just("web"), Just("migrate")].prop_map(H::DownOnly),
+        1 => any::<bool>().prop_map(H::Run),
+        1 => any::<bool>().prop_map(H::Migrates),
+        1 => Just(H::StopsHang),
+        1 => Just(H::StopsGo),
+        1 => any::<u8>().prop_map(H::HearAgain),
+        1 => Just(H::ListAgain),
         3 => (any::<u8>(), 0..3_i64).prop_map(|(which, code)| H::Crash(which, code)),
         2 => any::<u8>().prop_map(H::Vanish),
         2 => any::<bool>().prop_map(H::Health),
@@ -455,29 +469,66 @@ fn happening() -> impl Strategy<Value = Happening> {
     ]
 }
 
+fn services() -> impl Strategy<Value = &'static [&'static str]> {
+    prop_oneof![2 => Just(&["web"][..]), 1 => Just(&["db"][..]), 1 => Just(&[][..])]
+}
+
+fn verb() -> impl Strategy<Value = ServiceVerb> {
+    prop_oneof![
+        Just(ServiceVerb::Stop(None)),
+        Just(ServiceVerb::Start),
+        any::<bool>().prop_map(|no_deps| ServiceVerb::Restart { grace: None, no_deps }),
+        Just(ServiceVerb::Kill("SIGKILL".to_owned())),
+        any::<bool>().prop_map(|force| ServiceVerb::Remove { force, volumes: false }),
+        (0..4_u32).prop_map(|it| ServiceVerb::Scale([("web".parse().unwrap(), it)].into())),
+    ]
+}
+
+/// A database, a migration that must complete, and replicas that need both.
 fn shop_of(version: u8, replicas: u32) -> serde_json::Value {
     let check = json!({"test": ["CMD", "ok"], "interval": "1s", "retries": 2});
+    let on = |condition: &str| json!({"condition": condition, "restart": true, "required": true});
     json!({
-        "db": {"image": "db", "restart": "always"},
+        "db": {"image": format!("db:{}", version / 2), "restart": "always"},
+        "migrate": {
+            "image": format!("migrate:{version}"), "restart": "on-failure",
+            "depends_on": {"db": on("service_started")},
+        },
         "web": {
             "image": format!("web:{version}"), "scale": replicas, "restart": "always",
             "deploy": {"update_config": {"parallelism": 2}}, "healthcheck": check,
-            "depends_on": {"db": {"condition": "service_started", "required": true}},
+            "depends_on": {
+                "db": on("service_started"), "migrate": on("service_completed_successfully"),
+            },
         },
     })
 }
 
-fn happen(world: &mut World, happening: Happening) {
+fn happen(world: &mut World, heard: &mut Vec<Event>, happening: Happening) {
     use Happening as H;
-    let mut verb = |verb| world.try_verb(&["web"], verb);
     match happening {
         H::Up { version, replicas } => {
             world.up(shop_of(version, replicas));
         }
-        H::Stop => verb(ServiceVerb::Stop(None)),
-        H::Start => verb(ServiceVerb::Start),
-        H::Restart => verb(ServiceVerb::Restart { grace: None, no_deps: false }),
-        H::Kill => verb(ServiceVerb::Kill("SIGKILL".to_owned())),
+        H::Create { version, replicas } => {
+            world.deploy(shop_of(version, replicas), |request| request.no_start = true).unwrap();
+        }
+        H::Verb(services, verb) => world.try_verb(services, verb),
+        H::DownOnly(service) => world.try_down_only(service),
+        H::Run(waits) => world.try_run("web", waits),
+        H::Migrates(well) => world.exits("migrate", i64::from(!well)),
+        H::StopsHang => world.hang_stops(),
+        H::StopsGo => world.let_stop(),
+        H::HearAgain(which) => {
+            if let Some(event) = heard.get(usize::from(which) % heard.len().max(1)) {
+                world.hear_again(event);
+            }
+        }
+        H::ListAgain => {
+            if let Some(event) = heard.last() {
+                world.hear_again(event);
+            }
+        }
         H::Crash(which, code) => world.crash_some(which, code),
         H::Vanish(which) => world.vanish_some(which),
         H::Health(well) => world.health("web", well),
@@ -487,6 +538,8 @@ fn happen(world: &mut World, happening: Happening) {
         H::RuntimeFound => world.find_runtime(),
         H::Pass(millis) => world.pass(millis),
     }
+    heard.extend(world.sights());
+    heard.push(world.list());
 }
 
 proptest! {
@@ -494,17 +547,22 @@ proptest! {
 
     #[test]
     fn whatever_happens_it_settles_as_wanted(story in proptest::collection::vec(happening(), 1..30)) {
-        let mut world = World::new();
+        let (mut world, mut heard) = (World::new(), vec![]);
+        world.exits("migrate", 0);
         for happening in story {
-            happen(&mut world, happening);
+            happen(&mut world, &mut heard, happening);
         }
         world.health("web", true);
+        world.exits("migrate", 0);
+        world.let_stop();
         world.find_runtime();
         world.up(shop_of(9, 3));
         world.pass(200_000);
+        world.remove_runs();
         prop_assert_eq!(world.running(), ["shop-db-1", "shop-web-1", "shop-web-2", "shop-web-3"]);
         prop_assert_eq!(world.images("web"), ["web:9", "web:9", "web:9"]);
-        prop_assert!(world.is_ready("web") && world.is_ready("db"));
+        prop_assert!(["db", "migrate", "web"].iter().all(|it| world.is_ready(it)));
+        prop_assert!(world.view().stuck.is_empty());
         prop_assert!(world.at_most_one_ran_per_name());
         world.down();
         world.pass(200_000);

@@ -34,6 +34,9 @@ pub(super) struct World {
     well: BTreeMap<String, bool>,
     exits: BTreeMap<String, i64>,
     refused: BTreeSet<String>,
+    pruned: BTreeSet<ImageId>,
+    stops_hang: bool,
+    hanging: Vec<(ContainerId, RuntimeId)>,
     log: Vec<String>,
     last: Value,
     carried: usize,
@@ -84,6 +87,9 @@ impl World {
             well: BTreeMap::new(),
             exits: BTreeMap::new(),
             refused: BTreeSet::new(),
+            pruned: BTreeSet::new(),
+            stops_hang: false,
+            hanging: vec![],
             log: vec![],
             last: Value::Null,
             carried: 0,
@@ -128,15 +134,46 @@ impl World {
 
     /// Like [`Self::verb`], where there may be nothing to do it to.
     pub(super) fn try_verb(&mut self, services: &[&str], verb: ServiceVerb) {
-        if self.view().projects.contains_key(&shop()) {
-            self.verb(services, verb);
+        let services = services.iter().map(|it| it.parse().unwrap()).collect();
+        self.try_ask(Request::Services(shop(), services, verb));
+    }
+
+    pub(super) fn try_down_only(&mut self, service: &str) {
+        self.try_ask(Request::Down(DownRequest {
+            project: shop(),
+            services: vec![service.parse().unwrap()],
+            volumes: false,
+            images: None,
+            grace: None,
+        }));
+    }
+
+    pub(super) fn try_run(&mut self, service: &str, waits: bool) {
+        self.try_ask(Self::run_request(service, waits));
+    }
+
+    fn try_ask(&mut self, request: Request) {
+        let answer = self.ask(request);
+        assert!(matches!(answer, Ok(_) | Err(Refusal::NotFound { .. })), "{answer:?}");
+    }
+
+    /// Every container of `fizz run` is removed by hand.
+    pub(super) fn remove_runs(&mut self) {
+        let view = self.view();
+        for it in view.state.containers().filter(|it| it.one_off.is_some()) {
+            self.ask(Request::Remove { container: it.id, force: true, volumes: true }).unwrap();
         }
     }
 
     pub(super) fn down(&mut self) {
+        self.down_only(&[]);
+    }
+
+    /// Takes some services down; none named is all.
+    pub(super) fn down_only(&mut self, services: &[&str]) {
         let request = DownRequest {
             project: shop(),
-            services: vec![],
+            services: services.iter().map(|it| it.parse().unwrap()).collect(),
             volumes: true,
             images: None,
             grace: None,
@@ -144,8 +181,22 @@ impl World {
         self.ask(Request::Down(request)).unwrap();
     }
 
+    /// Replaces the rest of the world's file: networks and such.
+    pub(super) fn deploy_with(&mut self, services: Value, networks: &[&str]) -> Planned {
+        let named = |key: &&str| ((*key).to_owned(), json!({"name": format!("shop_{key}")}));
+        let networks: Value = networks.iter().map(named).collect::<serde_json::Map<_, _>>().into();
+        self.deploy(services, |request| request.model["networks"] = networks).unwrap()
+    }
+
     pub(super) fn run(&mut self, service: &str, waits: bool) -> ContainerId {
-        let request = RunRequest {
+        match self.ask(Self::run_request(service, waits)).unwrap() {
+            Response::Recorded(id) => id,
+            other @ (Response::Done | Response::Planned(_)) => panic!("{other:?}"),
+        }
+    }
+
+    fn run_request(service: &str, waits: bool) -> Request {
+        Request::Run(Box::new(RunRequest {
             project: shop(),
             service: service.parse().unwrap(),
             name: None,
@@ -153,11 +204,7 @@ impl World {
             no_deps: false,
             remove: true,
             waits,
-        };
-        match self.ask(Request::Run(Box::new(request))).unwrap() {
-            Response::Recorded(id) => id,
-            other @ (Response::Done | Response::Planned(_)) => panic!("{other:?}"),
-        }
+        }))
     }
 
     /// Asks, and asks again if the daemon was killed before it answered: nothing was promised then.
@@ -174,7 +221,10 @@ impl World {
 
     pub(super) fn pass(&mut self, millis: u64) {
         let end = self.now.moment + Millis(millis);
+        let mut ticks = 0;
         while let Some(due) = self.node.next_wake().filter(|due| *due <= end) {
+            ticks += 1;
+            assert!(ticks <= millis + 1_000, "it never rests");
             let due = due.max(self.now.moment);
             self.now.wall.0 += (due - self.now.moment).0;
             self.now.moment = due;
@@ -194,8 +244,107 @@ impl World {
         self.exits.insert(service.to_owned(), code);
     }
 
+    /// From now on the service's processes go on.
+    pub(super) fn goes_on(&mut self, service: &str) {
+        self.exits.remove(service);
+    }
+
     pub(super) fn refuses(&mut self, image: &str) {
         self.refused.insert(image.to_owned());
+    }
+
+    /// Somebody removed an image from the runtime.
+    pub(super) fn prune(&mut self, image: &ImageId) {
+        self.pruned.insert(image.clone());
+    }
+
+    /// From now on processes do not stop when they are asked to, until [`Self::let_stop`].
+    pub(super) fn hang_stops(&mut self) {
+        self.stops_hang = true;
+    }
+
+    pub(super) fn let_stop(&mut self) {
+        self.stops_hang = false;
+        for (container, id) in std::mem::take(&mut self.hanging) {
+            self.end(&id, 143);
+            self.finish(container, Ok(()), Some(&id));
+        }
+        self.turn();
+    }
+
+    pub(super) fn pause(&mut self, name: &str, pause: bool) {
+        let id = self.record(name).runtime_id.unwrap();
+        if let RuntimeState::Running { paused, .. } =
+            &mut self.containers.get_mut(&id).unwrap().state
+        {
+            *paused = pause;
+        }
+        self.see(&id);
+        self.turn();
+    }
+
+    /// The wall clock was wrong, and is set back.
+    pub(super) fn set_back(&mut self, millis: u64) {
+        self.now.wall.0 -= millis;
+    }
+
+    /// A container as it is now, to be told later.
+    pub(super) fn sight_of(&self, name: &str) -> Event {
+        let record = self.record(name);
+        let container = record.runtime_id.and_then(|it| self.containers.get(&it)).cloned();
+        Event::Seen(record.id, Sight { container: container.map(Box::new), image_health: None })
+    }
+
+    /// All containers as they are now, to be told later.
+    pub(super) fn list(&self) -> Event {
+        Event::Observed(self.containers.values().cloned().collect(), BTreeMap::new())
+    }
+
+    /// All containers that the node knows of, one by one, to be told later.
+    pub(super) fn sights(&self) -> Vec<Event> {
+        self.containers.keys().map(|id| self.sight_of_id(id)).collect()
+    }
+
+    fn sight_of_id(&self, id: &RuntimeId) -> Event {
+        let it = self.containers[id].clone();
+        let sight = Sight { container: Some(Box::new(it.clone())), image_health: None };
+        Event::Seen(it.container, sight)
+    }
+
+    /// Something is told once more, much later.
+    pub(super) fn hear_again(&mut self, event: &Event) {
+        if self.lost {
+            return;
+        }
+        if let Event::Seen(id, sight) = event {
+            self.hear(Event::Seen(*id, sight.clone()));
+        } else if let Event::Observed(list, health) = event {
+            self.hear(Event::Observed(list.clone(), health.clone()));
+        }
+    }
+
+    pub(super) fn hear(&mut self, event: Event) {
+        self.events.push_back(event);
+        self.turn();
+    }
+
+    /// The runtime goes away, and nobody has noticed yet.
+    pub(super) fn break_runtime(&mut self) {
+        self.lost = true;
+    }
+
+    /// What was agreed becomes unreadable for this version, as if a later one had written it.
+    pub(super) fn spoil(&mut self) {
+        let view = self.view();
+        let mut state = (*view.state).clone();
+        let mut record = (**state.deployments().get(&shop()).unwrap()).clone();
+        record.model = "of a later version".into();
+        let write =
+            state.commit(state::Change::Deployment(shop(), Some(Arc::new(record))), self.now.wall);
+        for row in state::encode(&write).unwrap() {
+            self.rows.insert(row.key, row.value.unwrap());
+        }
+        self.restart_daemon();
     }
 
     pub(super) fn crash(&mut self, name: &str, code: i64) {
@@ -397,13 +546,10 @@ impl World {
             Effect::Launch(launch) | Effect::Start(launch) if self.lost => {
                 self.events.push_back(Event::Finished(launch.container, Err(away()), None));
             }
-            Effect::Halt { container, .. }
-            | Effect::Discard { container, .. }
-            | Effect::Signal { container, .. }
-                if self.lost =>
-            {
+            Effect::Halt { container, .. } | Effect::Discard { container, .. } if self.lost => {
                 self.events.push_back(Event::Finished(container, Err(away()), None));
             }
+            Effect::Signal { .. } if self.lost => {}
             Effect::Clear { project, .. } if self.lost => {
                 self.events.push_back(Event::Cleared(project, Err(away())));
             }
@@ -421,8 +567,15 @@ impl World {
             Effect::Launch(launch) => self.launch(&launch),
             Effect::Start(launch) => {
                 let id = launch.runtime_id.clone().unwrap();
-                self.start(&id, &launch);
-                self.finish(launch.container, Ok(()), Some(&id));
+                let gone = Failure { reason: "it is not there".into(), passing: false };
+                let there = self.containers.contains_key(&id);
+                if there {
+                    self.start(&id, &launch);
+                }
+                self.finish(launch.container, there.then_some(()).ok_or(gone), Some(&id));
+            }
+            Effect::Halt { container, runtime_id, .. } if self.stops_hang => {
+                self.hanging.push((container, runtime_id));
             }
             Effect::Halt { container, runtime_id, .. } => {
                 self.log.push(format!("stop {runtime_id}"));
@@ -431,7 +584,7 @@ impl World {
             }
             Effect::Signal { container, runtime_id, .. } => {
                 self.end(&runtime_id, 137);
-                self.finish(container, Ok(()), Some(&runtime_id));
+                self.look(container, &runtime_id);
             }
             Effect::Discard { container, runtime_id, .. } => {
                 let by_label = self.containers.values().find(|it| it.container == container);
@@ -452,7 +605,7 @@ impl World {
                 let result = (!self.lost).then(|| ProbeResult { passed, output: "ok".into() });
                 self.events.push_back(Event::Probed(container, result));
             }
-            Effect::Look(_, id) => self.see(&id),
+            Effect::Look(container, id) => self.look(container, &id),
         }
     }
 
@@ -460,6 +613,7 @@ impl World {
         if self.refused.contains(&launch.spec.image) {
             let reason: Arc<str> = "no such image".into();
             let failure = Failure { reason, passing: false };
+            self.log.push(format!("refuse {}", launch.name));
             return self.finish(launch.container, Err(failure), None);
         }
         let there = self.containers.values().find(|it| it.container == launch.container);
@@ -483,6 +637,9 @@ impl World {
             None => launch.name.to_string(),
         };
         assert!(self.containers.values().all(|it| it.name != name), "{name} is taken");
+        let pinned = launch.image.clone().filter(|it| !self.pruned.contains(it));
+        let image = ImageId(format!("sha256:{}", launch.spec.image).into());
+        let image = pinned.unwrap_or(image);
         let observed = Observed {
             runtime_id: id.clone(),
             name,
@@ -492,7 +649,7 @@ impl World {
             slot: launch.slot,
             revision: launch.revision,
             one_off: launch.one_off,
-            image: ImageId(format!("sha256:{}", launch.spec.image).into()),
+            image,
             state: RuntimeState::Created,
             created: self.now.wall,
             addresses: BTreeMap::new(),
@@ -534,6 +691,12 @@ impl World {
         let container = at.and_then(|it| self.containers.get(it)).cloned().map(Box::new);
         let sight = Some(Sight { container, image_health: None });
         self.events.push_back(Event::Finished(id, result, sight));
+    }
+
+    fn look(&mut self, container: ContainerId, id: &RuntimeId) {
+        let seen = self.containers.get(id).cloned().map(Box::new);
+        let sight = Sight { container: seen, image_health: None };
+        self.events.push_back(Event::Seen(container, sight));
     }
 
     fn see(&mut self, id: &RuntimeId) {
