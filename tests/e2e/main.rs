@@ -6,6 +6,8 @@
 //! for each.
 
 mod api;
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod daemon;
 mod harness;
 mod runtime;
