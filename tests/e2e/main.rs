@@ -5,9 +5,9 @@
 //! which run beside one another. A runner that gives each test a process of its own starts an engine
 //! for each.
 
-mod api;
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod api;
 mod daemon;
 mod harness;
 mod runtime;
