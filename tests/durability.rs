@@ -3,11 +3,8 @@
 //! This test has a `main` of its own (`harness = false`): with the argument `write` it is the process
 //! that writes, without it is the one that kills.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test may panic, and this one is its own harness"
-)]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::print_stdout, reason = "without a harness, the test itself says what it is")]
 
 use std::{
     io::{BufRead, BufReader, Write},
