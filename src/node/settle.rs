@@ -245,6 +245,7 @@ impl Node {
             revision: service.revision,
             one_off: None,
             image: None,
+            command: String::new(),
             runtime_id: None,
             state: ContainerState::Pending,
             since: now.wall,

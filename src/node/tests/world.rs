@@ -641,6 +641,7 @@ impl World {
         let image = ImageId(format!("sha256:{}", launch.spec.image).into());
         let image = pinned.unwrap_or(image);
         let observed = Observed {
+            command: String::new(),
             runtime_id: id.clone(),
             name,
             container: launch.container,
