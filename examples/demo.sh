@@ -14,7 +14,7 @@ PACKAGES=(
     cc:gcc ld:binutils /usr/include/stdio.h:libc6-dev curl:curl
     dockerd:docker.io docker:docker.io busybox:busybox-static ip:iproute2 iptables:iptables
 )
-SHOP=examples/shop/compose.yaml
+CGROUP=fizz-demo
 export SHOP_PORT=${SHOP_PORT:-8080}
 
 main() {
@@ -27,7 +27,10 @@ main() {
     trap 'exit 130' INT TERM HUP
 
     say "building fizz, which takes some minutes the first time"
-    as_user cargo build --locked --quiet
+    begin as_user cargo build --locked --quiet 2>"$work/build.log" || {
+        cat "$work/build.log" >&2
+        die "the build failed; see above"
+    }
     if docker version >/dev/null 2>&1; then
         say "using the Docker engine that runs here"
         export RUNTIME_SOCKET=${DOCKER_HOST:-/var/run/docker.sock}
@@ -50,7 +53,7 @@ with_own_engine() {
     echo 1 >/proc/sys/net/ipv4/ip_forward
     mount -t tmpfs tmpfs /run
     dockerd --data-root "$work/docker" --exec-root "$work/docker-exec" --pidfile "$work/docker.pid" \
-        --host "$DOCKER_HOST" --cgroup-parent /fizz-demo >"$work/dockerd.log" 2>&1 &
+        --host "$DOCKER_HOST" --cgroup-parent "/$CGROUP" >"$work/dockerd.log" 2>&1 &
     wait_for 30 docker version || {
         tail -n 5 "$work/dockerd.log" >&2
         die "dockerd did not start; its last words are above"
@@ -63,6 +66,7 @@ show() {
     export FIZZ_HOST=unix://$work/fizz.sock
     free_port
     examples/images/build.sh
+    cd examples/shop
 
     say "one daemon is one node"
     fizz daemon --data-dir "$work/data" --run-dir "$work/run" --api-socket "$work/fizz.sock" \
@@ -79,29 +83,29 @@ show() {
 
     say "a Compose file, deployed and waited for until healthy"
     deployed=1
-    run fizz up -f "$SHOP" --wait
-    run fizz ps -f "$SHOP"
+    run fizz up --wait
+    run fizz ps
 
     say "it answers on its published port"
     run curl -fsS "http://127.0.0.1:$SHOP_PORT/"
     run curl -fsS -d lamp "http://127.0.0.1:$SHOP_PORT/cgi-bin/items"
 
     say "a change replaces what changed, and only that; the volume stays"
-    run env SHOP_GREETING="Fresh today" fizz up -f "$SHOP" --wait
+    run env SHOP_GREETING="Fresh today" fizz up --wait
     run curl -fsS "http://127.0.0.1:$SHOP_PORT/cgi-bin/items"
 
     say "more of one service, and fewer again"
-    run fizz scale -f "$SHOP" app=3
+    run fizz scale app=3
     wait_for 30 replicas app 3
-    run fizz ps -f "$SHOP" app
-    run fizz scale -f "$SHOP" app=1
+    run fizz ps app
+    run fizz scale app=1
 
     say "looking inside"
-    run fizz logs -f "$SHOP" --tail 3 web
-    run fizz exec -f "$SHOP" -T db cat /data/items
+    run fizz logs --tail 3 web
+    run fizz exec -T db cat /data/items
 
     say "and everything goes"
-    run fizz down -f "$SHOP" -v
+    run fizz down -v
     deployed=
     run fizz ls
 }
@@ -112,7 +116,7 @@ take_away() {
     trap - EXIT
     trap '' INT TERM HUP
     if [[ -n $deployed ]]; then
-        fizz down -f "$SHOP" -v >/dev/null 2>&1 || true
+        fizz down -v >/dev/null 2>&1 || true
     fi
     kill "$daemon" 2>/dev/null || true
     wait "$daemon" 2>/dev/null || true
@@ -129,6 +133,8 @@ finish() {
         wait "$running" 2>/dev/null || true
     fi
     sweep "$work"
+    # An engine that ends with its namespaces leaves its empty control groups.
+    find /sys/fs/cgroup -depth -type d -path "*/$CGROUP*" -exec rmdir {} + 2>/dev/null || true
     exit $status
 }
 
@@ -139,8 +145,10 @@ begin() {
     "$@" &
     set +m
     running=$!
-    wait "$running"
+    local status=0
+    wait "$running" || status=$?
     running=
+    return $status
 }
 
 say() {
@@ -163,7 +171,7 @@ wait_for() {
 
 # replicas SERVICE N: whether so many are healthy.
 replicas() {
-    [[ $(fizz ps -f "$SHOP" "$1" | grep -c healthy) -eq $2 ]]
+    [[ $(fizz ps "$1" | grep -c healthy) -eq $2 ]]
 }
 
 # The first free port from SHOP_PORT on.

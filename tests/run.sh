@@ -37,7 +37,9 @@ main() {
 
     check "format" as_user cargo fmt --check
     check "lints" as_user cargo clippy --locked --all-targets -- -D warnings
-    check "docs" as_user env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+    # Links to private items lead somewhere, because those are documented too.
+    check "docs" as_user env RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" \
+        cargo doc --locked --no-deps --document-private-items
     check "licences" licences
     for binary in "${binaries[@]}"; do
         name=$(basename "$binary" | sed 's/-[0-9a-f]*$//')

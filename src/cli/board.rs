@@ -72,7 +72,7 @@ impl Board {
     /// Takes an event; gives the row that it changes.
     pub(super) fn happened(&mut self, event: &Event) -> Option<Row> {
         match event.kind.as_str() {
-            "container.state" | "container.doing" | "container.health" => self.container(event),
+            "container.state" | "container.doing" => self.container(event),
             "container.removed" => {
                 let key = event.container.clone().or_else(|| event.name.clone())?;
                 let name =
@@ -117,13 +117,16 @@ impl Board {
     }
 
     fn resource(&mut self, event: &Event, status: &str, mood: Mood) -> Option<Row> {
-        let name = event.name.clone()?;
-        let kind = match event.state.as_deref() {
-            Some("network") => "Network",
-            Some("volume") => "Volume",
-            Some(_) | None => "Resource",
+        let (kind, name) = match (event.state.as_deref(), &event.name, &event.project) {
+            (Some("network"), Some(name), _) => ("Network", name),
+            (Some("volume"), Some(name), _) => ("Volume", name),
+            (_, Some(name), _) => ("Resource", name),
+            (_, None, project) => ("Project", project.as_ref()?),
         };
-        self.put(&format!("{kind} {name}"), Row { kind, name, status: status.into(), mood })
+        self.put(
+            &format!("{kind} {name}"),
+            Row { kind, name: name.clone(), status: status.into(), mood },
+        )
     }
 
     /// Keeps the row; gives it back if it is news.

@@ -154,7 +154,9 @@ fn pairs(build: &Value, key: &str) -> BTreeMap<String, Option<String>> {
     let plain = |value: &Value| match value {
         Value::Null => None,
         Value::String(text) => Some(text.clone()),
-        other => Some(other.to_string()),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            Some(value.to_string())
+        }
     };
     let members = build.get(key).and_then(Value::as_object).into_iter().flatten();
     members.map(|(name, value)| (name.clone(), plain(value))).collect()
@@ -175,9 +177,9 @@ fn ulimits(build: &Value) -> Result<BTreeMap<String, (i64, i64)>, String> {
     let members = build.get("ulimits").and_then(Value::as_object).into_iter().flatten();
     let one = |(name, value): (&String, &Value)| {
         let number = |value: Option<&Value>| value.and_then(Value::as_i64);
-        let both = match value {
-            Value::Object(_) => number(value.get("soft")).zip(number(value.get("hard"))),
-            single => number(Some(single)).map(|it| (it, it)),
+        let both = match value.is_object() {
+            true => number(value.get("soft")).zip(number(value.get("hard"))),
+            false => number(Some(value)).map(|it| (it, it)),
         };
         both.map(|both| (name.clone(), both))
             .ok_or_else(|| format!("ulimits.{name}: it needs `soft` and `hard`"))

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use clap_complete::Shell;
 
-use super::{error::CliError, output::Output};
+use super::{Invocation, error::CliError};
 
 /// `fizz completion`.
 #[derive(Args, Debug)]
@@ -22,19 +22,15 @@ pub(super) struct ManArgs {
 }
 
 /// `fizz completion`.
-pub(super) fn completion(
-    output: &Output,
-    mut command: clap::Command,
-    args: &CompletionArgs,
-) -> Result<(), CliError> {
+pub(super) fn completion(invocation: &Invocation, args: &CompletionArgs) -> Result<(), CliError> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut command, "fizz", &mut script);
-    output.bytes(&script)
+    clap_complete::generate(args.shell, &mut invocation.description.clone(), "fizz", &mut script);
+    invocation.output.bytes(&script)
 }
 
 /// `fizz man`.
-pub(super) fn man(command: clap::Command, args: &ManArgs) -> Result<(), CliError> {
+pub(super) fn man(invocation: &Invocation, args: &ManArgs) -> Result<(), CliError> {
     let failed = || CliError::io(format!("can't write man pages to {}", args.directory.display()));
     std::fs::create_dir_all(&args.directory).map_err(failed())?;
-    clap_mangen::generate_to(command, &args.directory).map_err(failed())
+    clap_mangen::generate_to(invocation.description.clone(), &args.directory).map_err(failed())
 }

@@ -100,9 +100,11 @@ pub(super) fn config(invocation: &Invocation, args: &ConfigArgs) -> Result<(), C
         return Err(CliError::Failed(message.into()));
     }
     let loaded = loaded(args, invocation)?;
+    if args.quiet {
+        return Ok(());
+    }
     let text = text(args, &loaded)?;
     match &args.output {
-        _ if args.quiet => Ok(()),
         Some(path) => {
             std::fs::write(path, text).map_err(CliError::io(format!("can't write {path}")))
         }

@@ -107,14 +107,17 @@ pub(super) struct WaitArgs {
     pub(super) down_project: bool,
 }
 
-/// The containers of a project; `all` with ended and one-off ones.
+/// The containers of a project; `all` with ended and one-off ones. None when it is not deployed.
 pub(super) async fn list(
     client: &Client,
     project: &str,
     all: bool,
 ) -> Result<Vec<Container>, CliError> {
     let route = Route::to(&["containers"]).with("project", project).with_flag("all", all);
-    client.get(&route).await
+    match client.get(&route).await {
+        Err(error) if error.is_not_found() => Ok(Vec::new()),
+        listed => listed,
+    }
 }
 
 /// The containers of the project's services, in the order of their services and slots. A project
@@ -437,7 +440,12 @@ pub(super) mod tests {
     use serde_json::json;
 
     /// A container with what matters to a test.
-    pub(in crate::cli) fn container(service: &str, slot: u32, state: &str, more: Value) -> Container {
+    pub(in crate::cli) fn container(
+        service: &str,
+        slot: u32,
+        state: &str,
+        more: Value,
+    ) -> Container {
         let mut all = json!({
             "id": format!("{service}{slot}"), "name": format!("shop-{service}-{slot}"),
             "node": "n", "node_name": "one", "project": "shop", "service": service, "slot": slot,
@@ -465,9 +473,9 @@ pub(super) mod tests {
         ];
         let text = containers_table(&containers, WallTime(120_000), false);
         let expected = "\
-NAME         IMAGE     COMMAND                  SERVICE   CREATED         STATUS                                             PORTS
+NAME         IMAGE     COMMAND                  SERVICE   CREATED         STATUS                                            PORTS
 shop-db-1    busybox   \"sleep 1000000000000…\"   db        2 minutes ago   Up About a minute (healthy)
-shop-web-1   busybox   \"sleep 1000000000000…\"   web       2 minutes ago   Up About a minute                                  9000/tcp, 0.0.0.0:8080-8081->80-81/tcp, [::1]:53->53/udp
+shop-web-1   busybox   \"sleep 1000000000000…\"   web       2 minutes ago   Up About a minute                                 9000/tcp, 0.0.0.0:8080-8081->80-81/tcp, [::1]:53->53/udp
 shop-web-2   busybox   \"sleep 1000000000000…\"   web       2 minutes ago   Exited (3) About a minute ago, restarting in 3s
 shop-x-1     busybox   \"sleep 1000000000000…\"   x         2 minutes ago   Pending: no image";
         assert_eq!(text, expected);

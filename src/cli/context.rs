@@ -91,6 +91,9 @@ impl Context {
         if let Some(text) = &self.added {
             let mut header = tar::Header::new_gnu();
             header.set_mode(0o644);
+            header.set_uid(0);
+            header.set_gid(0);
+            header.set_mtime(0);
             header.set_size(text.len() as u64);
             tar.append_data(&mut header, DOCKERFILE_ADDED, text.as_slice())?;
         }

@@ -36,7 +36,13 @@ pub(super) struct LsArgs {
 
 /// A deployed project.
 pub(super) async fn get(client: &Client, project: &str) -> Result<Deployment, CliError> {
-    client.get(&Route::to(&["deployments", project])).await
+    let route = Route::to(&["deployments", project]);
+    get_optional(client, &route).await?.ok_or_else(|| {
+        CliError::Failed(format!(
+            "project \"{project}\" is not deployed\n  hint: `fizz ls -a` lists the deployed projects; \
+             name one with -p, or deploy this one with `fizz up -d`"
+        ))
+    })
 }
 
 /// A deployed project, if it is one.

@@ -79,7 +79,8 @@ fn event_text(event: &Event) -> String {
         ("container", &event.container),
         ("reason", &event.reason),
     ] {
-        facts.extend(value.as_ref().map(|value| format!("{name}={value}")));
+        let value = value.as_ref().filter(|it| !it.is_empty());
+        facts.extend(value.map(|value| format!("{name}={value}")));
     }
     facts.extend(event.exit_code.map(|code| format!("exit_code={code}")));
     if !facts.is_empty() {

@@ -1,6 +1,6 @@
 //! Lines of containers' output, each behind its container's name in its container's colour.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::{
     client::Lines,
@@ -92,15 +92,12 @@ impl LineWriter {
 pub(super) async fn write_arrived(
     lines: &mut Lines<LogLine>,
     writer: &mut LineWriter,
-    services: &BTreeSet<String>,
     output: &Output,
 ) -> Result<bool, CliError> {
     let Some(mut line) = lines.next().await? else { return Ok(false) };
     let mut batch = String::new();
     loop {
-        if services.is_empty() || services.contains(&line.service) {
-            batch.push_str(&writer.line(&line));
-        }
+        batch.push_str(&writer.line(&line));
         match lines.ready()? {
             Some(next) if batch.len() < BATCH_BYTES => line = next,
             Some(next) => {

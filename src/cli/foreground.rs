@@ -10,6 +10,7 @@ use super::{
     containers::exit_with,
     error::CliError,
     follow::{LineStyle, LineWriter, write_arrived},
+    output::Output,
     up::UpArgs,
     watch::{self, Snapshot, Verdict, Wanted, Watch, snapshot},
 };
@@ -108,22 +109,29 @@ impl Foreground<'_> {
         let now = started?;
         let route = Route::to(&["logs"])
             .with("project", self.project)
+            .with("service", self.shown().join(","))
             .with_flag("follow", true)
             .with("since_ms", since.0);
-        let mut lines = self.invocation.client.lines::<LogLine>(&route).await?;
+        let mut lines = match self.attached.is_empty() {
+            true => None,
+            false => Some(self.invocation.client.lines::<LogLine>(&route).await?),
+        };
         let names = now.containers.iter().filter(|it| self.attached.contains(&it.service));
         let mut writer = LineWriter::new(self.style.clone(), names.map(|it| it.name.as_str()));
-        let shown: Vec<&str> = self.attached.iter().map(String::as_str).collect();
-        self.invocation.output.note(&format!("Attaching to {}", shown.join(", ")));
+        self.invocation.output.note(&format!("Attaching to {}", self.shown().join(", ")));
         let phase = self.stay(&mut lines, &mut writer, deployed.event, wanted, phase).await?;
         self.last_lines(&mut lines, &mut writer).await?;
         self.end(phase).await
     }
 
+    fn shown(&self) -> Vec<&str> {
+        self.attached.iter().map(String::as_str).collect()
+    }
+
     /// Carries lines until no container of the wanted services is left running.
     async fn stay(
         &self,
-        lines: &mut Lines<LogLine>,
+        lines: &mut Option<Lines<LogLine>>,
         writer: &mut LineWriter,
         since: u64,
         wanted: &Wanted,
@@ -133,10 +141,11 @@ impl Foreground<'_> {
         let mut events = self.invocation.client.events(Some(self.project), Some(since));
         let mut stop = Stop::new()?;
         let mut look = tokio::time::interval(LOOK_AGAIN);
-        let mut has_lines = true;
         loop {
             tokio::select! {
-                more = write_arrived(lines, writer, &self.attached, output), if has_lines => has_lines = more?,
+                more = arrived(lines, writer, output) => if !more? {
+                    *lines = None;
+                },
                 event = events.next() => {
                     if let Some(code) = self.ended(&event?, wanted)
                         && phase == Phase::Running
@@ -206,13 +215,11 @@ impl Foreground<'_> {
 
     async fn last_lines(
         &self,
-        lines: &mut Lines<LogLine>,
+        lines: &mut Option<Lines<LogLine>>,
         writer: &mut LineWriter,
     ) -> Result<(), CliError> {
         let output = &self.invocation.output;
-        while let Ok(more) =
-            tokio::time::timeout(LAST_LINES, write_arrived(lines, writer, &self.attached, output))
-                .await
+        while let Ok(more) = tokio::time::timeout(LAST_LINES, arrived(lines, writer, output)).await
         {
             if !more? {
                 break;
@@ -236,6 +243,18 @@ impl Foreground<'_> {
                 }
             },
         }
+    }
+}
+
+/// Writes what has arrived; waits for ever where nothing is followed.
+async fn arrived(
+    lines: &mut Option<Lines<LogLine>>,
+    writer: &mut LineWriter,
+    output: &Output,
+) -> Result<bool, CliError> {
+    match lines {
+        Some(lines) => write_arrived(lines, writer, output).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -263,6 +282,8 @@ mod tests {
     fn a_container_that_restarts_is_not_at_rest() {
         let wanted = Wanted::from(["web".to_owned()]);
         let now = |state: &str, doing: serde_json::Value| Snapshot {
+            deployed: true,
+            resting: std::collections::BTreeSet::new(),
             services: vec![],
             containers: vec![
                 container("web", 1, state, doing),

@@ -1,7 +1,5 @@
 //! What containers wrote: `logs`.
 
-use std::collections::BTreeSet;
-
 use clap::Args;
 
 use super::{
@@ -73,11 +71,10 @@ pub(super) async fn logs(invocation: &Invocation, args: LogsArgs) -> Result<(), 
     };
     let names = containers.iter().filter(|it| !it.one_off).map(|it| it.name.as_str());
     let mut writer = LineWriter::new(style, names);
-    let services: BTreeSet<String> = args.services.into_iter().collect();
     let mut stop = Stop::new()?;
     loop {
         tokio::select! {
-            more = write_arrived(&mut lines, &mut writer, &services, &invocation.output) => {
+            more = write_arrived(&mut lines, &mut writer, &invocation.output) => {
                 if !more? {
                     return Ok(());
                 }
@@ -90,7 +87,7 @@ pub(super) async fn logs(invocation: &Invocation, args: LogsArgs) -> Result<(), 
     }
 }
 
-/// What to ask for. Several services are told apart here, from all of the project's lines.
+/// What to ask for.
 fn logs_route(
     args: &LogsArgs,
     project: &str,
@@ -104,10 +101,10 @@ fn logs_route(
         })?),
     };
     let time = |text: &Option<String>| text.as_deref().map(|it| parse_time(it, now)).transpose();
-    let service = if let [only] = args.services.as_slice() { Some(only) } else { None };
+    let services = (!args.services.is_empty()).then(|| args.services.join(","));
     Ok(Route::to(&["logs"])
         .with("project", project)
-        .with_some("service", service.filter(|_| container.is_none()))
+        .with_some("service", services.filter(|_| container.is_none()))
         .with_some("container", container)
         .with_flag("follow", args.follow)
         .with_some("tail", tail)
@@ -138,7 +135,7 @@ mod tests {
             route("logs -f -n 5 --since 1m --until 100 web").unwrap(),
             "/v1/logs?project=shop&service=web&follow=true&tail=5&since_ms=60000&until_ms=100000"
         );
-        assert_eq!(route("logs a b").unwrap(), "/v1/logs?project=shop");
+        assert_eq!(route("logs a b").unwrap(), "/v1/logs?project=shop&service=a%2Cb");
         assert!(route("logs --tail many").is_err());
         assert!(route("logs --since tomorrow").is_err());
     }

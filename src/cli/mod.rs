@@ -62,6 +62,8 @@ struct Invocation {
     globals: Globals,
     output: Output,
     client: Client,
+    /// The command line as clap knows it, for completions and man pages.
+    description: clap::Command,
 }
 
 impl Invocation {
@@ -85,16 +87,13 @@ pub fn invoke<D: clap::Args>(arguments: impl IntoIterator<Item = OsString>) -> I
             return Invoked::Done(ExitCode::from(u8::from(error.use_stderr())));
         }
     };
+    if let Command::Daemon(daemon) = cli.command {
+        return Invoked::Daemon(daemon);
+    }
     let globals = cli.globals;
     let output =
         Output::new(globals.ansi.unwrap_or_default(), globals.progress.unwrap_or_default());
-    let done = match cli.command {
-        Command::Daemon(daemon) => return Invoked::Daemon(daemon),
-        Command::Completion(args) => completion::completion(&output, description, &args),
-        Command::Man(args) => completion::man(description, &args),
-        command => block_on(globals, output, command),
-    };
-    let status = match done {
+    let status = match block_on(description, globals, output, cli.command) {
         Ok(()) => 0,
         Err(error) => {
             output.error(&error);
@@ -105,6 +104,7 @@ pub fn invoke<D: clap::Args>(arguments: impl IntoIterator<Item = OsString>) -> I
 }
 
 fn block_on<D: clap::Args>(
+    description: clap::Command,
     globals: Globals,
     output: Output,
     command: Command<D>,
@@ -114,7 +114,8 @@ fn block_on<D: clap::Args>(
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(CliError::io("can't start"))?;
-    let result = runtime.block_on(dispatch(&Invocation { globals, output, client }, command));
+    let result =
+        runtime.block_on(dispatch(&Invocation { globals, output, client, description }, command));
     // A thread may still wait for standard input; nobody waits for it.
     runtime.shutdown_background();
     result
@@ -154,7 +155,9 @@ async fn dispatch<D: clap::Args>(
         Command::Config(args) => config::config(it, &args),
         Command::Nodes(args) => nodes::nodes(it, args).await,
         Command::Version(args) => version::version(it, args).await,
-        // These need no daemon, and are done before one is looked for.
-        Command::Completion(_) | Command::Man(_) | Command::Daemon(_) => Ok(()),
+        Command::Completion(args) => completion::completion(it, &args),
+        Command::Man(args) => completion::man(it, &args),
+        // It was handed to `main`.
+        Command::Daemon(_) => Ok(()),
     }
 }

@@ -153,10 +153,10 @@ impl Output {
 
 /// A reader that is gone is told from a disk that is full.
 fn out_error(why: io::Error) -> CliError {
-    match why.kind() {
-        io::ErrorKind::BrokenPipe => CliError::Pipe,
-        _ => CliError::Io { what: "can't write to standard output".into(), why },
+    if why.kind() == io::ErrorKind::BrokenPipe {
+        return CliError::Pipe;
     }
+    CliError::Io { what: "can't write to standard output".into(), why }
 }
 
 #[cfg(test)]

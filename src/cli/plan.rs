@@ -129,10 +129,10 @@ fn shown(path: &str, value: &Value) -> String {
     let last = steps.next().unwrap_or_default();
     let is_variable = steps.next().is_some_and(|it| matches!(it, "environment" | "args"));
     hide(last, is_variable, &mut value);
-    match value {
-        Value::String(text) if text == HIDDEN => text,
-        value => super::format::shortened(&value.to_string(), 120),
+    if value == HIDDEN {
+        return HIDDEN.to_owned();
     }
+    super::format::shortened(&value.to_string(), 120)
 }
 
 /// Replaces the values of variables whose names look like secrets, and passwords within URLs.

@@ -1,7 +1,10 @@
 //! Watches a project until it is where a command wants it: events show the way, and what is judged
 //! is always the whole as it is now, so that a missed event delays and never deceives.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{
     Invocation,
@@ -24,10 +27,14 @@ const LAST_LINES: usize = 10;
 /// A project as it is now; empty when it is not deployed.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Snapshot {
+    /// Whether it is deployed at all, be it on its way out.
+    pub(super) deployed: bool,
     /// Its services.
     pub(super) services: Vec<Service>,
     /// Its containers, also the ended ones.
     pub(super) containers: Vec<Container>,
+    /// Those that ended before the watch began, and have not moved since.
+    pub(super) resting: BTreeSet<String>,
 }
 
 /// Where a project is on the way to where it should be.
@@ -113,7 +120,8 @@ pub(super) fn gone(now: &Snapshot, wanted: &Wanted) -> Verdict {
     let counts = |name: &String| wanted.is_empty() || wanted.contains(name);
     let left = now.services.iter().any(|it| counts(&it.name))
         || now.containers.iter().any(|it| counts(&it.service) && !it.one_off);
-    if left { Verdict::Waiting } else { Verdict::Done }
+    // A whole project is gone when its networks and volumes are gone, too.
+    if left || (wanted.is_empty() && now.deployed) { Verdict::Waiting } else { Verdict::Done }
 }
 
 fn is_started(now: &Snapshot, service: &Service) -> bool {
@@ -124,7 +132,7 @@ fn is_started(now: &Snapshot, service: &Service) -> bool {
     let started = now
         .containers_of(&service.name)
         .filter(current)
-        .filter(|it| it.state != "pending" || it.exit_code.is_some() || it.restarts > 0);
+        .filter(|it| it.state != "pending" && !now.resting.contains(&it.id));
     let mut old = now.containers_of(&service.name).filter(|it| !current(it));
     has_all(service, started.count()) && !old.any(containers::is_running)
 }
@@ -134,7 +142,7 @@ fn has_all(service: &Service, count: usize) -> bool {
 }
 
 /// Done when nothing is waited for; failed when something of that is stuck.
-fn verdict<'a>(waiting: &mut dyn Iterator<Item = &'a Service>) -> Verdict {
+fn verdict(waiting: &mut dyn Iterator<Item = &Service>) -> Verdict {
     let mut verdict = Verdict::Done;
     for service in waiting {
         verdict = Verdict::Waiting;
@@ -149,6 +157,8 @@ fn verdict<'a>(waiting: &mut dyn Iterator<Item = &'a Service>) -> Verdict {
 pub(super) struct Watch<'a> {
     invocation: &'a Invocation,
     project: String,
+    /// Since when each container that had ended was at its end when the watch began.
+    ended: BTreeMap<String, u64>,
     board: Board,
     /// Where progress is seen.
     pub(super) screen: Screen,
@@ -157,12 +167,15 @@ pub(super) struct Watch<'a> {
 impl<'a> Watch<'a> {
     /// Takes in what there is before anything changes.
     pub(super) async fn begin(invocation: &'a Invocation, project: &str) -> Result<Self, CliError> {
-        let mut board = Board::default();
+        let (mut board, mut ended) = (Board::default(), BTreeMap::new());
         for container in containers::list(&invocation.client, project, true).await? {
             board.know(&container);
+            if is_over(&container) {
+                ended.insert(container.id, container.since_ms);
+            }
         }
         let screen = Screen::new(invocation.output);
-        Ok(Self { invocation, project: project.to_owned(), board, screen })
+        Ok(Self { invocation, project: project.to_owned(), ended, board, screen })
     }
 
     /// Shows what happens after an event until the judge is satisfied.
@@ -193,7 +206,10 @@ impl<'a> Watch<'a> {
     ) -> Result<Snapshot, CliError> {
         let mut stop = Stop::new()?;
         loop {
-            let now = snapshot(self.invocation, &self.project).await?;
+            let mut now = snapshot(self.invocation, &self.project).await?;
+            let rests =
+                |it: &&Container| is_over(it) && self.ended.get(&it.id) == Some(&it.since_ms);
+            now.resting = now.containers.iter().filter(rests).map(|it| it.id.clone()).collect();
             match judge(&now) {
                 Verdict::Waiting => {}
                 Verdict::Done => {
@@ -249,6 +265,10 @@ impl<'a> Watch<'a> {
     }
 }
 
+fn is_over(container: &Container) -> bool {
+    matches!(container.state.as_str(), "stopped" | "failed")
+}
+
 fn interrupted(status: u8) -> CliError {
     match status {
         super::error::EXIT_INTERRUPTED => CliError::Interrupted,
@@ -263,8 +283,10 @@ pub(super) async fn snapshot(invocation: &Invocation, project: &str) -> Result<S
     let route = Route::to(&["deployments", project]);
     let (deployment, containers) =
         tokio::join!(deployments::get_optional(client, &route), containers);
-    let services = deployment?.map(|it| it.services).unwrap_or_default();
-    Ok(Snapshot { services, containers: containers? })
+    let deployment = deployment?;
+    let deployed = deployment.is_some();
+    let services = deployment.map(|it| it.services).unwrap_or_default();
+    Ok(Snapshot { deployed, services, containers: containers?, resting: BTreeSet::new() })
 }
 
 /// Shows the last lines of the containers of a service that did not do well.
@@ -317,7 +339,7 @@ mod tests {
     }
 
     fn now(services: Vec<Service>, containers: Vec<Container>) -> Snapshot {
-        Snapshot { services, containers }
+        Snapshot { deployed: true, services, containers, resting: BTreeSet::new() }
     }
 
     #[test]
@@ -330,6 +352,15 @@ mod tests {
         assert_eq!(started(&now(two(), vec![one.clone(), ended.clone()]), &all), Verdict::Done);
         let old = container("web", 3, "running", json!({"revision": "r0"}));
         assert_eq!(started(&now(two(), vec![one, ended, old]), &all), Verdict::Waiting);
+    }
+
+    #[test]
+    fn what_ended_before_was_not_started_by_us() {
+        let ended = container("web", 1, "stopped", json!({"exit_code": 143}));
+        let mut now = now(vec![service("web", json!({}))], vec![ended]);
+        assert_eq!(started(&now, &Wanted::new()), Verdict::Done);
+        now.resting.insert("web1".into());
+        assert_eq!(started(&now, &Wanted::new()), Verdict::Waiting);
     }
 
     #[test]
@@ -362,6 +393,8 @@ mod tests {
         assert_eq!(stopped(&rests, &all), Verdict::Done);
         assert_eq!(gone(&rests, &all), Verdict::Waiting);
         assert_eq!(gone(&Snapshot::default(), &all), Verdict::Done);
+        assert_eq!(gone(&now(vec![], vec![]), &all), Verdict::Waiting);
+        assert_eq!(gone(&now(vec![], vec![]), &Wanted::from(["a".to_owned()])), Verdict::Done);
         let stopping = container("a", 1, "running", json!({"doing": "stopping"}));
         assert_eq!(stopped(&now(vec![], vec![stopping]), &all), Verdict::Waiting);
     }

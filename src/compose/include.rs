@@ -87,11 +87,10 @@ fn wanted(reader: &mut Reader<'_>, item: &Node, place: &tree::Path) -> Option<Wa
             (key, _) if key.starts_with("x-") => {}
             (key, _) => {
                 let message = format!(
-                    "additional property {key:?} is not allowed; known are path, env_file and \
+                    "unknown key `{key}`, which is ignored; known are path, env_file and \
                      project_directory"
                 );
-                reader.error(entry.key_at, &place, message);
-                good = false;
+                reader.problems.warn(entry.key_at, &place, message);
             }
         }
     }

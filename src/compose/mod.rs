@@ -1,7 +1,7 @@
 //! Compose files: text in, a canonical model or every problem at once out.
 //!
 //! Follows the Compose specification (compose-spec, 2025) and, where that is silent, what
-//! `docker compose` does. [`load`] is the door; a project goes through the rooms in this order.
+//! `docker compose` does. [`load()`] is the door; a project goes through the rooms in this order.
 //! Each file: [`yaml`], [`interpolate`], what it includes and extends, [`merge::merge`] over the
 //! files before it, [`schema::check`], [`shape::canonical`]. Then the whole:
 //! [`shape::fill_defaults`], [`normalise::paths`], [`normalise::normalise`],
@@ -19,6 +19,7 @@ mod include;
 pub mod interpolate;
 pub mod json;
 pub mod lexical;
+pub mod limits;
 mod load;
 pub mod merge;
 mod near;

@@ -15,8 +15,9 @@ use super::{
     include,
     interpolate::{self, Environment},
     lexical::Folders,
+    limits,
     load::LoadOptions,
-    merge, normalise,
+    merge, normalise, places,
     problem::Problems,
     project::STDIN,
     reset, schema, shape,
@@ -162,19 +163,24 @@ impl<'a> Reader<'a> {
             }
         }
         shape::fill_defaults(&mut model);
+        drop_no_commands(&mut model);
         self.wanted.extend(variables::look_up(&mut model, scope.environment));
         model
     }
 
     fn layer(&mut self, mut model: Node, mut over: Node, path: &Path, scope: Scope<'_>) -> Node {
         let resets = reset::take(&mut over);
-        if !self.prepare(&mut over, scope.environment) {
+        if !limits::check(&over, &mut self.problems) || !self.prepare(&mut over, scope.environment)
+        {
             return model;
         }
         include::apply(self, &mut over, &resets, path, scope);
         reset::apply(&mut model, &resets);
         extends::apply(self, &mut over, resets, path, scope);
         let mut merged = merge::merge(model, over, &mut self.problems);
+        if !limits::check(&merged, &mut self.problems) {
+            return Node::new(Value::Map(Map::new()), Position::default());
+        }
         match self.options.interpolate {
             true => schema::check(&mut merged, &mut self.problems),
             false => schema::check_uninterpolated(&mut merged, &mut self.problems),
@@ -188,7 +194,7 @@ impl<'a> Reader<'a> {
     fn prepare(&mut self, document: &mut Node, environment: &Environment) -> bool {
         if document.as_map().is_none() {
             let message = format!(
-                "the top level must be a mapping with keys such as `services:`, but is {}",
+                "the top-level object must be a mapping with keys such as `services:`, but is {}",
                 document.kind()
             );
             self.error(document.at, &tree::Path::default(), message);
@@ -240,4 +246,14 @@ impl<'a> Reader<'a> {
         let home = environment.get("HOME").map(String::as_str);
         normalise::paths(model, Folders { base, home }, &mut self.problems);
     }
+}
+
+/// `command: null` is what no command at all is: the image's own.
+fn drop_no_commands(model: &mut Node) {
+    places::each(model, "services.*", &mut |service, _| {
+        if let Some(service) = service.as_map_mut() {
+            let is_command = |key: &str| matches!(key, "command" | "entrypoint");
+            service.retain(|key, it| !(is_command(key) && it.node.value == Value::Null));
+        }
+    });
 }

@@ -62,9 +62,12 @@ impl Node {
             outcome = self.outcome(project, now);
         }
         self.judge(project, &outcome);
+        let forgets = !outcome.gone.is_empty();
         for service in outcome.gone {
             let key = ServiceKey { project: project.clone(), service };
             self.forget_service(key, now);
+        }
+        if forgets {
             self.decode(project);
         }
         self.clear(project, now);

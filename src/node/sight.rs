@@ -12,7 +12,8 @@ use super::{
 use crate::{
     model::{
         ContainerEvent, ContainerId, ContainerName, ContainerState, ImageId, Millis, Observed,
-        RuntimeState, ServiceKey, WallTime, spec::HealthSpec,
+        RuntimeState, ServiceKey, WallTime,
+        spec::{HealthSpec, RestartCondition},
     },
     state::{Change, ContainerRecord, Intent},
 };
@@ -144,13 +145,17 @@ impl Node {
     fn could_not_run(&mut self, id: ContainerId, failure: &Failure, now: Now) {
         let Some(record) = self.state.container(id) else { return };
         let (attempts, first) = (record.attempts, self.pause_of(record));
+        let spec = self.spec_of(&record.service);
+        let restart = spec.map_or(RestartCondition::Never, |it| it.deploy.restart.condition);
         let Some(local) = self.local.get_mut(&id) else { return };
         (local.monitor, local.pin) = (None, None);
         if failure.passing {
             local.stall(now.moment);
             self.amend(id, now, |record| record.reason = Some(failure.reason.clone()));
         } else {
-            local.rest(first, attempts, now.moment);
+            if restarts(restart, ContainerEvent::Crashed) {
+                local.rest(first, attempts, now.moment);
+            }
             self.transition(id, ContainerEvent::Crashed, Some(failure.reason.clone()), now);
         }
     }
@@ -248,6 +253,8 @@ impl Node {
         let Some(record) = self.state.container(id).cloned() else { return };
         let intent = self.state.services().get(&record.service).map(|it| it.intent);
         let first = self.pause_of(&record);
+        let spec = self.spec_of(&record.service);
+        let restart = spec.map_or(RestartCondition::Never, |it| it.deploy.restart.condition);
         let Some(local) = self.local.get_mut(&id) else { return };
         // The last run's end, told late, or this one's by a clock that was set back: the runtime knows.
         if local.alive && end.at < local.began && local.doubted != Some(end.at) {
@@ -266,15 +273,15 @@ impl Node {
         }
         let told = local.told_to_stop || record.held || intent.is_none_or(|it| it != Intent::Run);
         let attempts = if ran_well { 0 } else { record.attempts };
-        if !told {
-            local.rest(first, attempts, now.moment);
-        }
         let (event, reason) = match end.code {
             _ if end.oom_killed => (ContainerEvent::Crashed, "killed for want of memory".into()),
             0 => (ContainerEvent::Ended, "completed".into()),
             code if told => (ContainerEvent::Ended, format!("stopped with status {code}")),
             code => (ContainerEvent::Crashed, format!("ended with status {code}")),
         };
+        if !told && restarts(restart, event) {
+            local.rest(first, attempts, now.moment);
+        }
         self.amend(id, now, |record| {
             (record.exit_code, record.attempts) = (Some(end.code), attempts);
         });
@@ -371,5 +378,14 @@ impl Node {
         local.operation = Some(operation);
         local.told_to_stop = operation == Operation::Halt;
         self.effects.push(effect);
+    }
+}
+
+/// Whether a container that ended so is started again by its restart policy.
+fn restarts(condition: RestartCondition, end: ContainerEvent) -> bool {
+    match condition {
+        RestartCondition::Unset | RestartCondition::Never => false,
+        RestartCondition::OnFailure => end == ContainerEvent::Crashed,
+        RestartCondition::Always => true,
     }
 }

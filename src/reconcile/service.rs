@@ -21,7 +21,7 @@ pub struct Outcome {
     pub ready: Vec<ServiceName>,
     /// Services that will not become as wanted without help, and why.
     pub stuck: BTreeMap<ServiceName, Arc<str>>,
-    /// Services of which nothing is left here and which are to be forgotten.
+    /// Services that are to be forgotten, once nothing of any of them is left here.
     pub gone: Vec<ServiceName>,
 }
 
@@ -39,11 +39,20 @@ pub fn plan(project: &Project<'_>) -> Outcome {
         } else if let Some(why) = stuck(share, blocked.as_ref()) {
             outcome.stuck.insert(name.clone(), why);
         }
-        if matches!(share.record.intent, Intent::Forget { .. }) && share.instances.is_empty() {
-            outcome.gone.push(name.clone());
-        }
     }
+    outcome.gone = gone(project);
     outcome
+}
+
+/// Services name one another, and a project that names one that is not there cannot be read: so those
+/// that are to be forgotten go together.
+fn gone(project: &Project<'_>) -> Vec<ServiceName> {
+    let leaving =
+        || project.iter().filter(|(_, it)| matches!(it.record.intent, Intent::Forget { .. }));
+    if leaving().any(|(_, it)| !it.instances.is_empty()) {
+        return vec![];
+    }
+    leaving().map(|(name, _)| name.clone()).collect()
 }
 
 fn steps(share: &Share<'_>, blocked: Option<&Blocked>, needed: bool) -> Vec<Step> {

@@ -34,12 +34,12 @@ pub struct NodeRecord {
     pub runtime: Option<String>,
 }
 
-/// A deployed Compose file, without its services' definitions.
+/// A deployed Compose file. Its services as they were last applied have records of their own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeploymentRecord {
     /// How often it was changed.
     pub version: u64,
-    /// The canonical model as JSON, all but `services`.
+    /// The canonical model as JSON.
     pub model: Arc<str>,
     /// Where its file was.
     pub working_dir: String,

@@ -1,4 +1,5 @@
 //! A client of the API, for tests.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::{path::PathBuf, time::Duration};

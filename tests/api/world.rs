@@ -209,7 +209,9 @@ impl Member {
             Effect::Persist(_) | Effect::Probe { .. } | Effect::Look(..) => None,
             Effect::Reply(id, answer) => {
                 // The client may have gone.
-                waiting.remove(&id).map(|reply| drop(reply.send(answer)));
+                if let Some(reply) = waiting.remove(&id) {
+                    drop(reply.send(answer));
+                }
                 None
             }
             Effect::Notify(notice) => {

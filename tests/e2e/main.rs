@@ -4,7 +4,9 @@
 //! Run it by `cargo test --test e2e`: one engine is started for the whole run and shared by its tests,
 //! which run beside one another. A runner that gives each test a process of its own starts an engine
 //! for each.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod api;
+mod daemon;
 mod harness;
 mod runtime;

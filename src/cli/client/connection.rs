@@ -148,21 +148,19 @@ fn unreachable(socket: &Path, why: &io::Error) -> CliError {
     let at = socket.display();
     let start = "start it with `sudo systemctl start fizz` or `sudo fizz daemon`, or name another \
                  socket with `--host unix:///path` or FIZZ_HOST";
-    let (what, hint) = match why.kind() {
-        io::ErrorKind::NotFound => {
-            (format!("the Fizz daemon does not run: there is no socket {at}"), start.to_owned())
-        }
-        io::ErrorKind::ConnectionRefused => {
-            (format!("the Fizz daemon does not run: nobody listens at {at}"), start.to_owned())
-        }
-        io::ErrorKind::PermissionDenied => (
-            format!("you may not talk to the Fizz daemon: no permission for {at}"),
-            "join the group `fizz` (`sudo usermod -aG fizz \"$USER\"`, then log in again), or use sudo"
-                .to_owned(),
-        ),
-        _ => (format!("can't reach the Fizz daemon at {at}: {why}"), start.to_owned()),
+    let join = "join the group `fizz` (`sudo usermod -aG fizz \"$USER\"`, then log in again), or use \
+                sudo";
+    let is = |kind| why.kind() == kind;
+    let (what, hint) = if is(io::ErrorKind::NotFound) {
+        (format!("the Fizz daemon does not run: there is no socket {at}"), start)
+    } else if is(io::ErrorKind::ConnectionRefused) {
+        (format!("the Fizz daemon does not run: nobody listens at {at}"), start)
+    } else if is(io::ErrorKind::PermissionDenied) {
+        (format!("you may not talk to the Fizz daemon: no permission for {at}"), join)
+    } else {
+        (format!("can't reach the Fizz daemon at {at}: {why}"), start)
     };
-    CliError::Daemon { what, hint }
+    CliError::Daemon { what, hint: hint.to_owned() }
 }
 
 /// Something answers, but not as Fizz does.

@@ -41,8 +41,8 @@ async fn with_server<T>(name: &str, app: Router, test: impl AsyncFnOnce(Client) 
     result
 }
 
-fn pieces(parts: &[&'static str]) -> Body {
-    Body::from_stream(stream::iter(parts.to_vec().into_iter().map(Ok::<_, Infallible>)))
+fn pieces<const N: usize>(parts: [&'static str; N]) -> Body {
+    Body::from_stream(stream::iter(parts.map(Ok::<_, Infallible>)))
 }
 
 #[tokio::test]
@@ -65,7 +65,7 @@ async fn a_refusal_reads_as_what_the_daemon_said() {
 #[tokio::test]
 async fn lines_arrive_one_by_one_however_they_are_cut() {
     let app =
-        Router::new().route("/v1/logs", get(|| async { pieces(&["1\n", "2", "2\n3", "3\n\n4"]) }));
+        Router::new().route("/v1/logs", get(|| async { pieces(["1\n", "2", "2\n3", "3\n\n4"]) }));
     let numbers = with_server("lines", app, async |client| {
         let mut lines = client.lines::<u32>(&Route::to(&["logs"])).await.unwrap();
         let mut numbers = Vec::new();
@@ -88,11 +88,11 @@ async fn a_broken_event_stream_is_taken_up_after_its_last_event() {
             counted.fetch_add(1, Ordering::SeqCst);
             let last = headers.get("last-event-id").map(|it| it.to_str().unwrap().to_owned());
             match last.as_deref() {
-                Some("5") => pieces(&[
+                Some("5") => pieces([
                     "data: {\"id\":6,\"at_ms\":0,\"kind\":\"a\"}\n\ndata: {\"id\":7,\"at_ms\":0,\"kind\":\"b\"}\n\n",
                     "data: {\"id\":8,\"at_",
                 ]),
-                Some("7") => pieces(&["data: {\"id\":8,\"at_ms\":0,\"kind\":\"c\"}\n\n"]),
+                Some("7") => pieces(["data: {\"id\":8,\"at_ms\":0,\"kind\":\"c\"}\n\n"]),
                 other => panic!("asked for {other:?}"),
             }
         }),

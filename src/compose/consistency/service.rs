@@ -50,8 +50,8 @@ impl<'a> Service<'a> {
             if port.as_map().is_none() {
                 continue;
             }
-            if port.get("target").is_none() {
-                let why = "this port has no `target`, the port in the container";
+            if matches!(port.get("target").map(Node::as_text), None | Some(Some("0"))) {
+                let why = "this port has no `target`, the port in the container, which is not 0";
                 self.problems.error(port.at, &path, why);
             }
             let ip = port.get("host_ip").filter(|it| {

@@ -3,7 +3,10 @@
 use std::fmt::Write as _;
 
 use super::{
-    super::tree::{Node, ScalarKind, Value},
+    super::{
+        places,
+        tree::{Entry, Node, ScalarKind, Value},
+    },
     Style, bare,
     order::At,
 };
@@ -12,9 +15,26 @@ use super::{
 #[must_use]
 pub fn json(model: &Node, style: Style) -> String {
     let mut out = String::new();
-    write(&mut out, model, style.root(), 0);
+    match style {
+        Style::Project => write(&mut out, &with_commands(model.clone()), style.root(), 0),
+        Style::Tree => write(&mut out, model, style.root(), 0),
+    }
     out.push('\n');
     out
+}
+
+/// In JSON, and only there, `docker compose` says of every service that it has no command.
+fn with_commands(mut model: Node) -> Node {
+    places::each(&mut model, "services.*", &mut |service, _| {
+        let at = service.at;
+        for key in ["command", "entrypoint"] {
+            let none = Entry { key_at: at, node: Node::new(Value::Null, at) };
+            if let Some(service) = service.as_map_mut() {
+                service.entry(key.into()).or_insert(none);
+            }
+        }
+    });
+    model
 }
 
 fn write(out: &mut String, node: &Node, at: At, depth: usize) {

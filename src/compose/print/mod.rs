@@ -62,17 +62,19 @@ pub fn printable(mut model: Node) -> Node {
             });
         });
     }
+    places::each(&mut model, "services.*.volumes.[]", &mut |mount, _| {
+        let Some(mount) = mount.as_map_mut() else { return };
+        if let Some(bind) = mount.get_mut("bind").and_then(|it| it.node.as_map_mut()) {
+            let created = bind.get("create_host_path").and_then(|it| it.node.as_text());
+            if created == Some("true") {
+                bind.remove("create_host_path");
+            }
+        }
+    });
     let Some(root) = model.as_map_mut() else { return model };
     let absent =
         |value| Entry { key_at: Position::default(), node: Node::new(value, Position::default()) };
-    let services = root.entry("services".into()).or_insert_with(|| absent(Value::Map(Map::new())));
-    for service in services.node.as_map_mut().into_iter().flat_map(Map::values_mut) {
-        for key in ["command", "entrypoint"] {
-            if let Some(service) = service.node.as_map_mut() {
-                service.entry(key.into()).or_insert_with(|| absent(Value::Null));
-            }
-        }
-    }
+    root.entry("services".into()).or_insert_with(|| absent(Value::Map(Map::new())));
     model
 }
 
@@ -81,12 +83,8 @@ fn double_dollars(node: &mut Node) {
         Value::Scalar(scalar) if scalar.text.contains('$') => scalar.text = escape(&scalar.text),
         Value::Scalar(_) | Value::Null => {}
         Value::List(list) => list.iter_mut().for_each(double_dollars),
-        Value::Map(map) => {
-            for (key, mut entry) in std::mem::take(map) {
-                double_dollars(&mut entry.node);
-                map.insert(if key.contains('$') { escape(&key) } else { key }, entry);
-            }
-        }
+        // Keys are not interpolated: doubled, they would read as other keys.
+        Value::Map(map) => map.values_mut().for_each(|it| double_dollars(&mut it.node)),
     }
 }
 

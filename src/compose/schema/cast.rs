@@ -136,7 +136,7 @@ fn print(scalar: &Scalar) -> String {
     }
 }
 
-/// The shortest digits that read back the same, with an exponent below 1e-4 and from 1e21 on.
+/// The shortest digits that read back the same, with an exponent below 1e-4 and from 1e6 on.
 fn print_float(number: f64) -> String {
     if number.is_nan() {
         return "NaN".to_owned();
@@ -145,7 +145,7 @@ fn print_float(number: f64) -> String {
         return if number > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
     }
     let size = number.abs();
-    if size == 0.0 || (1e-4..1e21).contains(&size) {
+    if size == 0.0 || (1e-4..1e6).contains(&size) {
         return number.to_string();
     }
     let text = format!("{number:e}");

@@ -22,7 +22,7 @@ pub(super) use rules::{build_to_map, dependencies_to_map, names_to_map};
 pub use unique::unique;
 
 /// Ports of all services together: a range of ports is short to write and long to keep.
-pub const PORTS_MAX: usize = 1 << 18;
+pub const PORTS_MAX: usize = 1 << 13;
 
 /// Brings a whole file into its long form. Doing it twice changes nothing.
 pub fn canonical(root: &mut Node, problems: &mut Problems) {

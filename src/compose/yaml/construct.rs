@@ -5,13 +5,20 @@ use super::{
         problem::Problems,
         tree::{Entry, Map, Node, Path, Position, Scalar, ScalarKind, Tag, Value},
     },
-    DEPTH_MAX, EXPANDED_NODES_MAX, Raw, RawKind, scalar,
+    DEPTH_MAX, EXPANDED_NODES_MAX, Raw, RawKind, TREE_BYTES_MAX, scalar,
 };
 
 /// The tree of one document, `None` when it exceeds a budget.
 pub(super) fn tree(nodes: &[Raw<'_>], problems: &mut Problems) -> Option<Node> {
-    let mut construct =
-        Construct { nodes, problems, trail: Vec::new(), aliases: 0, expanded: 0, aliased: 0 };
+    let mut construct = Construct {
+        nodes,
+        problems,
+        trail: Vec::new(),
+        aliases: 0,
+        expanded: 0,
+        aliased: 0,
+        bytes: 0,
+    };
     if nodes.is_empty() {
         return Some(Node::new(Value::Null, Position::default()));
     }
@@ -32,12 +39,14 @@ struct Construct<'a> {
     aliases: usize,
     expanded: usize,
     aliased: usize,
+    bytes: usize,
 }
 
 impl<'a> Construct<'a> {
     fn node(&mut self, index: u32) -> Option<Node> {
         let raw = &self.nodes[index as usize];
         self.spend(raw.at)?;
+        self.weigh(raw)?;
         let tag = raw.tag.as_deref().map(|it| (it.handle(), it.suffix()));
         let merging = match tag {
             Some(("!", "reset")) => Some(Tag::Reset),
@@ -80,6 +89,29 @@ impl<'a> Construct<'a> {
         (!bomb && !deep).then_some(())
     }
 
+    /// Estimates what a value takes in memory. A mapping is a B-tree, whose smallest node has room
+    /// for eleven entries: even a small one is a thousand times larger than its text.
+    fn weigh(&mut self, raw: &Raw<'_>) -> Option<()> {
+        const VALUE_BYTES: usize = 100;
+        const SMALL_MAP_BYTES: usize = 1200;
+        self.bytes += match &raw.kind {
+            RawKind::Scalar { text, .. } => VALUE_BYTES + text.len(),
+            RawKind::Map(entries) if !entries.is_empty() => {
+                SMALL_MAP_BYTES + VALUE_BYTES * entries.len()
+            }
+            RawKind::Map(_) | RawKind::List(_) | RawKind::Alias(_) | RawKind::Unknown => {
+                VALUE_BYTES
+            }
+        };
+        if self.bytes > TREE_BYTES_MAX {
+            let message =
+                format!("the file's values need more than {TREE_BYTES_MAX} bytes; split it");
+            self.error(raw.at, message);
+            return None;
+        }
+        Some(())
+    }
+
     fn error(&mut self, at: Position, message: impl Into<String>) {
         let path = self.trail.iter().fold(Path::default(), |path, step| match step {
             Step::Key(key) => path.key(*key),
@@ -98,6 +130,10 @@ impl<'a> Construct<'a> {
         };
         let wanted = match tag.core_suffix() {
             Some(core @ ("null" | "bool" | "int" | "float")) => core,
+            _ if tag.suffix_in_namespace("tag:yaml.org,2002:").as_deref() == Some("binary") => {
+                self.error(raw.at, "!!binary has no meaning in a Compose file; write the text");
+                return Value::Null;
+            }
             _ => return Value::Scalar(string(text)),
         };
         let resolved = scalar::resolve(text);

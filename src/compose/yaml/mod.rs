@@ -20,8 +20,14 @@ use super::{
 /// How many values one file may write. A `docker compose` user meets the same limit.
 pub const NODES_MAX: usize = 100_000;
 
+/// How many documents one file may hold.
+pub const DOCUMENTS_MAX: usize = 1000;
+
 /// How many values one file may come to once its aliases are followed.
 pub const EXPANDED_NODES_MAX: usize = 200_000;
+
+/// How much memory the values of one document may take, as [`construct`] estimates it.
+pub const TREE_BYTES_MAX: usize = 32 << 20;
 
 /// How deep values may nest once aliases are followed.
 pub const DEPTH_MAX: usize = 200;
@@ -56,11 +62,10 @@ pub fn parse(bytes: &[u8], source: SourceId, problems: &mut Problems) -> Option<
         flow_nesting_limit: DEPTH_MAX,
         block_nesting_limit: DEPTH_MAX,
     };
-    let mut parser = Parser::new_from_str_with_options(&text, options);
     let mut documents = Vec::new();
     let mut budget = NODES_MAX;
     let mut compose = Compose::new(source);
-    while let Some(next) = parser.next() {
+    for next in Parser::new_from_str_with_options(&text, options) {
         let (event, span) = match next {
             Ok(it) => it,
             Err(error) => {
@@ -69,6 +74,12 @@ pub fn parse(bytes: &[u8], source: SourceId, problems: &mut Problems) -> Option<
             }
         };
         if matches!(event, Event::DocumentEnd) {
+            if documents.len() == DOCUMENTS_MAX {
+                let at = position(source, span.start.line(), span.start.col() + 1);
+                let message = format!("more than {DOCUMENTS_MAX} documents; split the file");
+                problems.error(at, &Path::default(), message);
+                return None;
+            }
             documents.push(construct::tree(&compose.nodes, problems)?);
             compose = Compose::new(source);
         } else {
@@ -153,6 +164,10 @@ impl<'a> Compose<'a> {
         problems: &mut Problems,
     ) -> Option<usize> {
         let at = position(self.source, span.start.line(), span.start.col() + 1);
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "only these events carry values, and the parser's enum is open to new ones"
+        )]
         let (anchor, tag, kind, opens) = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let plain = style == ScalarStyle::Plain;

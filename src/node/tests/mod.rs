@@ -275,6 +275,18 @@ fn down_stops_dependents_first_and_leaves_nothing() {
 }
 
 #[test]
+fn down_does_not_lose_its_way_when_a_job_that_others_waited_for_goes_first() {
+    let mut world = World::new();
+    world.exits("job", 0);
+    let depends = json!({"job": {"condition": "service_completed_successfully", "required": true}});
+    world.up(json!({"job": {"image": "job"}, "web": {"image": "web", "depends_on": depends}}));
+    assert_eq!(world.running(), ["shop-web-1"]);
+    world.down();
+    assert!(world.view().state.deployments().iter().next().is_none());
+    assert!(world.view().state.containers().next().is_none());
+}
+
+#[test]
 fn a_service_that_left_the_file_stays_until_orphans_are_removed() {
     let mut world = World::new();
     world.up(json!({"web": {"image": "web"}, "old": {"image": "old"}}));
@@ -285,6 +297,37 @@ fn a_service_that_left_the_file_stays_until_orphans_are_removed() {
         .deploy(json!({"web": {"image": "web"}}), |request| request.remove_orphans = true)
         .unwrap();
     assert_eq!(world.running(), ["shop-web-1"]);
+}
+
+#[test]
+fn what_is_not_in_the_new_file_keeps_the_resources_that_it_had() {
+    let mut world = World::new();
+    let old = json!({"image": "old", "networks": {"back": null}});
+    let networks = json!({"default": {"name": "shop_default"}, "back": {"name": "shop_back"}});
+    world
+        .deploy(json!({"web": {"image": "web"}, "old": old}), |request| {
+            request.model["networks"] = networks;
+        })
+        .unwrap();
+    world.up(json!({"web": {"image": "web:2"}}));
+    assert_eq!(world.running(), ["shop-old-1", "shop-web-1"]);
+    world.restart_daemon();
+    world.crash("shop-old-1", 1);
+    world.verb(&["old"], ServiceVerb::Start);
+    assert_eq!(world.running(), ["shop-old-1", "shop-web-1"]);
+}
+
+#[test]
+fn a_run_of_a_service_with_dependencies_starts_them_first() {
+    let mut world = World::new();
+    let depends = json!({"db": {"condition": "service_started", "required": true}});
+    let web = json!({"image": "web", "scale": 0, "depends_on": depends});
+    world.up(json!({"db": {"image": "db"}, "web": web}));
+    world.verb(&["db"], ServiceVerb::Stop(None));
+    assert!(world.running().is_empty());
+    let id = world.run("web", false);
+    let name = world.name_of(id);
+    assert_eq!(world.running(), ["shop-db-1".to_owned(), name]);
 }
 
 #[test]

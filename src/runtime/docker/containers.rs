@@ -86,9 +86,7 @@ pub(super) async fn create(
             }
             joined.map(|()| RuntimeId(id.into()))
         }
-        Err(refusal) if refusal.status() == Some(409) => {
-            adopt(engine, request, refusal, &later).await
-        }
+        Err(refusal) if refusal.status() == Some(409) => adopt(engine, request, &later).await,
         Err(refusal) => Err(engine.error(refusal, about("create", "container", name))),
     }
 }
@@ -141,7 +139,6 @@ async fn make(
 async fn adopt(
     engine: &Engine,
     request: &CreateContainer,
-    refusal: Refusal,
     later: &[Joined],
 ) -> Result<RuntimeId, RuntimeError> {
     let name = request.name.as_str();
@@ -158,15 +155,9 @@ async fn adopt(
             "the name {name} is taken by another container of service {} of project {}; remove it first",
             other.service, other.project
         ))),
-        None => {
-            let about = about("create", "container", name);
-            match engine.error(refusal, about) {
-                RuntimeError::Conflict(why) => Err(RuntimeError::Conflict(format!(
-                    "{why}; it is not Fizz's: rename or remove it"
-                ))),
-                error => Err(error),
-            }
-        }
+        None => Err(RuntimeError::Conflict(format!(
+            "the name {name} is taken by a container that is not Fizz's; rename or remove it"
+        ))),
     }
 }
 

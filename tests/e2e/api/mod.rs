@@ -1,4 +1,5 @@
 //! The HTTP API in front of a real engine: what streams out of and into containers.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod files;
 mod images;

@@ -55,6 +55,10 @@ impl Dockerd {
     }
 
     /// Starts an engine and waits until it answers.
+    #[expect(
+        clippy::zombie_processes,
+        reason = "it ends when the keeper ends the namespaces, after us"
+    )]
     pub(crate) fn start(options: Options) -> Self {
         check();
         static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -190,6 +194,10 @@ impl Dockerd {
     }
 
     /// Starts a daemon in the namespaces, its output in a file.
+    #[expect(
+        clippy::zombie_processes,
+        reason = "it ends when the keeper ends the namespaces, after us"
+    )]
     fn spawn(&self, name: &str, words: &[&str]) {
         let log = fs::File::create(self.dir.join(format!("{name}.log"))).unwrap();
         Command::new("nsenter")

@@ -4,5 +4,6 @@ mod engine;
 mod image;
 mod lab;
 
-use engine::{Dockerd, Options};
+pub(crate) use engine::Dockerd;
+use engine::Options;
 pub(crate) use lab::{Lab, REGISTRY, REGISTRY_OPEN, joins, text, words};

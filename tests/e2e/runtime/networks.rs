@@ -60,7 +60,7 @@ async fn a_network_is_made_as_it_was_described() {
     );
     assert_eq!(
         lab.runtime.networks(labels::PROJECT, &lab.project).await.unwrap(),
-        [spec.name.clone()]
+        std::slice::from_ref(&spec.name)
     );
 
     let id = lab
