@@ -171,6 +171,8 @@ fn is_done(share: &Share<'_>, it: &Instance<'_>) -> bool {
 fn stuck(share: &Share<'_>, blocked: Option<&Blocked>) -> Option<Arc<str>> {
     let restart = share.spec.deploy.restart;
     let lost = |it: &Instance<'_>| match share.record.intent {
+        // What could not even be started will be tried again, but not without the user knowing.
+        Intent::Run if never_ran(it) => true,
         Intent::Run => slot::is_final(it, share.record, restart) && !is_done(share, it),
         Intent::Stop => {
             let failed = it.record.state.is_over() && it.record.runtime_id.is_none();
@@ -187,4 +189,10 @@ fn stuck(share: &Share<'_>, blocked: Option<&Blocked>) -> Option<Arc<str>> {
     let wanted = share.record.intent == Intent::Run;
     let blocked = blocked.filter(|it| it.broken && starts && wanted)?;
     Some(format!("waits for {}", blocked.waiting).into())
+}
+
+/// Whether its last run failed before there was a process.
+fn never_ran(it: &Instance<'_>) -> bool {
+    let record = it.record;
+    record.state == ContainerState::Failed && record.exit_code.is_none() && !record.given_up
 }
