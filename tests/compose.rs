@@ -5,6 +5,12 @@
 //! asked for, if anything, and `expected.yaml` or `expected_error.txt` what must come out. `BLESS=1`
 //! writes what comes out; read the difference before committing it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test may panic, and says whether the corpus is there"
+)]
+
 use std::{
     collections::BTreeMap,
     fs,

@@ -231,7 +231,7 @@ fn room_table(listed: &[(String, bool)], built: &[String]) -> Vec<Complaint> {
 fn room_order(source: &Source) -> Vec<Complaint> {
     let Some(room) = source.room() else { return vec![] };
     let wrong = |named: &Named| {
-        let path = named.from_crate(source.depth())?;
+        let path = named.under_crate(source.depth())?;
         let other = path.first()?.as_str();
         if other == "*" {
             return Some(format!("`{named}` hides which rooms are used; name them"));
@@ -344,7 +344,7 @@ fn texts(folder: &Path) -> Vec<Source> {
     files.sort();
     let ours = files.into_iter().filter(|file| match file.extension() {
         Some(kind) => KINDS.iter().any(|it| kind == *it),
-        None => file.parent().is_some_and(|it| it.ends_with(".ci")),
+        None => file.parent().is_some_and(|it| it.file_name().is_some_and(|name| name == ".ci")),
     });
     ours.map(|file| {
         let text = fs::read_to_string(&file).unwrap();

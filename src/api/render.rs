@@ -153,7 +153,10 @@ pub(super) fn container(view: &View, record: &ContainerRecord) -> wire::Containe
         revision: record.revision.to_string(),
         created_ms: record.created.0,
         since_ms: record.since.0,
-        command: spec.map_or_else(|| words(&definition), command),
+        command: match record.command.as_str() {
+            "" => spec.map_or_else(|| words(&definition), command),
+            words => words.to_owned(),
+        },
         ports: record.ports.iter().map(port).collect(),
         addresses: record.addresses.clone(),
         health: view.checks.get(&record.id).into_iter().flatten().map(health).collect(),

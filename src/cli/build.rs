@@ -5,7 +5,6 @@ use std::{
     path::Path,
 };
 
-use hyper::Method;
 use serde_json::Value;
 
 use super::{
@@ -13,6 +12,7 @@ use super::{
     board::{Mood, Row},
     client::{Lines, Route},
     context::{Context, DOCKERFILE_ADDED, Dockerfile},
+    credentials,
     error::{CliError, problem_text},
     output::ProgressMode,
     project::Project,
@@ -187,8 +187,33 @@ fn ulimits(build: &Value) -> Result<BTreeMap<String, (i64, i64)>, String> {
     members.map(one).collect()
 }
 
+/// Builds services' images, those that are the same in name and making only once; gives their ids by
+/// service.
+pub(super) async fn build_all(
+    invocation: &Invocation,
+    project: &Project,
+    services: &[&ServiceSpec],
+    flags: &BuildFlags,
+    screen: &Screen,
+) -> Result<BTreeMap<String, String>, CliError> {
+    let mut made: Vec<(&str, Option<&Value>, String)> = vec![];
+    let mut ids = BTreeMap::new();
+    for service in services {
+        let image = service.container.image.as_str();
+        let definition = project.build_of(service.name.as_str());
+        let same = made.iter().find(|it| it.0 == image && it.1 == definition);
+        let id = match same {
+            Some((_, _, id)) => id.clone(),
+            None => build(invocation, project, service, flags, screen).await?,
+        };
+        made.push((image, definition, id.clone()));
+        ids.insert(service.name.to_string(), id);
+    }
+    Ok(ids)
+}
+
 /// Builds a service's image; gives its id.
-pub(super) async fn build(
+async fn build(
     invocation: &Invocation,
     project: &Project,
     service: &ServiceSpec,
@@ -213,7 +238,11 @@ pub(super) async fn build(
         mood,
     };
     screen.show(&row("Building".into(), Mood::Working));
-    let reply = invocation.client.upload(Method::POST, &route, context.stream()?).await?;
+    let (credentials, warnings) = credentials::collect_all().await?;
+    for warning in warnings {
+        invocation.output.warn(&warning);
+    }
+    let reply = invocation.client.build(&route, context.stream()?, &credentials).await?;
     let mut lines = Lines::<Progress>::new(reply);
     let mut said = VecDeque::new();
     while let Some(step) = lines.next().await? {

@@ -58,23 +58,46 @@ struct HelperAnswer {
 pub(super) async fn collect(
     images: &[&str],
 ) -> Result<(Vec<RegistryCredentials>, Vec<String>), CliError> {
-    let Some(path) = config_path() else { return Ok((Vec::new(), Vec::new())) };
+    let Some(config) = docker_config()? else { return Ok((Vec::new(), Vec::new())) };
+    of_registries(&config, images.iter().map(|image| registry_of(image)).collect()).await
+}
+
+/// The credentials of every registry that the user has logged in to: which of them a build's base
+/// images come from, only the builder finds out.
+pub(super) async fn collect_all() -> Result<(Vec<RegistryCredentials>, Vec<String>), CliError> {
+    let Some(config) = docker_config()? else { return Ok((Vec::new(), Vec::new())) };
+    let names = config.auths.keys().chain(config.helpers.keys());
+    let registry = |name: &String| match host_of(name) {
+        "index.docker.io" | "registry-1.docker.io" => HUB.to_owned(),
+        host => host.to_owned(),
+    };
+    let registries: BTreeSet<String> = names.map(registry).collect();
+    of_registries(&config, registries.iter().map(String::as_str).collect()).await
+}
+
+/// The user's docker configuration, if there is one.
+fn docker_config() -> Result<Option<DockerConfig>, CliError> {
+    let Some(path) = config_path() else { return Ok(None) };
     let text = match std::fs::read(&path) {
         Ok(text) => text,
-        Err(why) if why.kind() == std::io::ErrorKind::NotFound => {
-            return Ok((Vec::new(), Vec::new()));
-        }
+        Err(why) if why.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(why) => {
             return Err(CliError::Io { what: format!("can't read {}", path.display()), why });
         }
     };
-    let config: DockerConfig = serde_json::from_slice(&text).map_err(|why| {
+    let config = serde_json::from_slice(&text).map_err(|why| {
         CliError::Failed(format!("{} is not a docker configuration: {why}", path.display()))
     })?;
-    let registries: BTreeSet<&str> = images.iter().map(|image| registry_of(image)).collect();
+    Ok(Some(config))
+}
+
+async fn of_registries(
+    config: &DockerConfig,
+    registries: BTreeSet<&str>,
+) -> Result<(Vec<RegistryCredentials>, Vec<String>), CliError> {
     let (mut found, mut warnings) = (Vec::new(), Vec::new());
     for registry in registries {
-        match of_registry(&config, registry).await {
+        match of_registry(config, registry).await {
             Ok(credentials) => found.extend(credentials),
             Err(why) => warnings.push(format!("no credentials for {registry}: {why}")),
         }

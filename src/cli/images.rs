@@ -220,10 +220,11 @@ pub(super) async fn prepare(
         let made = there.get(&it.container.image).map(|it| it.created_ms);
         step(it.pull, it.has_build, flags, made, now)
     };
-    for service in services.iter().filter(|it| step_of(it) == Step::Build) {
-        let id = build::build(invocation, project, service, &BuildFlags::default(), screen).await?;
-        images.insert(service.name.to_string(), id);
-    }
+    let builds: Vec<&ServiceSpec> =
+        services.iter().filter(|it| step_of(it) == Step::Build).copied().collect();
+    images.extend(
+        build::build_all(invocation, project, &builds, &BuildFlags::default(), screen).await?,
+    );
     let pulls: Vec<&ServiceSpec> =
         services.iter().filter(|it| step_of(it) == Step::Pull).copied().collect();
     for (image, result) in pull_all(invocation, &pulls, credentials, flags.quiet_pull, screen).await
@@ -355,10 +356,7 @@ pub(super) async fn build(invocation: &Invocation, args: BuildArgs) -> Result<()
         quiet: args.quiet,
     };
     let screen = Screen::new(invocation.output);
-    for service in built {
-        build::build(invocation, &project, service, &flags, &screen).await?;
-    }
-    Ok(())
+    build::build_all(invocation, &project, &built, &flags, &screen).await.map(|_| ())
 }
 
 /// `fizz images`.

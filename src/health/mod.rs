@@ -214,6 +214,19 @@ mod tests {
     }
 
     #[test]
+    fn who_goes_on_with_a_container_keeps_what_is_left_of_its_start_period() {
+        let slow = Check { start_period: Millis(1000), ..check() };
+        let mut young = Monitor::resumed(slow.clone(), true, Millis(400), Moment(5000));
+        assert_eq!(young.due(), Some(Moment(5000)));
+        assert_eq!(young.result(false, Moment(5599)), Verdict::Unsure);
+        assert_eq!(young.result(false, Moment(5600)), Verdict::Unsure);
+        assert_eq!(young.result(false, Moment(5601)), Verdict::Sickened);
+        let mut grown = Monitor::resumed(slow, false, Millis(400), Moment(5000));
+        assert_eq!(grown.result(false, Moment(5000)), Verdict::Unsure);
+        assert_eq!(grown.result(false, Moment(5001)), Verdict::Sickened);
+    }
+
+    #[test]
     fn the_service_overrides_the_image_and_can_switch_its_check_off() {
         let silent = |test| HealthSpec {
             test,

@@ -93,7 +93,7 @@ impl ContainerState {
             (Self::Running | Self::Healthy | Self::Unhealthy, E::Sickened) => Ok(Self::Unhealthy),
             (Self::Unhealthy, E::GaveUp) => Ok(Self::Failed),
             (Self::Running | Self::Healthy | Self::Unhealthy, E::Ended) => Ok(Self::Stopped),
-            (Self::Running | Self::Healthy | Self::Unhealthy, E::Crashed) => Ok(Self::Failed),
+            (Self::Running | Self::Unhealthy, E::Crashed) => Ok(Self::Failed),
             (state, event) => Err(Illegal { state, event }),
         }
     }
@@ -180,7 +180,6 @@ mod tests {
             (S::Healthy, E::Passed, S::Healthy),
             (S::Healthy, E::Sickened, S::Unhealthy),
             (S::Healthy, E::Ended, S::Stopped),
-            (S::Healthy, E::Crashed, S::Failed),
             (S::Unhealthy, E::Passed, S::Healthy),
             (S::Unhealthy, E::Sickened, S::Unhealthy),
             (S::Unhealthy, E::GaveUp, S::Failed),

@@ -35,6 +35,8 @@ pub struct Observed {
     pub one_off: bool,
     /// What it is made from.
     pub image: ImageId,
+    /// What its process runs, the image's own words included.
+    pub command: String,
     /// What its process does.
     pub state: RuntimeState,
     /// When it was made.

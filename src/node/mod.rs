@@ -212,6 +212,11 @@ impl Node {
         now: Now,
     ) {
         let Some(record) = self.state.container(id) else { return };
+        if (record.state, event) == (ContainerState::Healthy, ContainerEvent::Crashed) {
+            // What has crashed is not healthy; the architecture has no arrow past that.
+            self.transition(id, ContainerEvent::Sickened, reason.clone(), now);
+        }
+        let Some(record) = self.state.container(id) else { return };
         let Ok(state) = record.state.next(event) else { return };
         if state == record.state {
             return;

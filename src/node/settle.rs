@@ -193,9 +193,12 @@ impl Node {
     /// Containers that no longer wait say so.
     fn stop_waiting(&mut self, project: &ProjectName, steps: &[(ServiceName, Step)]) {
         for (id, local) in &mut self.local {
+            if !matches!(local.activity, Some(Activity::Waiting(_))) {
+                continue;
+            }
             let mine = self.state.container(*id).is_some_and(|it| it.service.project == *project);
             let waits = steps.iter().any(|(_, step)| matches!(step, Step::Wait(it, _) if it == id));
-            if mine && !waits && matches!(local.activity, Some(Activity::Waiting(_))) {
+            if mine && !waits {
                 local.activity = None;
             }
         }
@@ -245,6 +248,7 @@ impl Node {
             revision: service.revision,
             one_off: None,
             image: None,
+            command: String::new(),
             runtime_id: None,
             state: ContainerState::Pending,
             since: now.wall,

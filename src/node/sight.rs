@@ -178,6 +178,7 @@ impl Node {
                 self.amend(id, now, |record| {
                     record.runtime_id = Some(seen.runtime_id.clone());
                     record.image = Some(seen.image.clone());
+                    record.command.clone_from(&seen.command);
                     record.ports.clone_from(&seen.ports);
                     record.addresses.clone_from(&seen.addresses);
                 });
@@ -311,6 +312,7 @@ impl Node {
             revision: seen.revision,
             one_off: None,
             image: Some(seen.image.clone()),
+            command: String::new(),
             runtime_id: Some(seen.runtime_id.clone()),
             state: ContainerState::Pending,
             since: WallTime(0),

@@ -165,3 +165,38 @@ fn reaches(project: &Project<'_>, from: &ServiceName, to: &ServiceName) -> bool 
     }
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::compose::{decode, json, problem::Problems};
+
+    fn services(services: &Value) -> Vec<ServiceSpec> {
+        let model = json!({"name": "shop", "services": services});
+        let project = decode::part(&json::to_tree(&model), &mut Problems::default()).unwrap();
+        project.services.into_values().collect()
+    }
+
+    #[test]
+    fn peers_are_those_whose_namespaces_or_volumes_are_shared() {
+        let spec = services(&json!({"web": {
+            "image": "web", "network_mode": "service:vpn", "ipc": "service:shm", "pid": "host",
+            "volumes_from": ["service:data:ro", "other", "container:foreign"],
+        }}));
+        let names: Vec<String> = peers(&spec[0]).iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["vpn", "shm", "data", "other"]);
+    }
+
+    #[test]
+    fn what_is_required_and_not_deployed_is_waited_for_in_vain_and_what_is_not_required_is_not() {
+        let on = |required: bool| {
+            let depends = json!({"db": {"condition": "service_started", "required": required}});
+            services(&json!({"web": {"image": "web", "depends_on": depends}})).remove(0)
+        };
+        let blocked = blocked(&Project::new(), &on(true)).unwrap();
+        assert_eq!((&*blocked.waiting, blocked.broken), ("db, which is not deployed", true));
+        assert_eq!(super::blocked(&Project::new(), &on(false)), None);
+    }
+}

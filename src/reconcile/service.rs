@@ -8,7 +8,7 @@ use super::{
     slot::{self, Around},
 };
 use crate::{
-    model::{ContainerState, ServiceName, spec::RestartCondition},
+    model::{ContainerState, ServiceName, Slot, spec::RestartCondition},
     state::Intent,
 };
 
@@ -57,17 +57,18 @@ fn gone(project: &Project<'_>) -> Vec<ServiceName> {
 
 fn steps(share: &Share<'_>, blocked: Option<&Blocked>, needed: bool) -> Vec<Step> {
     let restart = share.spec.deploy.restart;
-    let mut room = replacements_free(share);
+    let by_slot = by_slot(share);
+    let mut room = replacements_free(share, &by_slot);
     let mut steps = vec![];
     for &slot in &share.slots {
-        let instances = replicas(share, |it| it.record.slot == slot);
+        let instances = by_slot.get(&slot).map_or(&[][..], Vec::as_slice);
         let around = Around {
             blocked: blocked.map(|it| &it.waiting),
             needed,
             may_replace: 0 < room,
             restart,
         };
-        let next = slot::wanted(slot, share.record, &instances, around);
+        let next = slot::wanted(slot, share.record, instances, around);
         if next.contains(&Step::Record(slot)) && !instances.is_empty() {
             room = room.saturating_sub(1);
         }
@@ -77,7 +78,7 @@ fn steps(share: &Share<'_>, blocked: Option<&Blocked>, needed: bool) -> Vec<Step
         Intent::Run | Intent::Stop => false,
         Intent::Remove { volumes } | Intent::Forget { volumes } => volumes,
     };
-    for it in replicas(share, |it| !share.slots.contains(&it.record.slot)) {
+    for it in replicas(share, |it| share.slots.binary_search(&it.record.slot).is_err()) {
         steps.extend(slot::clear(&it, volumes, needed));
     }
     for it in share.instances.iter().filter(|it| it.record.one_off.is_some()) {
@@ -115,16 +116,24 @@ fn replicas<'a>(share: &Share<'a>, which: impl Fn(&Instance<'a>) -> bool) -> Vec
     replicas.filter(|it| which(it)).copied().collect()
 }
 
+/// The replicas by slot: looked through once, as a service may have hundreds.
+fn by_slot<'a>(share: &Share<'a>) -> BTreeMap<Slot, Vec<Instance<'a>>> {
+    let mut by_slot: BTreeMap<Slot, Vec<Instance<'a>>> = BTreeMap::new();
+    for it in replicas(share, |_| true) {
+        by_slot.entry(it.record.slot).or_default().push(it);
+    }
+    by_slot
+}
+
 /// How many more slots may begin a replacement: the update's parallelism less those in the middle
 /// of one, or whose new container is not well yet.
-fn replacements_free(share: &Share<'_>) -> u32 {
+fn replacements_free(share: &Share<'_>, by_slot: &BTreeMap<Slot, Vec<Instance<'_>>>) -> u32 {
     let parallelism = match share.spec.deploy.update.parallelism {
         0 => u32::MAX,
         some => some,
     };
     let restart = share.spec.deploy.restart;
-    let in_flux = share.slots.iter().filter(|&&slot| {
-        let mine = replicas(share, |it| it.record.slot == slot);
+    let in_flux = share.slots.iter().filter_map(|slot| by_slot.get(slot)).filter(|mine| {
         let current = mine.iter().find(|it| it.is_current(share.record, restart));
         current.is_some_and(|it| !(it.is_ready() || it.is_completed()))
     });
@@ -162,6 +171,8 @@ fn is_done(share: &Share<'_>, it: &Instance<'_>) -> bool {
 fn stuck(share: &Share<'_>, blocked: Option<&Blocked>) -> Option<Arc<str>> {
     let restart = share.spec.deploy.restart;
     let lost = |it: &Instance<'_>| match share.record.intent {
+        // What could not even be started will be tried again, but not without the user knowing.
+        Intent::Run if never_ran(it) => true,
         Intent::Run => slot::is_final(it, share.record, restart) && !is_done(share, it),
         Intent::Stop => {
             let failed = it.record.state.is_over() && it.record.runtime_id.is_none();
@@ -178,4 +189,10 @@ fn stuck(share: &Share<'_>, blocked: Option<&Blocked>) -> Option<Arc<str>> {
     let wanted = share.record.intent == Intent::Run;
     let blocked = blocked.filter(|it| it.broken && starts && wanted)?;
     Some(format!("waits for {}", blocked.waiting).into())
+}
+
+/// Whether its last run failed before there was a process.
+fn never_ran(it: &Instance<'_>) -> bool {
+    let record = it.record;
+    record.state == ContainerState::Failed && record.exit_code.is_none() && !record.given_up
 }

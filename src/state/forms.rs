@@ -80,6 +80,7 @@ pub(super) struct ContainerForm {
     revision: u128,
     one_off: Option<(String, bool, bool)>,
     image: Option<String>,
+    command: String,
     runtime_id: Option<String>,
     state: u8,
     since: u64,
@@ -259,6 +260,7 @@ impl From<&ContainerRecord> for ContainerForm {
                 .as_ref()
                 .map(|it| (it.definition.to_string(), it.remove, it.no_deps)),
             image: it.image.as_ref().map(ToString::to_string),
+            command: it.command.clone(),
             runtime_id: it.runtime_id.as_ref().map(ToString::to_string),
             state,
             since: it.since.0,
@@ -307,6 +309,7 @@ impl ContainerForm {
                 no_deps,
             }),
             image: self.image.map(|it| ImageId(it.into())),
+            command: self.command,
             runtime_id: self.runtime_id.map(|it| RuntimeId(it.into())),
             state,
             since: WallTime(self.since),

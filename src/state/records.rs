@@ -125,6 +125,8 @@ pub struct ContainerRecord {
     pub one_off: Option<OneOff>,
     /// The image it runs, once known.
     pub image: Option<ImageId>,
+    /// What its process runs, once known.
+    pub command: String,
     /// Its id in the runtime, once known.
     pub runtime_id: Option<RuntimeId>,
     /// Where it is in its run.

@@ -254,6 +254,7 @@ fn observed(launch: &Launch) -> Observed {
         slot: launch.slot,
         revision: launch.revision,
         one_off: launch.one_off,
+        command: String::new(),
         image: ImageId("sha256:0".into()),
         state: if launch.no_start { RuntimeState::Created } else { running },
         created: WallTime(1),

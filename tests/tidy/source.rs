@@ -63,7 +63,7 @@ impl Source {
 
 impl Named {
     /// The path from the crate's root, if it is one of the crate's own in a file so many modules deep.
-    pub(crate) fn from_crate(&self, depth: usize) -> Option<&[String]> {
+    pub(crate) fn under_crate(&self, depth: usize) -> Option<&[String]> {
         if self.path.first()? == "crate" {
             return Some(&self.path[1..]);
         }
@@ -180,7 +180,7 @@ fn spell_out(
                 path.truncate(outer);
                 return at + 1;
             }
-            "self" if 0 < path.len() => {}
+            "self" if !path.is_empty() => {}
             word => path.push(word.to_owned()),
         }
         match tokens.get(at).map(|it| it.1) {

@@ -8,6 +8,7 @@ mod stream;
 
 use std::{path::PathBuf, time::Duration};
 
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use hyper::{Method, Request, StatusCode, header};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -104,6 +105,21 @@ impl Client {
         tar: Sent,
     ) -> Result<Reply, CliError> {
         self.send(method, route, "application/x-tar", tar).await
+    }
+
+    /// Sends the context of a build, and the credentials that its base images may need.
+    pub(in crate::cli) async fn build(
+        &self,
+        route: &Route,
+        context: Sent,
+        credentials: &[wire::RegistryCredentials],
+    ) -> Result<Reply, CliError> {
+        let list = serde_json::to_vec(credentials).map_err(|why| malformed(&why.to_string()))?;
+        let request = self
+            .request(Method::POST, route)
+            .header(header::CONTENT_TYPE, "application/x-tar")
+            .header(wire::header::CREDENTIALS, BASE64.encode(list));
+        self.finish(request, context).await
     }
 
     /// Asks for a stream of bytes.

@@ -81,7 +81,6 @@ enum Operation {
     Launch(Box<crate::node::Launch>),
     Start(Box<crate::node::Launch>),
     Halt { id: RuntimeId, hooks: Vec<HookSpec>, grace: Option<Millis> },
-    Signal { id: RuntimeId, signal: String },
     Discard { id: Option<RuntimeId>, volumes: bool },
 }
 
@@ -108,7 +107,16 @@ impl Executor {
                 self.operate(container, Operation::Halt { id, hooks, grace });
             }
             Effect::Signal { container, runtime_id: id, signal } => {
-                self.operate(container, Operation::Signal { id, signal });
+                let inner = Arc::clone(&self.0);
+                self.0.tasks.spawn("signal", async move {
+                    // It takes no turn: a stop that hangs holds that.
+                    if let Err(error) = inner.means.runtime.kill(&id, &signal).await {
+                        tracing::warn!(%container, signal, %error, "the signal was not sent");
+                    }
+                    if let Ok(sight) = inner.means.eyes.look(&id).await {
+                        inner.tell(Event::Seen(container, sight)).await;
+                    }
+                });
             }
             Effect::Discard { container, runtime_id: id, volumes } => {
                 self.operate(container, Operation::Discard { id, volumes });
@@ -168,12 +176,10 @@ impl Inner {
                 let result = runtime.stop(&id, grace).await.or_else(gone_is_fine).map_err(failure);
                 (Some(id), result)
             }
-            Operation::Signal { id, signal } => {
-                let result = runtime.kill(&id, &signal).await.map_err(failure);
-                (Some(id), result)
-            }
             Operation::Discard { id, volumes } => {
-                return (self.discard(container, id, volumes).await, Some(Sight::default()));
+                let result = self.discard(container, id, volumes).await;
+                let gone = result.is_ok().then(Sight::default);
+                return (result, gone);
             }
         };
         let sight = match id {

@@ -162,6 +162,19 @@ fn a_crash_is_restarted_after_pauses_that_double() {
 }
 
 #[test]
+fn a_container_that_cannot_start_is_tried_again_and_said_to_be_stuck() {
+    let mut world = World::new();
+    world.refuses("missing");
+    world.up(json!({"web": {"image": "missing", "restart": "always"}}));
+    assert!(world.stuck("web").contains("no such image"));
+    world.pass(60_000);
+    assert!(world.stuck("web").contains("no such image"));
+    world.allows("missing");
+    world.pass(60_000);
+    assert_eq!((world.running(), world.stuck("web")), (vec!["shop-web-1".into()], String::new()));
+}
+
+#[test]
 fn on_failure_gives_up_after_its_attempts_and_leaves_a_success_alone() {
     let mut world = World::new();
     world.up(json!({"web": {"image": "web", "restart": "on-failure:2"}}));

@@ -347,6 +347,10 @@ impl World {
         self.restart_daemon();
     }
 
+    pub(super) fn allows(&mut self, image: &str) {
+        self.refused.remove(image);
+    }
+
     pub(super) fn crash(&mut self, name: &str, code: i64) {
         self.now.wall.0 += 1;
         let id = self.record(name).runtime_id.unwrap();
@@ -641,6 +645,7 @@ impl World {
         let image = ImageId(format!("sha256:{}", launch.spec.image).into());
         let image = pinned.unwrap_or(image);
         let observed = Observed {
+            command: String::new(),
             runtime_id: id.clone(),
             name,
             container: launch.container,

@@ -27,6 +27,8 @@ pub(super) fn observed(answer: ContainerInspectResponse) -> Option<Observed> {
             Some((name, ipv4.or(ipv6)?))
         })
         .collect();
+    let words: Vec<String> =
+        answer.path.into_iter().chain(answer.args.into_iter().flatten()).collect();
     Some(Observed {
         runtime_id: RuntimeId(answer.id?.into()),
         name: answer.name.unwrap_or_default().trim_start_matches('/').to_owned(),
@@ -37,6 +39,7 @@ pub(super) fn observed(answer: ContainerInspectResponse) -> Option<Observed> {
         revision: label(labels::REVISION)?.parse().ok()?,
         one_off: label(labels::ONE_OFF) == Some("true"),
         image: ImageId(answer.image.unwrap_or_default().into()),
+        command: words.join(" "),
         state: state(&answer.state.unwrap_or_default()),
         created: answer.created.as_deref().and_then(wall).unwrap_or_default(),
         addresses,

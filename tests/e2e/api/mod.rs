@@ -131,6 +131,7 @@ impl Picture {
             revision: request.revision,
             one_off,
             image: None,
+            command: String::new(),
             runtime_id: Some(runtime_id.clone()),
             state,
             since: WallTime(1),
