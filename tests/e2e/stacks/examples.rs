@@ -19,9 +19,9 @@ fn the_shop_sells_is_changed_scaled_looked_into_and_goes() {
     shop.set("SHOP_PORT", SHOP_PORT);
     shop.up().tells(&["Plan for shop, which is new:", "+ service web: created"]);
     let url = format!("http://127.0.0.1:{SHOP_PORT}");
-    assert!(get(&format!("{url}/")).contains("<h1>Shop</h1>"));
+    assert!(get(&[&url]).contains("<h1>Shop</h1>"));
     let items = format!("{url}/cgi-bin/items");
-    let sold = get(&format!("--post-data lamp {items}"));
+    let sold = get(&["--post-data", "lamp", &items]);
     assert!(sold.contains("We have") && sold.contains("lamp"), "{sold}");
 
     // A field: the application's environment, and nothing else's.
@@ -33,7 +33,7 @@ fn the_shop_sells_is_changed_scaled_looked_into_and_goes() {
         "(3 services unchanged)",
     ]);
     assert_eq!(shop.touched_since(&before), ["shop-app-1"]);
-    let sold = get(&items);
+    let sold = get(&[&items]);
     assert!(sold.contains("Fresh today") && sold.contains("lamp"), "{sold}");
 
     // A file's content: the page of the web server.
@@ -41,7 +41,7 @@ fn the_shop_sells_is_changed_scaled_looked_into_and_goes() {
     shop.edit("compose.yaml", "<p>The goods:", "<p>All goods:");
     shop.up().tells(&["~ service web: replaced"]);
     assert_eq!(shop.touched_since(&before), ["shop-web-1"]);
-    assert!(get(&format!("{url}/")).contains("All goods"));
+    assert!(get(&[&url]).contains("All goods"));
 
     let before = shop.running();
     shop.fizz(&["scale", "app=3"]).ok();
@@ -69,8 +69,9 @@ fn metrics_arrive_over_networks_that_keep_their_sides_apart() {
     assert!(!metrics.running().contains_key("metrics-dashboard-1"), "its profile is off");
     metrics.fizz(&["--profile", "dashboard", "up", "--wait"]).ok();
     let samples = format!("http://127.0.0.1:{METRICS_PORT}/cgi-bin/samples");
-    metrics.until("a sample is shown", |_| get(&samples).contains(" load "));
-    let agent = metrics.fizz(&["exec", "-T", "agent", "wget", "-q", "-T", "2", "-O-", "source:9000"]);
+    metrics.until("a sample is shown", |_| get(&[&samples]).contains(" load "));
+    let agent =
+        metrics.fizz(&["exec", "-T", "agent", "wget", "-q", "-T", "2", "-O-", "source:9000"]);
     assert_ne!(agent.code, 0, "an agent reaches the side of queries: {}", agent.out);
 
     let before = metrics.running();
@@ -84,9 +85,9 @@ fn metrics_arrive_over_networks_that_keep_their_sides_apart() {
     metrics.fizz(&["scale", "agent=2"]).ok();
     metrics.until("two agents push", |it| {
         let said = it.fizz(&["logs", "agent"]).ok().out;
-        ["agent-1", "agent-2"].iter().all(|it| {
-            said.lines().any(|line| line.starts_with(it) && line.contains("pushed: "))
-        })
+        ["agent-1", "agent-2"]
+            .iter()
+            .all(|it| said.lines().any(|line| line.starts_with(it) && line.contains("pushed: ")))
     });
     assert_eq!(metrics.fizz(&["exec", "-T", "store", "sh", "-c", "exit 3"]).code, 3);
     assert_eq!(metrics.ps().len(), 4);
@@ -99,7 +100,7 @@ fn the_queue_is_worked_off_and_its_workers_go_in_order() {
     queue.set("QUEUE_PORT", QUEUE_PORT);
     queue.up();
     let tasks = format!("http://127.0.0.1:{QUEUE_PORT}/cgi-bin/tasks");
-    assert!(get(&format!("{tasks}?count")).trim().parse::<u32>().is_ok());
+    assert!(get(&[&format!("{tasks}?count")]).trim().parse::<u32>().is_ok());
     queue.until("work is done", |it| it.fizz(&["logs", "consumer"]).ok().out.contains("done "));
     assert_eq!(queue.inside("consumer-1", "cat /tmp/state"), "ready");
     assert_eq!(queue.running().len(), 6);

@@ -228,9 +228,10 @@ fn folder(project: &str) -> PathBuf {
     folder.join(format!("{}-{project}", COUNT.fetch_add(1, Ordering::Relaxed)))
 }
 
-/// An HTTP request where the engine is.
-fn get(url: &str) -> String {
-    engine().inside(&format!("busybox wget -q -T 5 -O - {url}"))
+/// An HTTP request from the machine itself, in its network namespace.
+fn get(words: &[&str]) -> String {
+    let wget = ["run", "--rm", "--network", "host", "busybox", "wget", "-q", "-O-"];
+    engine().docker(&[&wget, words].concat())
 }
 
 /// Every place of an account must hold what the file says.
