@@ -15,7 +15,7 @@ use super::{
     output::Output,
 };
 use crate::{
-    compose::{LoadRequest, Loaded, decode, json, load, tree::Node},
+    compose::{LoadRequest, Loaded, decode, json, load, support, tree::Node},
     model::spec::{ProjectSpec, ServiceSpec},
 };
 
@@ -62,6 +62,7 @@ impl Project {
     fn complete(loaded: Loaded, globals: &Globals, output: &Output) -> Result<Self, CliError> {
         let Loaded { mut model, name, folder, files, environment, mut problems, .. } = loaded;
         let disk = Disk::default();
+        support::check(&model, &mut problems);
         decode::attach_contents(&mut model, &disk, &environment, &mut problems);
         let secrets = decode::secret_values(&model, &disk, &environment, &mut problems);
         let spec = decode::project(&model, &mut problems);

@@ -10,3 +10,4 @@ mod api;
 mod daemon;
 mod harness;
 mod runtime;
+mod stacks;

@@ -20,39 +20,39 @@ const LOOKS_MAX: u32 = 1200;
 const LOOK: Duration = Duration::from_millis(50);
 
 /// A running container: its name, its id, since when.
-pub(super) type Running = (String, String, String);
+pub(crate) type Running = (String, String, String);
 
-pub(super) struct Machine {
+pub(crate) struct Machine {
     lab: Lab,
     pid: u32,
 }
 
 impl Machine {
     /// An engine, and a daemon beside it.
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let mut machine = Self { lab: Lab::with_live_restore(), pid: 0 };
         machine.up();
         machine
     }
 
-    pub(super) fn engine(&self) -> &'static Dockerd {
+    pub(crate) fn engine(&self) -> &'static Dockerd {
         self.lab.engine
     }
 
-    pub(super) fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.engine().dir().join("fizz.sock")
     }
 
-    pub(super) fn data_dir(&self) -> PathBuf {
+    pub(crate) fn data_dir(&self) -> PathBuf {
         self.engine().dir().join("fizz")
     }
 
-    pub(super) fn log(&self) -> PathBuf {
+    pub(crate) fn log(&self) -> PathBuf {
         self.engine().dir().join("fizz.log")
     }
 
     /// Starts the daemon and waits until it answers.
-    pub(super) fn up(&mut self) {
+    pub(crate) fn up(&mut self) {
         let pid = self.engine().inside(&format!(
             "{} daemon --config /dev/null --node-name here --runtime-socket {} --api-socket {} \
              --data-dir {} --log-level debug >>{} 2>&1 </dev/null & echo $!",
@@ -67,12 +67,12 @@ impl Machine {
     }
 
     /// SIGKILL.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.signal("KILL");
     }
 
     /// SIGTERM.
-    pub(super) fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         self.signal("TERM");
     }
 
@@ -86,12 +86,12 @@ impl Machine {
     }
 
     /// Stops the engine in place, so that it neither answers nor ends, or lets it go on.
-    pub(super) fn freeze_engine(&self, frozen: bool) {
+    pub(crate) fn freeze_engine(&self, frozen: bool) {
         let signal = if frozen { "STOP" } else { "CONT" };
         self.engine().inside(&format!("kill -{signal} $(cat /run/docker.pid)"));
     }
 
-    pub(super) fn deploy(&self, file: &str, secrets: &[(&str, &str)]) {
+    pub(crate) fn deploy(&self, file: &str, secrets: &[(&str, &str)]) {
         let path = self.engine().dir().join("compose.yaml");
         fs::write(&path, file).unwrap();
         let config = Command::new(env!("CARGO_BIN_EXE_fizz"))
@@ -109,41 +109,41 @@ impl Machine {
         self.ask("POST", "/v1/deployments", Some(&body)).unwrap();
     }
 
-    pub(super) fn down(&self, project: &str) {
+    pub(crate) fn down(&self, project: &str) {
         self.ask("DELETE", &format!("/v1/deployments/{project}?volumes=true&timeout_ms=500"), None)
             .unwrap();
     }
 
-    pub(super) fn is_there(&self, project: &str) -> bool {
+    pub(crate) fn is_there(&self, project: &str) -> bool {
         self.ask("GET", &format!("/v1/deployments/{project}"), None).is_ok()
     }
 
     /// Whether every service is as wanted.
-    pub(super) fn is_ready(&self, project: &str) -> bool {
+    pub(crate) fn is_ready(&self, project: &str) -> bool {
         let Ok(deployment) = self.ask("GET", &format!("/v1/deployments/{project}"), None) else {
             return false;
         };
         deployment["services"].as_array().unwrap().iter().all(|it| it["ready"] == true)
     }
 
-    pub(super) fn wait_until_ready(&self, project: &str) {
+    pub(crate) fn wait_until_ready(&self, project: &str) {
         self.wait_until("the project is ready", |it| it.is_ready(project));
     }
 
-    pub(super) fn runtime_problem(&self) -> Option<String> {
+    pub(crate) fn runtime_problem(&self) -> Option<String> {
         let nodes = self.ask("GET", "/v1/nodes", None).unwrap();
         nodes[0]["runtime_problem"].as_str().map(str::to_owned)
     }
 
     /// The states of a project's containers, as the daemon has them.
-    pub(super) fn states(&self, project: &str) -> Vec<String> {
+    pub(crate) fn states(&self, project: &str) -> Vec<String> {
         let all = self.ask("GET", &format!("/v1/containers?all=true&project={project}"), None);
         let state = |it: &Value| it["state"].as_str().unwrap().to_owned();
         all.unwrap().as_array().unwrap().iter().map(state).collect()
     }
 
     /// A project's running containers, as the engine has them, by name.
-    pub(super) fn running(&self, project: &str) -> Vec<Running> {
+    pub(crate) fn running(&self, project: &str) -> Vec<Running> {
         let label = format!("label=fizz.project={project}");
         let ids = self.engine().docker(&["ps", "-q", "--no-trunc", "--filter", &label]);
         let line = |id: &str| -> Running {
@@ -157,7 +157,7 @@ impl Machine {
         running
     }
 
-    pub(super) fn wait_until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
+    pub(crate) fn wait_until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
         for _ in 0..LOOKS_MAX {
             if is_so(self) {
                 return;

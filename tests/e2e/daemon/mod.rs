@@ -1,7 +1,7 @@
 //! A daemon that is killed, and an engine that is: whatever happens, containers go on, nothing is lost
 //! and nothing is there twice.
 
-mod machine;
+pub(crate) mod machine;
 
 use std::{thread::sleep, time::Duration};
 
