@@ -283,12 +283,11 @@ mod tests {
         let wanted = Wanted::from(["web".to_owned()]);
         let now = |state: &str, doing: serde_json::Value| Snapshot {
             deployed: true,
-            resting: std::collections::BTreeSet::new(),
-            services: vec![],
             containers: vec![
                 container("web", 1, state, doing),
                 container("other", 1, "running", json!({})),
             ],
+            ..Snapshot::default()
         };
         assert!(at_rest(&now("stopped", json!({})), &wanted));
         assert!(!at_rest(&now("failed", json!({"doing": "restarting in 2s"})), &wanted));

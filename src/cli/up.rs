@@ -150,7 +150,7 @@ async fn until_there(
     let timeout = args.wait_timeout.filter(|_| args.wait).map(Duration::from_secs);
     let there = |now: &watch::Snapshot| match (args.no_start, args.wait) {
         (true, _) => watch::created(now, wanted),
-        (false, true) => watch::ready(now, wanted),
+        (false, true) => watch::settled(now, wanted),
         (false, false) => watch::started(now, wanted),
     };
     watch.until(deployed.event, timeout, there).await.map(|_| ())

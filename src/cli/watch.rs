@@ -13,10 +13,14 @@ use super::{
     client::{Events, Route},
     containers, deployments,
     error::CliError,
+    format,
     output::{FAINT, styled},
     screen::Screen,
 };
-use crate::api::wire::{Container, LogLine, Service};
+use crate::{
+    api::wire::{Container, LogLine, Service},
+    model::WallTime,
+};
 
 /// How often the whole is looked at when nothing happens.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
@@ -24,9 +28,15 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// How many of the last log lines of a failed container are shown.
 const LAST_LINES: usize = 10;
 
+/// How long a process that nobody checks must have run to be there: one that cannot work mostly ends
+/// sooner.
+const SETTLED_MS: u64 = 1000;
+
 /// A project as it is now; empty when it is not deployed.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Snapshot {
+    /// When it was taken.
+    pub(super) at: WallTime,
     /// Whether it is deployed at all, be it on its way out.
     pub(super) deployed: bool,
     /// Its services.
@@ -89,6 +99,20 @@ pub(super) fn ready(now: &Snapshot, wanted: &Wanted) -> Verdict {
         }
     }
     verdict(&mut now.services(wanted).filter(unready))
+}
+
+/// Everything wanted is as wanted, and has been for a moment where nothing but the process itself says
+/// that it is well.
+#[must_use]
+pub(super) fn settled(now: &Snapshot, wanted: &Wanted) -> Verdict {
+    let fresh = |it: &Container| {
+        it.state == "running" && !it.one_off && now.at.0.abs_diff(it.since_ms) < SETTLED_MS
+    };
+    let any_fresh = now.services(wanted).any(|service| now.containers_of(&service.name).any(fresh));
+    match ready(now, wanted) {
+        Verdict::Done if any_fresh => Verdict::Waiting,
+        verdict => verdict,
+    }
 }
 
 /// Everything is made, whether it runs or not.
@@ -286,7 +310,8 @@ pub(super) async fn snapshot(invocation: &Invocation, project: &str) -> Result<S
     let deployment = deployment?;
     let deployed = deployment.is_some();
     let services = deployment.map(|it| it.services).unwrap_or_default();
-    Ok(Snapshot { deployed, services, containers: containers?, resting: BTreeSet::new() })
+    let (at, containers) = (format::now(), containers?);
+    Ok(Snapshot { at, deployed, services, containers, resting: BTreeSet::new() })
 }
 
 /// Shows the last lines of the containers of a service that did not do well.
@@ -339,7 +364,7 @@ mod tests {
     }
 
     fn now(services: Vec<Service>, containers: Vec<Container>) -> Snapshot {
-        Snapshot { deployed: true, services, containers, resting: BTreeSet::new() }
+        Snapshot { deployed: true, services, containers, ..Snapshot::default() }
     }
 
     #[test]
@@ -371,6 +396,20 @@ mod tests {
         assert_eq!(ready(&now(services.clone(), vec![]), &wanted), Verdict::Done);
         let failed = Verdict::Failed { service: "b".into(), why: "x".into() };
         assert_eq!(ready(&now(services, vec![]), &Wanted::new()), failed);
+    }
+
+    #[test]
+    fn what_nobody_checks_is_there_once_it_ran_for_a_moment() {
+        let since = |state: &str| container("web", 1, state, json!({"since_ms": 5000}));
+        let at = |ms: u64, container: Container| Snapshot {
+            at: WallTime(ms),
+            ..now(vec![service("web", json!({"ready": true}))], vec![container])
+        };
+        let all = Wanted::new();
+        assert_eq!(settled(&at(5900, since("running")), &all), Verdict::Waiting);
+        assert_eq!(settled(&at(6000, since("running")), &all), Verdict::Done);
+        assert_eq!(settled(&at(5001, since("healthy")), &all), Verdict::Done);
+        assert_eq!(settled(&at(5001, since("stopped")), &all), Verdict::Done);
     }
 
     #[test]

@@ -50,16 +50,20 @@ impl Node {
         for _ in 0..PASSES_MAX {
             let steps = std::mem::take(&mut outcome.steps);
             self.stop_waiting(project, &steps);
+            if steps.is_empty() {
+                break;
+            }
             let mut recorded = false;
             for (service, step) in steps {
                 let key = ServiceKey { project: project.clone(), service };
                 recorded |= matches!(step, Step::Record(_));
                 self.perform(&key, step, now);
             }
+            // What is tried again is no longer judged by how it failed before.
+            outcome = self.outcome(project, now);
             if !recorded {
                 break;
             }
-            outcome = self.outcome(project, now);
         }
         self.judge(project, &outcome);
         let forgets = !outcome.gone.is_empty();
@@ -402,13 +406,19 @@ impl Node {
     }
 
     /// The containers whose namespaces or volumes a service's containers share: of each service the
-    /// first that lives.
+    /// first that lives, or else that is made.
     fn peers_of(&self, project: &ProjectName, spec: &ServiceSpec) -> Vec<(ServiceName, RuntimeId)> {
-        let living = |name: ServiceName| {
-            let runtime_id = self.living(project, &name).next()?.runtime_id.clone()?;
-            Some((name, runtime_id))
+        let peer = |service: ServiceName| {
+            let key = ServiceKey { project: project.clone(), service };
+            let made = self
+                .state
+                .containers()
+                .filter(|it| it.service == key && it.one_off.is_none() && it.runtime_id.is_some());
+            let found =
+                self.living(project, &key.service).next().or(made.min_by_key(|it| it.created));
+            Some((key.service.clone(), found?.runtime_id.clone()?))
         };
-        reconcile::peers(spec).into_iter().filter_map(living).collect()
+        reconcile::peers(spec).into_iter().filter_map(peer).collect()
     }
 
     fn links_of(&self, project: &ProjectName, spec: &ServiceSpec) -> Vec<(ServiceName, String)> {

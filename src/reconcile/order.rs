@@ -49,17 +49,31 @@ pub(super) fn blocked(project: &Project<'_>, spec: &ServiceSpec) -> Option<Block
             Standing::Waiting(what) => waiting = Some(Blocked { waiting: what, broken: false }),
         }
     }
-    waiting.or_else(|| unmade_peer(project, spec))
+    waiting.or_else(|| idle_peer(project, spec))
 }
 
-/// Namespaces and volumes can be shared only with containers that are there.
-fn unmade_peer(project: &Project<'_>, spec: &ServiceSpec) -> Option<Blocked> {
-    let made = |name: &ServiceName| {
+/// Namespaces can be entered only while their container runs.
+fn idle_peer(project: &Project<'_>, spec: &ServiceSpec) -> Option<Blocked> {
+    let idle = |name: &ServiceName| {
         let share = project.get(name)?;
         let running = share.instances.iter().any(|it| it.alive);
         (!running).then(|| Blocked { waiting: format!("{name} to run").into(), broken: false })
     };
-    peers(spec).iter().find_map(made)
+    peers(spec).iter().find_map(idle)
+}
+
+/// What keeps a service's containers even from being made: they name those whose namespaces or volumes
+/// they share.
+pub(super) fn unmade_peer(project: &Project<'_>, spec: &ServiceSpec) -> Option<Arc<str>> {
+    let unmade = |name: &ServiceName| {
+        let share = project.get(name)?;
+        let made = share
+            .instances
+            .iter()
+            .any(|it| it.record.one_off.is_none() && it.record.runtime_id.is_some());
+        (!made).then(|| format!("{name} to be made").into())
+    };
+    peers(spec).iter().find_map(unmade)
 }
 
 /// The services whose namespaces or volumes a service's containers share.

@@ -32,7 +32,8 @@ pub fn plan(project: &Project<'_>) -> Outcome {
     for (name, share) in project {
         let blocked = order::blocked(project, share.spec);
         let needed = order::needed(project, name);
-        let steps = steps(share, blocked.as_ref(), needed);
+        let unmade = order::unmade_peer(project, share.spec);
+        let steps = steps(share, blocked.as_ref(), unmade.as_ref(), needed);
         outcome.steps.extend(steps.into_iter().map(|step| (name.clone(), step)));
         if is_ready(share) {
             outcome.ready.push(name.clone());
@@ -55,7 +56,12 @@ fn gone(project: &Project<'_>) -> Vec<ServiceName> {
     leaving().map(|(name, _)| name.clone()).collect()
 }
 
-fn steps(share: &Share<'_>, blocked: Option<&Blocked>, needed: bool) -> Vec<Step> {
+fn steps(
+    share: &Share<'_>,
+    blocked: Option<&Blocked>,
+    unmade: Option<&Arc<str>>,
+    needed: bool,
+) -> Vec<Step> {
     let restart = share.spec.deploy.restart;
     let by_slot = by_slot(share);
     let mut room = replacements_free(share, &by_slot);
@@ -64,6 +70,7 @@ fn steps(share: &Share<'_>, blocked: Option<&Blocked>, needed: bool) -> Vec<Step
         let instances = by_slot.get(&slot).map_or(&[][..], Vec::as_slice);
         let around = Around {
             blocked: blocked.map(|it| &it.waiting),
+            unmade,
             needed,
             may_replace: 0 < room,
             restart,
@@ -82,7 +89,7 @@ fn steps(share: &Share<'_>, blocked: Option<&Blocked>, needed: bool) -> Vec<Step
         steps.extend(slot::clear(&it, volumes, needed));
     }
     for it in share.instances.iter().filter(|it| it.record.one_off.is_some()) {
-        steps.extend(one_off(share, it, blocked, needed));
+        steps.extend(one_off(share, it, blocked, unmade, needed));
     }
     steps
 }
@@ -92,6 +99,7 @@ fn one_off(
     share: &Share<'_>,
     it: &Instance<'_>,
     blocked: Option<&Blocked>,
+    unmade: Option<&Arc<str>>,
     needed: bool,
 ) -> Option<Step> {
     let one_off = it.record.one_off.as_ref()?;
@@ -106,7 +114,7 @@ fn one_off(
             let pending = it.record.state == ContainerState::Pending && !it.resting;
             let waits = it.held_back && it.record.runtime_id.is_some();
             let blocked = blocked.filter(|_| !one_off.no_deps).map(|it| &it.waiting);
-            (pending && !waits).then(|| slot::begin(it, blocked))
+            (pending && !waits).then(|| slot::begin(it, blocked, unmade))
         }
     }
 }
@@ -171,8 +179,9 @@ fn is_done(share: &Share<'_>, it: &Instance<'_>) -> bool {
 fn stuck(share: &Share<'_>, blocked: Option<&Blocked>) -> Option<Arc<str>> {
     let restart = share.spec.deploy.restart;
     let lost = |it: &Instance<'_>| match share.record.intent {
-        // What could not even be started will be tried again, but not without the user knowing.
-        Intent::Run if never_ran(it) => true,
+        // What could not even be started will be tried again, but not without the user knowing. Once asked
+        // to start anew, it is judged by what comes of that.
+        Intent::Run if never_ran(it) => it.has_followed(share.record),
         Intent::Run => slot::is_final(it, share.record, restart) && !is_done(share, it),
         Intent::Stop => {
             let failed = it.record.state.is_over() && it.record.runtime_id.is_none();

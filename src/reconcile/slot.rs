@@ -73,6 +73,8 @@ pub enum Cause {
 pub(super) struct Around<'a> {
     /// What the service waits for, if anything.
     pub(super) blocked: Option<&'a Arc<str>>,
+    /// What it must see before it can even be made, if anything.
+    pub(super) unmade: Option<&'a Arc<str>>,
     /// Services that use this one still run.
     pub(super) needed: bool,
     /// One more slot may be in the middle of a replacement.
@@ -159,8 +161,7 @@ fn keep(
         return vec![Step::Record(slot)];
     };
     if current.record.runtime_id.is_none() {
-        let again =
-            Step::Launch { container: current.record.id, start: false, cause: Cause::Wanted };
+        let again = make(current.record.id, false, Cause::Wanted, around.unmade);
         let asked = !current.record.state.is_over() || current.record.starts < service.starts;
         return if asked && !current.busy { vec![again] } else { vec![] };
     }
@@ -206,7 +207,7 @@ fn alone(it: &Instance<'_>, service: &ServiceRecord, around: Around<'_>) -> Opti
     }
     match record.state {
         ContainerState::Pending if it.resting => None,
-        ContainerState::Pending => Some(begin(it, around.blocked)),
+        ContainerState::Pending => Some(begin(it, around.blocked, around.unmade)),
         ContainerState::Running | ContainerState::Healthy | ContainerState::Unhealthy => {
             (record.restarts < service.restarts).then_some(Step::Halt(container))
         }
@@ -230,7 +231,7 @@ fn prepare(it: &Instance<'_>, service: &ServiceRecord, around: Around<'_>) -> Op
         }
     };
     let container = it.record.id;
-    (!it.busy).then_some(Step::Launch { container, start: false, cause })
+    (!it.busy).then(|| make(container, false, cause, around.unmade))
 }
 
 /// Why an ended container is to run again now, if it is.
@@ -243,13 +244,25 @@ fn again(it: &Instance<'_>, service: &ServiceRecord, around: Around<'_>) -> Opti
 }
 
 /// The first step of a container that never ran in this run.
-pub(super) fn begin(it: &Instance<'_>, blocked: Option<&Arc<str>>) -> Step {
+pub(super) fn begin(
+    it: &Instance<'_>,
+    blocked: Option<&Arc<str>>,
+    unmade: Option<&Arc<str>>,
+) -> Step {
     let container = it.record.id;
     match (blocked, &it.record.runtime_id) {
-        (None, None) => Step::Launch { container, start: !it.held_back, cause: Cause::Wanted },
+        (None, None) => make(container, !it.held_back, Cause::Wanted, unmade),
         (None, Some(_)) => Step::Start(container, Cause::Wanted),
-        (Some(_), None) => Step::Launch { container, start: false, cause: Cause::Wanted },
+        (Some(_), None) => make(container, false, Cause::Wanted, unmade),
         (Some(blocked), Some(_)) => Step::Wait(container, blocked.clone()),
+    }
+}
+
+/// The step that makes a container, once those that it names are made.
+fn make(container: ContainerId, start: bool, cause: Cause, unmade: Option<&Arc<str>>) -> Step {
+    match unmade {
+        Some(unmade) => Step::Wait(container, unmade.clone()),
+        None => Step::Launch { container, start, cause },
     }
 }
 
