@@ -19,9 +19,13 @@ pub(crate) struct Input {
     pub(crate) make: fn() -> Vec<u8>,
 }
 
+/// Makes an input.
+type Make = fn() -> Vec<u8>;
+
 /// Every input: first those that are hardly YAML, then those that are, then those that are Compose.
+#[allow(clippy::too_many_lines, reason = "it is one table")]
 pub(crate) fn all() -> Vec<Input> {
-    let table: &[(&'static str, Verdict, fn() -> Vec<u8>)] = &[
+    let table: &[(&'static str, Verdict, Make)] = &[
         ("open lists", Refused, || fill("", "[")),
         ("open mappings", Refused, || fill("", "{")),
         ("open keys", Refused, || fill("", "{a: ")),

@@ -156,6 +156,7 @@ secrets:
 "#;
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "one stack and all that its files say")]
 fn files_are_where_the_file_says_with_their_content_owner_and_mode() {
     let mut stack = Stack::new("files", FILES);
     stack.set("PRICE", "7");
@@ -187,18 +188,17 @@ fn files_are_where_the_file_says_with_their_content_owner_and_mode() {
     assert_eq!(mount("/scratch")["Type"], "volume");
     let seen = |line: &str| stack.inside("all-1", line);
     assert_eq!(seen("cat /shelf/book"), "a book");
-    assert_eq!(seen("touch /shelf/x 2>&1 || true").contains("Read-only"), true);
+    assert!(seen("touch /shelf/x 2>&1 || true").contains("Read-only"));
     assert!(stack.folder.join("made").is_dir());
     assert!(seen("grep ' /memory ' /proc/mounts").contains("size=2048k"));
     assert_eq!(seen("stat -c %a /memory"), "1770");
     assert!(seen("grep ' /quick ' /proc/mounts").contains("tmpfs"));
     assert_eq!(seen("ls /work"), "", "nocopy");
     assert_eq!(stack.inside("copies-1", "cat /work/from-image"), "image");
-    assert_eq!(
+    assert!(
         stack
             .inside("copies-1", "cat /shelf/book; touch /data/x 2>&1 || true")
-            .contains("Read-only"),
-        true
+            .contains("Read-only")
     );
 
     assert_eq!(seen("cat /plain"), "price: 7");

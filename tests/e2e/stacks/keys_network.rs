@@ -61,6 +61,7 @@ fn bindings(account: &Value) -> Vec<(String, String, String)> {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "one stack and all that its networks say")]
 fn networks_names_and_ports_are_as_written() {
     let stack = Stack::new("nets", NETWORKS);
     stack.up();
