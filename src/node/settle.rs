@@ -50,16 +50,20 @@ impl Node {
         for _ in 0..PASSES_MAX {
             let steps = std::mem::take(&mut outcome.steps);
             self.stop_waiting(project, &steps);
+            if steps.is_empty() {
+                break;
+            }
             let mut recorded = false;
             for (service, step) in steps {
                 let key = ServiceKey { project: project.clone(), service };
                 recorded |= matches!(step, Step::Record(_));
                 self.perform(&key, step, now);
             }
+            // What is tried again is no longer judged by how it failed before.
+            outcome = self.outcome(project, now);
             if !recorded {
                 break;
             }
-            outcome = self.outcome(project, now);
         }
         self.judge(project, &outcome);
         let forgets = !outcome.gone.is_empty();

@@ -179,8 +179,9 @@ fn is_done(share: &Share<'_>, it: &Instance<'_>) -> bool {
 fn stuck(share: &Share<'_>, blocked: Option<&Blocked>) -> Option<Arc<str>> {
     let restart = share.spec.deploy.restart;
     let lost = |it: &Instance<'_>| match share.record.intent {
-        // What could not even be started will be tried again, but not without the user knowing.
-        Intent::Run if never_ran(it) => true,
+        // What could not even be started will be tried again, but not without the user knowing. Once asked
+        // to start anew, it is judged by what comes of that.
+        Intent::Run if never_ran(it) => it.has_followed(share.record),
         Intent::Run => slot::is_final(it, share.record, restart) && !is_done(share, it),
         Intent::Stop => {
             let failed = it.record.state.is_over() && it.record.runtime_id.is_none();
