@@ -137,7 +137,12 @@ services:
     command: sleep 3600
     stop_grace_period: 0s
     volumes: ["copied:/work"]
-    volumes_from: ["all:ro"]
+    volumes_from: ["lends:ro"]
+  lends:
+    image: busybox
+    command: sleep 3600
+    stop_grace_period: 0s
+    volumes: ["data:/data", "./shelf:/shelf:ro"]
 volumes:
   data: {labels: {shelf: "7"}}
   named: {name: files-own-name}

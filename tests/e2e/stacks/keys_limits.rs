@@ -23,7 +23,7 @@ services:
     oom_kill_disable: false
     ulimits: {nofile: {soft: 128, hard: 256}, nproc: 512, core: 0}
     sysctls: {net.core.somaxconn: "321", net.ipv4.ip_unprivileged_port_start: "0"}
-  quota: {image: busybox, command: sleep 3600, stop_grace_period: 0s, cpu_period: 50ms, cpu_quota: 20000}
+  quota: {image: busybox, command: sleep 3600, stop_grace_period: 0s, cpu_period: 50000, cpu_quota: 20000}
   deploy:
     image: busybox
     command: sleep 3600
@@ -107,7 +107,8 @@ services:
     security_opt: ["no-new-privileges:true", "seccomp=unconfined"]
     devices: ["/dev/null:/dev/nothing:r", {source: /dev/zero, target: /dev/nought, permissions: rw}]
     device_cgroup_rules: ["c 1:8 r"]
-  privileged: {image: busybox, command: sleep 3600, stop_grace_period: 0s, privileged: true}
+  # Made and not started: root in a container that builds this may lack what it hands on.
+  privileged: {image: busybox, command: sleep 3600, profiles: [made], privileged: true}
   host: {image: busybox, command: sleep 3600, stop_grace_period: 0s, pid: host, ipc: host, uts: host, userns_mode: host, cgroup: host}
   shares: {image: busybox, command: sleep 3600, stop_grace_period: 0s, ipc: shareable}
   joins: {image: busybox, command: sleep 3600, stop_grace_period: 0s, ipc: "service:shares", pid: "service:shares"}
@@ -122,7 +123,7 @@ fn privileges_and_namespaces_are_as_written() {
         &caps,
         &[
             ("/HostConfig/CapDrop", json!(["ALL"])),
-            ("/HostConfig/SecurityOpt", json!(["no-new-privileges:true", "seccomp=unconfined"])),
+            ("/HostConfig/SecurityOpt", json!(["no-new-privileges=true", "seccomp=unconfined"])),
             ("/HostConfig/DeviceCgroupRules", json!(["c 1:8 r"])),
             (
                 "/HostConfig/Devices/0",
@@ -141,6 +142,7 @@ fn privileges_and_namespaces_are_as_written() {
     let bits = (1_u64 << 10) | (1 << 25);
     assert!(seen.contains(&format!("CapEff:\t{bits:016x}")), "{seen}");
     assert!(seen.contains("NoNewPrivs:\t1") && seen.contains("Seccomp:\t0"), "{seen}");
+    stack.fizz(&["create", "privileged"]).ok();
     assert_places(&stack.inspect("privileged-1"), &[("/HostConfig/Privileged", json!(true))]);
     assert_places(
         &stack.inspect("host-1"),

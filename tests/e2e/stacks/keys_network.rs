@@ -12,7 +12,7 @@ services:
     stop_grace_period: 0s
     networks:
       front: {aliases: [shopfront, till]}
-      back: {ipv4_address: 172.31.7.9, priority: 10}
+      back: {ipv4_address: 10.77.7.9, priority: 10}
     expose: ["81", "5000-5001/udp"]
     ports:
       - "18200:80"
@@ -41,7 +41,7 @@ networks:
     name: back-office
     internal: true
     attachable: true
-    ipam: {config: [{subnet: 172.31.7.0/24, gateway: 172.31.7.254, ip_range: 172.31.7.0/25}]}
+    ipam: {config: [{subnet: 10.77.7.0/24, gateway: 10.77.7.254, ip_range: 10.77.7.0/25}]}
 "#;
 
 /// `{"80/tcp": [...]}` with what was written, by container port.
@@ -68,8 +68,8 @@ fn networks_names_and_ports_are_as_written() {
     assert_places(
         &server,
         &[
-            ("/NetworkSettings/Networks/back-office/IPAMConfig/IPv4Address", json!("172.31.7.9")),
-            ("/NetworkSettings/Networks/back-office/IPAddress", json!("172.31.7.9")),
+            ("/NetworkSettings/Networks/back-office/IPAMConfig/IPv4Address", json!("10.77.7.9")),
+            ("/NetworkSettings/Networks/back-office/IPAddress", json!("10.77.7.9")),
             ("/HostConfig/Dns", json!(["9.9.9.9"])),
             ("/HostConfig/DnsSearch", json!(["example.test"])),
             ("/HostConfig/DnsOptions", json!(["ndots:3"])),
@@ -140,7 +140,7 @@ fn networks_names_and_ports_are_as_written() {
             ("/Attachable", json!(true)),
             (
                 "/IPAM/Config/0",
-                json!({"Subnet": "172.31.7.0/24", "IPRange": "172.31.7.0/25", "Gateway": "172.31.7.254"}),
+                json!({"Subnet": "10.77.7.0/24", "IPRange": "10.77.7.0/25", "Gateway": "10.77.7.254"}),
             ),
         ],
     );
