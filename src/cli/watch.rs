@@ -109,10 +109,8 @@ pub(super) fn settled(now: &Snapshot, wanted: &Wanted) -> Verdict {
         it.state == "running" && !it.one_off && now.at.0.abs_diff(it.since_ms) < SETTLED_MS
     };
     let any_fresh = now.services(wanted).any(|service| now.containers_of(&service.name).any(fresh));
-    match ready(now, wanted) {
-        Verdict::Done if any_fresh => Verdict::Waiting,
-        verdict => verdict,
-    }
+    let verdict = ready(now, wanted);
+    if verdict == Verdict::Done && any_fresh { Verdict::Waiting } else { verdict }
 }
 
 /// Everything is made, whether it runs or not.
