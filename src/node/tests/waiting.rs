@@ -89,6 +89,17 @@ fn a_restart_asked_for_while_waiting_is_the_first_start() {
 }
 
 #[test]
+fn who_shares_a_namespace_is_made_after_the_one_that_has_it() {
+    let mut world = World::new();
+    world.up(json!({
+        "app": {"image": "app", "network_mode": "service:vpn", "depends_on": on("vpn", "service_started")},
+        "vpn": {"image": "vpn"},
+    }));
+    // Otherwise it would be made ahead of its start, while it waits.
+    assert_eq!(world.log(), ["start shop-vpn-1", "start shop-app-1"]);
+}
+
+#[test]
 fn services_that_came_to_need_each_other_can_be_taken_down() {
     let mut world = World::new();
     world.up(
