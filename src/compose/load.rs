@@ -152,12 +152,13 @@ fn model(
     let base = project.folder.to_string_lossy().into_owned();
     let folder = Folder { path: project.folder.clone(), written: base.clone() };
     let scope = Scope { folder: &folder, environment: &project.environment, included: &[] };
+    let start = files.first().map_or_else(Position::default, |it| it.start);
     let mut model = reader.model(files, scope);
     let root = model.as_map_mut()?;
     if root.is_empty() {
         if !reader.problems.has_errors() {
             let message = "empty compose file: it has no `services:`; write one";
-            project::nowhere(&mut reader.problems, message);
+            reader.error(start, &tree::Path::default(), message);
         }
         return None;
     }

@@ -45,6 +45,8 @@ pub(super) struct Reader<'a> {
 /// A file and its documents, of which nothing is understood yet.
 pub(super) struct File {
     pub(super) path: PathBuf,
+    /// Where it begins, of which a file without a value has no other trace.
+    pub(super) start: Position,
     pub(super) documents: Vec<Node>,
 }
 
@@ -131,7 +133,7 @@ impl<'a> Reader<'a> {
         let bytes = self.bytes(&path, at, place)?;
         let source = self.source(&path);
         let documents = yaml::parse(&bytes, source, &mut self.problems)?;
-        Some(File { path, documents })
+        Some(File { path, start: Position { source, line: 1, column: 1 }, documents })
     }
 
     /// Reads files of variables; later ones win over earlier ones, and `environment` is what they

@@ -19,7 +19,7 @@ fn steps(answer: &Answer) -> Vec<Value> {
 #[tokio::test]
 async fn a_pull_ends_with_the_image_or_the_error() {
     let front = Front::new();
-    let image = format!("{REGISTRY_OPEN}/open:1");
+    let image = format!("{REGISTRY_OPEN}/open:2");
     let pulled = steps(&front.client.post("/v1/images/pull", json!({"image": image})).await);
     assert!(pulled.len() > 1 && pulled.last().unwrap()["image"].is_string(), "{pulled:?}");
     let shown = front.client.get(&format!("/v1/images/inspect?reference={image}")).await.json();
@@ -33,7 +33,7 @@ async fn a_pull_ends_with_the_image_or_the_error() {
 #[tokio::test]
 async fn a_pull_takes_the_credentials_of_its_registry() {
     let front = Front::new();
-    let image = format!("{REGISTRY}/closed:1");
+    let image = format!("{REGISTRY}/closed:4");
     let bare = steps(&front.client.post("/v1/images/pull", json!({"image": image})).await);
     let error = &bare.last().unwrap()["error"];
     assert_eq!(error["type"], "urn:fizz:registry-unauthorized", "{error}");

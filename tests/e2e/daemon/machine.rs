@@ -13,7 +13,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use serde_json::{Value, json};
 
-use crate::harness::{Dockerd, Lab};
+use crate::harness::{Dockerd, Lab, REGISTRY_OPEN};
 
 /// How long something may take: 1200 looks of 50 ms.
 const LOOKS_MAX: u32 = 1200;
@@ -140,6 +140,25 @@ impl Machine {
         let all = self.ask("GET", &format!("/v1/containers?all=true&project={project}"), None);
         let state = |it: &Value| it["state"].as_str().unwrap().to_owned();
         all.unwrap().as_array().unwrap().iter().map(state).collect()
+    }
+
+    /// What is being done to a project's containers.
+    pub(crate) fn doing(&self, project: &str) -> Vec<String> {
+        let all = self.ask("GET", &format!("/v1/containers?all=true&project={project}"), None);
+        let doing = |it: &Value| it["doing"].as_str().unwrap_or_default().to_owned();
+        all.unwrap().as_array().unwrap().iter().map(doing).collect()
+    }
+
+    /// Puts an image into the open registry that takes a while to fetch, and gives its name.
+    pub(crate) fn offer_large_image(&self) -> String {
+        let image = format!("{REGISTRY_OPEN}/large:1");
+        let (docker, socket) = ("docker -H unix://", self.engine().socket());
+        let docker = format!("{docker}{}", socket.display());
+        self.engine().inside(&format!(
+            "printf 'FROM busybox\\nRUN head -c 120000000 /dev/urandom > /large\\n' | {docker} build -q -t {image} - \
+             && {docker} push -q {image} && {docker} rmi {image} && {docker} image prune -f"
+        ));
+        image
     }
 
     /// A project's running containers, as the engine has them, by name.

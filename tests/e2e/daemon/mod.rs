@@ -104,6 +104,27 @@ fn a_daemon_killed_at_any_time_while_it_deploys_loses_and_doubles_nothing() {
 }
 
 #[test]
+fn a_daemon_killed_while_it_pulls_goes_on_with_it() {
+    let mut machine = Machine::start();
+    let image = machine.offer_large_image();
+    machine.deploy(
+        &format!("name: far\nservices: {{web: {{image: {image}, command: [sleep, '3600']}}}}"),
+        &[],
+    );
+    machine.wait_until("it pulls", |it| it.doing("far") == ["pulling"]);
+    machine.kill();
+    let there = machine.engine().docker(&["images", "-q", &image]);
+    assert!(there.is_empty(), "the kill came too late to meet the pull");
+    machine.up();
+    machine.wait_until_ready("far");
+    let running = machine.running("far");
+    machine.kill();
+    machine.up();
+    machine.wait_until_ready("far");
+    assert_eq!((running.len(), machine.running("far")), (1, running));
+}
+
+#[test]
 fn an_engine_that_crashes_or_hangs_is_waited_for() {
     let machine = shop();
     let before = machine.running("shop");

@@ -19,13 +19,17 @@ const USERS: &str = "plain:$2b$04$4Fa8u9Q1SHxKmx1oHvre..T1OFqoMfb21CxSUUPB76rrhj
 pub(super) fn load(engine: &Dockerd) {
     feed(engine, &["import", "-c", r#"CMD ["sh"]"#, "-", "busybox:latest"], &tar());
     engine.docker(&["login", "-u", "plain", "-p", "plain", REGISTRY]);
-    for name in [format!("{REGISTRY}/closed:1"), format!("{REGISTRY_OPEN}/open:1")] {
-        // Each has a layer of its own, for its pull to have something to do.
-        let dockerfile =
-            format!("FROM busybox\nRUN head -c 3000000 /dev/urandom > /{}\n", name.len());
-        feed(engine, &["build", "-q", "-t", &name, "-"], dockerfile.as_bytes());
-        engine.docker(&["push", &name]);
-        engine.docker(&["rmi", &name]);
+    // One for each test: they run beside one another, and what one has fetched another must miss.
+    for (name, count) in [(format!("{REGISTRY}/closed"), 4), (format!("{REGISTRY_OPEN}/open"), 2)] {
+        for tag in 1..=count {
+            let image = format!("{name}:{tag}");
+            // Each has a layer of its own, for its pull to have something to do.
+            let dockerfile =
+                format!("FROM busybox\nRUN head -c 3000000 /dev/urandom > /{}-{tag}\n", name.len());
+            feed(engine, &["build", "-q", "-t", &image, "-"], dockerfile.as_bytes());
+            engine.docker(&["push", &image]);
+            engine.docker(&["rmi", &image]);
+        }
     }
 }
 

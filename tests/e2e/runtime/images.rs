@@ -210,7 +210,7 @@ async fn a_build_that_fails_names_its_step() {
     assert!(said.contains("before") && said.contains("wrong"), "{said}");
 
     let (built, _) =
-        build(&lab, request.clone(), &[("Dockerfile", &format!("FROM {REGISTRY}/closed:1\n"))])
+        build(&lab, request.clone(), &[("Dockerfile", &format!("FROM {REGISTRY}/closed:2\n"))])
             .await;
     assert!(
         matches!(&built, Err(RuntimeError::Unauthorized { image, .. }) if image.contains("closed")),
@@ -239,7 +239,7 @@ async fn a_build_fetches_its_base_with_credentials() {
         pull: true,
         ..BuildRequest::default()
     };
-    let files = format!("FROM {REGISTRY}/closed:1\nRUN true\n");
+    let files = format!("FROM {REGISTRY}/closed:3\nRUN true\n");
     let (sender, receiver) = mpsc::channel(64);
     let logins = login("odd", "~~~???>>>").into_iter().collect();
     let built = lab.runtime.build(request, context(&[("Dockerfile", &files)]), logins, sender);
