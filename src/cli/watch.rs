@@ -30,7 +30,7 @@ const LAST_LINES: usize = 10;
 
 /// How long a process that nobody checks must have run to be there: one that cannot work mostly ends
 /// sooner.
-const SETTLED_MS: u64 = 300;
+const SETTLED_MS: u64 = 1000;
 
 /// A project as it is now; empty when it is not deployed.
 #[derive(Clone, Debug, Default)]
@@ -110,7 +110,7 @@ pub(super) fn settled(now: &Snapshot, wanted: &Wanted) -> Verdict {
     };
     let any_fresh = now.services(wanted).any(|service| now.containers_of(&service.name).any(fresh));
     let verdict = ready(now, wanted);
-    if any_fresh && matches!(verdict, Verdict::Done) { Verdict::Waiting } else { verdict }
+    if verdict == Verdict::Done && any_fresh { Verdict::Waiting } else { verdict }
 }
 
 /// Everything is made, whether it runs or not.
@@ -404,8 +404,8 @@ mod tests {
             ..now(vec![service("web", json!({"ready": true}))], vec![container])
         };
         let all = Wanted::new();
-        assert_eq!(settled(&at(5200, since("running")), &all), Verdict::Waiting);
-        assert_eq!(settled(&at(5300, since("running")), &all), Verdict::Done);
+        assert_eq!(settled(&at(5900, since("running")), &all), Verdict::Waiting);
+        assert_eq!(settled(&at(6000, since("running")), &all), Verdict::Done);
         assert_eq!(settled(&at(5001, since("healthy")), &all), Verdict::Done);
         assert_eq!(settled(&at(5001, since("stopped")), &all), Verdict::Done);
     }

@@ -26,6 +26,7 @@ pub(super) async fn ensure(
     labels: &BTreeMap<String, String>,
 ) -> Result<(), RuntimeError> {
     let error = |doing, refusal| engine.error(refusal, about(doing, "network", &spec.name));
+    part_twins(engine, spec, labels).await?;
     let found = engine.ask(ANSWER_MAX, engine.client.inspect_network(&spec.name, None)).await;
     let existing = match found {
         // The engine also finds networks by the beginning of their id.
@@ -37,7 +38,10 @@ pub(super) async fn ensure(
                 name: spec.name.clone(),
             });
         }
-        Ok(_) | Err(_) => return create(engine, spec, labels).await,
+        Ok(_) | Err(_) => {
+            create(engine, spec, labels).await?;
+            return part_twins(engine, spec, labels).await;
+        }
     };
     if spec.external {
         return Ok(());
@@ -66,6 +70,43 @@ pub(super) async fn ensure(
     }
     remove(engine, &spec.name).await?;
     create(engine, spec, labels).await
+}
+
+/// Leaves one of several networks of ours that have the same name. Engines before 25.0 make twins when a
+/// daemon is killed while it makes a network, and the next daemon makes it again before the engine is
+/// done with the first request.
+async fn part_twins(
+    engine: &Engine,
+    spec: &NetworkSpec,
+    labels: &BTreeMap<String, String>,
+) -> Result<(), RuntimeError> {
+    let Some(project) = labels.get(labels::PROJECT).filter(|_| !spec.external) else {
+        return Ok(());
+    };
+    let error = |refusal| engine.error(refusal, about("list", "networks named", &spec.name));
+    let filter = vec![format!("{}={project}", labels::PROJECT)];
+    let options = ListNetworksOptions { filters: Some([("label".to_owned(), filter)].into()) };
+    let listed = engine.ask(ANSWER_MAX, engine.client.list_networks(Some(options))).await;
+    let twins = listed.map_err(error)?.into_iter();
+    let twins = twins.filter(|it| it.name.as_deref() == Some(&spec.name));
+    let mut twins: Vec<(String, String)> =
+        twins.filter_map(|it| Some((it.created.unwrap_or_default(), it.id?))).collect();
+    if twins.len() < 2 {
+        return Ok(());
+    }
+    // The oldest stays, unless only a younger one is used already.
+    twins.sort();
+    let mut used = Vec::new();
+    for (_, id) in &twins {
+        used.push(!users(engine, id).await.map_err(error)?.is_empty());
+    }
+    let kept = used.iter().position(|used| *used).unwrap_or(0);
+    for (place, (_, id)) in twins.iter().enumerate() {
+        if place != kept && !used[place] {
+            remove(engine, id).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn create(
