@@ -155,8 +155,26 @@ secrets:
   file: {file: ./word.txt}
 "#;
 
+/// Their content, mode and owner, as the container sees them.
+fn assert_configs_and_secrets(stack: &Stack) {
+    let seen = |line: &str| stack.inside("all-1", line);
+    assert_eq!(seen("cat /plain"), "price: 7");
+    assert_eq!(seen("stat -c '%a %u %g' /plain"), "444 0 0");
+    assert_eq!(
+        seen("cat /etc/placed.conf; stat -c ' %a %u %g' /etc/placed.conf"),
+        "placed 640 1000 1001"
+    );
+    assert_eq!(
+        seen("cat /run/secrets/word; stat -c ' %a %u %g' /run/secrets/word"),
+        "sesame 444 0 0"
+    );
+    assert_eq!(
+        seen("cat /run/secrets/renamed; stat -c '%a %u %g' /run/secrets/renamed"),
+        "open\n400 1000 29"
+    );
+}
+
 #[test]
-#[allow(clippy::too_many_lines, reason = "one stack and all that its files say")]
 fn files_are_where_the_file_says_with_their_content_owner_and_mode() {
     let mut stack = Stack::new("files", FILES);
     stack.set("PRICE", "7");
@@ -195,26 +213,10 @@ fn files_are_where_the_file_says_with_their_content_owner_and_mode() {
     assert!(seen("grep ' /quick ' /proc/mounts").contains("tmpfs"));
     assert_eq!(seen("ls /work"), "", "nocopy");
     assert_eq!(stack.inside("copies-1", "cat /work/from-image"), "image");
-    assert!(
-        stack
-            .inside("copies-1", "cat /shelf/book; touch /data/x 2>&1 || true")
-            .contains("Read-only")
-    );
+    let borrowed = stack.inside("copies-1", "cat /shelf/book; touch /data/x 2>&1 || true");
+    assert!(borrowed.contains("Read-only"), "{borrowed}");
 
-    assert_eq!(seen("cat /plain"), "price: 7");
-    assert_eq!(seen("stat -c '%a %u %g' /plain"), "444 0 0");
-    assert_eq!(
-        seen("cat /etc/placed.conf; stat -c ' %a %u %g' /etc/placed.conf"),
-        "placed 640 1000 1001"
-    );
-    assert_eq!(
-        seen("cat /run/secrets/word; stat -c ' %a %u %g' /run/secrets/word"),
-        "sesame 444 0 0"
-    );
-    assert_eq!(
-        seen("cat /run/secrets/renamed; stat -c '%a %u %g' /run/secrets/renamed"),
-        "open\n400 1000 29"
-    );
+    assert_configs_and_secrets(&stack);
     let volume: Value =
         serde_json::from_str(&engine().docker(&["volume", "inspect", "files_data"])).unwrap();
     assert_places(

@@ -60,8 +60,34 @@ fn bindings(account: &Value) -> Vec<(String, String, String)> {
     bindings
 }
 
+/// The engine's account of the networks themselves.
+fn assert_networks() {
+    let inspect = |name: &str| -> Value {
+        serde_json::from_str::<Value>(&engine().docker(&["network", "inspect", name])).unwrap()[0]
+            .clone()
+    };
+    assert_places(
+        &inspect("nets_front"),
+        &[
+            ("/Labels/side", json!("front")),
+            ("/Driver", json!("bridge")),
+            ("/Options/com.docker.network.bridge.name", json!("fzfront0")),
+        ],
+    );
+    assert_places(
+        &inspect("back-office"),
+        &[
+            ("/Internal", json!(true)),
+            ("/Attachable", json!(true)),
+            (
+                "/IPAM/Config/0",
+                json!({"Subnet": "10.77.7.0/24", "IPRange": "10.77.7.0/25", "Gateway": "10.77.7.254"}),
+            ),
+        ],
+    );
+}
+
 #[test]
-#[allow(clippy::too_many_lines, reason = "one stack and all that its networks say")]
 fn networks_names_and_ports_are_as_written() {
     let stack = Stack::new("nets", NETWORKS);
     stack.up();
@@ -122,29 +148,7 @@ fn networks_names_and_ports_are_as_written() {
     assert_eq!(stack.inside("alone-1", "ls /sys/class/net"), "lo");
     assert_eq!(stack.inside("mac-1", "cat /sys/class/net/eth0/address"), "02:42:ac:11:65:43");
 
-    let inspect = |name: &str| -> Value {
-        serde_json::from_str::<Value>(&engine().docker(&["network", "inspect", name])).unwrap()[0]
-            .clone()
-    };
-    assert_places(
-        &inspect("nets_front"),
-        &[
-            ("/Labels/side", json!("front")),
-            ("/Driver", json!("bridge")),
-            ("/Options/com.docker.network.bridge.name", json!("fzfront0")),
-        ],
-    );
-    assert_places(
-        &inspect("back-office"),
-        &[
-            ("/Internal", json!(true)),
-            ("/Attachable", json!(true)),
-            (
-                "/IPAM/Config/0",
-                json!({"Subnet": "10.77.7.0/24", "IPRange": "10.77.7.0/25", "Gateway": "10.77.7.254"}),
-            ),
-        ],
-    );
+    assert_networks();
     stack.down();
     assert!(!engine().docker(&["network", "ls"]).contains("back-office"));
 }
