@@ -7,6 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// How long a lock that somebody has is waited for: 2 s.
+const LOCK_TRIES: u32 = 40;
+const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+
 /// Why a file or directory could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DiskError {
@@ -113,7 +117,7 @@ impl DirectoryLock {
             .mode(0o600)
             .open(&path)
             .map_err(DiskError::io("open", &path))?;
-        match file.try_lock() {
+        match patiently(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
@@ -133,6 +137,18 @@ impl DirectoryLock {
         note().map_err(DiskError::io("write", &path))?;
         Ok(Self { _file: file })
     }
+}
+
+/// Locks a file. A daemon that was just killed holds its lock until the last of its threads has ended,
+/// so that one is waited for.
+fn patiently(file: &std::fs::File) -> Result<(), TryLockError> {
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            settled @ (Ok(()) | Err(TryLockError::Error(_))) => return settled,
+        }
+    }
+    file.try_lock()
 }
 
 #[cfg(test)]
