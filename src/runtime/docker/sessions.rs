@@ -185,30 +185,18 @@ async fn carry(
     let _ = writer.shutdown().await;
 }
 
-/// How often a terminal is told its size while its process is not there yet, and the pause between.
-const RESIZE_TRIES: u32 = 20;
-const RESIZE_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
-
-/// Tells a terminal its size. The engine refuses while the process is about to start; one that has
-/// ended meanwhile needs none.
+/// Tells a terminal its size. One that has ended meanwhile needs none.
 async fn resize(engine: &Engine, process: &Process, columns: u16, rows: u16) {
     let (h, w) = (i32::from(rows), i32::from(columns));
-    for _ in 0..RESIZE_TRIES {
-        let told = match process {
-            Process::Exec(id) => {
-                let options = ResizeExecOptions { h, w };
-                engine.ask(ANSWER_MAX, engine.client.resize_exec(id, options)).await
-            }
-            Process::Container(id) => {
-                let options = ResizeContainerTTYOptions { h, w };
-                engine.ask(ANSWER_MAX, engine.client.resize_container_tty(&id.0, options)).await
-            }
-        };
-        if told.is_ok() {
-            return;
+    let _ = match process {
+        Process::Exec(id) => {
+            engine.ask(ANSWER_MAX, engine.client.resize_exec(id, ResizeExecOptions { h, w })).await
         }
-        tokio::time::sleep(RESIZE_PAUSE).await;
-    }
+        Process::Container(id) => {
+            let options = ResizeContainerTTYOptions { h, w };
+            engine.ask(ANSWER_MAX, engine.client.resize_container_tty(&id.0, options)).await
+        }
+    };
 }
 
 /// A command's status. Its output ends a moment before the engine knows.
