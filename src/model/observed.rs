@@ -45,6 +45,8 @@ pub struct Observed {
     pub addresses: BTreeMap<String, String>,
     /// Its published ports.
     pub ports: Vec<ObservedPort>,
+    /// Containers whose namespaces it runs in.
+    pub shares: Vec<RuntimeId>,
 }
 
 /// A published port as it came out.

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use super::{Activity, CheckResult, Now};
 use crate::{
     health::Monitor,
-    model::{ImageId, Millis, Moment, WallTime, spec::HealthSpec},
+    model::{ImageId, Millis, Moment, RuntimeId, WallTime, spec::HealthSpec},
 };
 
 /// How many health checks a container's listing shows.
@@ -48,6 +48,8 @@ pub(super) struct Local {
     pub(super) alive_since: Moment,
     /// When its process began, by the runtime's account: tells a late look from a new run.
     pub(super) began: WallTime,
+    /// Containers whose namespaces it runs in.
+    pub(super) shares: Vec<RuntimeId>,
     /// An end that was told and is older than that: late, or by a clock that was set back.
     pub(super) doubted: Option<WallTime>,
     /// The image that it was to be made from.

@@ -13,7 +13,7 @@ use crate::{
         ServiceName, Slot,
         spec::{ContainerSpec, PullPolicy, ServiceSpec},
     },
-    reconcile::{self, Cause, Instance, Outcome, Project, Share, Step},
+    reconcile::{self, Cause, Instance, Outcome, Owners, Project, Share, Step},
     state::{Change, ContainerRecord, ServiceRecord},
 };
 
@@ -161,7 +161,24 @@ impl Node {
             alive: local.is_some_and(|it| it.alive),
             checked: self.check_of(record.id).is_some(),
             held_back: local.is_some_and(|it| it.held_back),
+            owners: local.map_or(Owners::Keep, |it| self.owners_of(it, &record.service)),
         }
+    }
+
+    /// How those whose namespaces a container shares stand to it. Of a container that is not Fizz's
+    /// nothing is known.
+    fn owners_of(&self, it: &Local, service: &ServiceKey) -> Owners {
+        let foreign = |it| reconcile::enters_foreign(it);
+        let unknown =
+            if self.spec_of(service).is_none_or(foreign) { Owners::Keep } else { Owners::Gone };
+        let stand = |owner: &RuntimeId| {
+            let owner = self.state.containers().find(|it| it.runtime_id.as_ref() == Some(owner));
+            let Some(owner) = owner else { return unknown };
+            let anew = |owner: &Local| it.alive && owner.alive && it.began < owner.began;
+            let anew = self.local.get(&owner.id).is_some_and(anew);
+            if anew { Owners::BeganAnew } else { Owners::Keep }
+        };
+        it.shares.iter().map(stand).max().unwrap_or(Owners::Keep)
     }
 
     /// Notes how the services stand, and tells of what changed.
@@ -214,6 +231,11 @@ impl Node {
             Step::Launch { container, start, cause } => self.launch(container, start, cause, now),
             Step::Start(container, cause) => self.start(container, cause, now),
             Step::Halt(container) => self.halt(container),
+            Step::Again(container) => {
+                // It has followed no request to start yet: so it will, once it has stopped.
+                self.amend(container, now, |record| record.starts = 0);
+                self.halt(container);
+            }
             Step::Discard { container, volumes } => self.discard(container, volumes),
             Step::Wait(container, reason) => self.wait(container, reason),
         }

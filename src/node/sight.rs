@@ -175,6 +175,7 @@ impl Node {
                 }
                 let local = self.local.entry(id).or_default();
                 local.image_health = image_health.or(local.image_health.take());
+                local.shares.clone_from(&seen.shares);
                 self.amend(id, now, |record| {
                     record.runtime_id = Some(seen.runtime_id.clone());
                     record.image = Some(seen.image.clone());

@@ -7,9 +7,9 @@ mod order;
 mod service;
 mod slot;
 
-pub use order::peers;
+pub use order::{enters_foreign, peers};
 pub use service::{Outcome, plan};
-pub use slot::{Cause, Instance, Step};
+pub use slot::{Cause, Instance, Owners, Step};
 
 use std::collections::BTreeMap;
 

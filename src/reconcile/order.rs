@@ -98,6 +98,16 @@ pub fn peers(spec: &ServiceSpec) -> Vec<ServiceName> {
     peers
 }
 
+/// Whether a service's containers share namespaces with a container that is no service's.
+#[must_use]
+pub fn enters_foreign(spec: &ServiceSpec) -> bool {
+    let security = &spec.container.security;
+    matches!(spec.container.network, NetworkMode::Container(_))
+        || [&security.ipc, &security.pid]
+            .iter()
+            .any(|it| matches!(it, Some(NamespaceMode::Container(_))))
+}
+
 /// How a service stands towards a condition.
 fn standing(name: &ServiceName, share: &Share<'_>, condition: Condition) -> Standing {
     let wait = match condition {
@@ -201,6 +211,9 @@ mod tests {
         }}));
         let names: Vec<String> = peers(&spec[0]).iter().map(ToString::to_string).collect();
         assert_eq!(names, ["vpn", "shm", "data", "other"]);
+        assert!(!enters_foreign(&spec[0]));
+        let foreign = json!({"web": {"image": "web", "pid": "container:foreign"}});
+        assert!(enters_foreign(&services(&foreign)[0]));
     }
 
     #[test]

@@ -28,6 +28,19 @@ pub struct Instance<'a> {
     pub checked: bool,
     /// It must not start until somebody has attached to it.
     pub held_back: bool,
+    /// How those whose namespaces it shares stand to it.
+    pub owners: Owners,
+}
+
+/// How those stand to a container whose namespaces it shares; the worst last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Owners {
+    /// They have the namespaces that it is in, or it is in none of theirs.
+    Keep,
+    /// One began anew, in new namespaces: this one is left alone in the old ones.
+    BeganAnew,
+    /// One is gone, and this one can never start again.
+    Gone,
 }
 
 /// One thing to do.
@@ -48,6 +61,8 @@ pub enum Step {
     Start(ContainerId, Cause),
     /// Stop it.
     Halt(ContainerId),
+    /// Stop it, so that it starts again.
+    Again(ContainerId),
     /// Remove it.
     Discard {
         /// Which.
@@ -90,9 +105,12 @@ impl Instance<'_> {
         self.record.revision == wanted.revision && wanted.image.as_ref().is_none_or(image)
     }
 
-    /// Whether it is made from what is wanted, and not to be replaced because it was given up.
+    /// Whether it is made from what is wanted, and not to be replaced because it was given up or those
+    /// whose namespaces it shares are gone.
     pub(super) fn is_current(&self, wanted: &ServiceRecord, restart: RestartSpec) -> bool {
-        self.is_made_from(wanted) && !is_replaced(self.record, restart)
+        self.is_made_from(wanted)
+            && !is_replaced(self.record, restart)
+            && self.owners != Owners::Gone
     }
 
     /// Whether it has followed every request to start and to restart it.
@@ -209,7 +227,11 @@ fn alone(it: &Instance<'_>, service: &ServiceRecord, around: Around<'_>) -> Opti
         ContainerState::Pending if it.resting => None,
         ContainerState::Pending => Some(begin(it, around.blocked, around.unmade)),
         ContainerState::Running | ContainerState::Healthy | ContainerState::Unhealthy => {
-            (record.restarts < service.restarts).then_some(Step::Halt(container))
+            match (record.restarts < service.restarts, it.owners) {
+                (true, _) => Some(Step::Halt(container)),
+                (false, Owners::BeganAnew) => Some(Step::Again(container)),
+                (false, Owners::Keep | Owners::Gone) => None,
+            }
         }
         ContainerState::Stopped | ContainerState::Failed if it.alive => Some(Step::Halt(container)),
         ContainerState::Stopped | ContainerState::Failed => {

@@ -260,6 +260,7 @@ fn observed(launch: &Launch) -> Observed {
         created: WallTime(1),
         addresses: BTreeMap::new(),
         ports: vec![],
+        shares: vec![],
     }
 }
 

@@ -100,6 +100,31 @@ fn who_shares_a_namespace_is_made_after_the_one_that_has_it() {
 }
 
 #[test]
+fn who_shares_a_namespace_is_made_anew_when_its_owner_is_replaced_or_begins_anew() {
+    let mut world = World::new();
+    let both = |version: u32| {
+        json!({
+            "app": {"image": "app", "network_mode": "service:vpn"},
+            "vpn": {"image": format!("vpn:{version}"), "restart": "always"},
+        })
+    };
+    world.up(both(1));
+    world.clear_log();
+    world.up(both(2));
+    let log = world.log();
+    assert!(place(&log, "start shop-vpn-1") < place(&log, "start shop-app-1"), "{log:?}");
+    assert_eq!(world.running(), ["shop-app-1", "shop-vpn-1"]);
+    let before = world.runtime_ids();
+    world.pass(60_000);
+    assert_eq!(world.runtime_ids(), before, "once is enough");
+    world.crash("shop-vpn-1", 1);
+    world.pass(5_000);
+    assert_eq!(world.running(), ["shop-app-1", "shop-vpn-1"]);
+    assert_eq!((world.starts("shop-vpn-1"), world.starts("shop-app-1")), (2, 2));
+    assert_eq!(world.runtime_ids(), before, "what can start again need not be new");
+}
+
+#[test]
 fn services_that_came_to_need_each_other_can_be_taken_down() {
     let mut world = World::new();
     world.up(

@@ -659,6 +659,7 @@ impl World {
             created: self.now.wall,
             addresses: BTreeMap::new(),
             ports: vec![],
+            shares: launch.peers.iter().map(|(_, id)| id.clone()).collect(),
         };
         self.containers.insert(id.clone(), observed);
         self.images.insert(id.clone(), launch.spec.image.clone());

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bollard::models::{
-    ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, PortMap,
+    ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, HostConfig, PortMap,
 };
 
 use super::timestamps::wall;
@@ -44,7 +44,18 @@ pub(super) fn observed(answer: ContainerInspectResponse) -> Option<Observed> {
         created: answer.created.as_deref().and_then(wall).unwrap_or_default(),
         addresses,
         ports: ports(settings.ports.unwrap_or_default()),
+        shares: shares(answer.host_config.unwrap_or_default()),
     })
+}
+
+/// The containers whose namespaces a container runs in: the engine keeps them by id.
+fn shares(host: HostConfig) -> Vec<RuntimeId> {
+    let modes = [host.network_mode, host.ipc_mode, host.pid_mode];
+    let owners = modes.iter().flatten().filter_map(|it| it.strip_prefix("container:"));
+    let mut owners: Vec<RuntimeId> = owners.map(|it| RuntimeId(it.into())).collect();
+    owners.sort();
+    owners.dedup();
+    owners
 }
 
 fn state(state: &ContainerState) -> RuntimeState {

@@ -229,6 +229,12 @@ const KEEPER: &str = r#"
 trap '' INT TERM HUP
 cat > /dev/null
 init=$(cat "$1/init.pid" 2>/dev/null) && kill -9 "$init" 2>/dev/null
+# Whoever entered for an engine that hung has stopped with it, and would never reap it.
+for words in /proc/[0-9]*/cmdline; do
+  case $(tr '\0' ' ' 2>/dev/null <"$words") in
+    "nsenter "*"$1/"*) kill -9 "$(echo "$words" | cut -d/ -f3)" 2>/dev/null ;;
+  esac
+done
 for look in $(seq 200); do [ -n "$init" ] && [ -d "/proc/$init" ] || break; sleep 0.05; done
 for look in $(seq 100); do rm -rf "$1" 2>/dev/null && break; sleep 0.05; done
 for look in $(seq 40); do

@@ -6,6 +6,7 @@ mod failures;
 mod keys;
 mod keys_limits;
 mod keys_network;
+mod sharing;
 
 use std::{
     collections::BTreeMap,
