@@ -174,14 +174,17 @@ pub(super) async fn restart(invocation: &Invocation, args: RestartArgs) -> Resul
     .await
 }
 
-/// Whether a container that ran runs since later. It changes its state on the way.
+/// Whether a container that ran has begun another run since, however that went. It changes its state
+/// on the way.
 fn has_restarted(old: &crate::api::wire::Container, now: &crate::api::wire::Container) -> bool {
     let became_healthy =
         old.state == "running" && now.state != "running" && old.restarts == now.restarts;
-    now.doing.is_none()
-        && containers::is_running(now)
+    let runs_anew = now.restarts > old.restarts && now.state != "pending";
+    let runs_since_later = containers::is_running(now)
+        && now.doing.is_none()
         && !became_healthy
-        && (now.since_ms > old.since_ms || now.restarts > old.restarts)
+        && now.since_ms > old.since_ms;
+    runs_anew || runs_since_later
 }
 
 /// `fizz kill`: done when the signal is on its way; only SIGKILL is known to end a process.
@@ -288,5 +291,9 @@ mod tests {
         let young = container("web", 1, "running", json!({"since_ms": 5}));
         let only_healthy = container("web", 1, "healthy", json!({"since_ms": 6}));
         assert!(!has_restarted(&young, &only_healthy));
+        let about_to = container("web", 1, "pending", json!({"since_ms": 7, "restarts": 1}));
+        assert!(!has_restarted(&old, &about_to));
+        let failed = container("web", 1, "failed", json!({"since_ms": 8, "restarts": 1}));
+        assert!(has_restarted(&old, &failed), "it ran anew, if not for long");
     }
 }

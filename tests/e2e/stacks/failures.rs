@@ -33,6 +33,24 @@ services:
 }
 
 #[test]
+fn a_restart_does_not_wait_for_what_failed_after_it() {
+    let file = r#"
+services:
+  once:
+    image: busybox
+    restart: "no"
+    command: ["sh", "-c", "mkdir /once || exit 9; exec sleep 3600"]
+    stop_grace_period: 0s
+"#;
+    let stack = Stack::new("again", file);
+    stack.up();
+    // Whether it is seen running first, or only failed, is a matter of luck.
+    assert!(matches!(stack.fizz(&["restart"]).code, 0 | 1));
+    stack.until("it has failed", |it| it.ps()[0]["exit_code"] == 9);
+    stack.down();
+}
+
+#[test]
 fn a_container_that_is_never_well_is_told_with_what_its_check_said() {
     let file = r#"
 services:
