@@ -8,6 +8,8 @@
 pub mod model;
 pub mod compose;
 pub mod state;
+pub mod swim;
+pub mod gossip;
 pub mod health;
 pub mod reconcile;
 pub mod secrets;

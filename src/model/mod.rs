@@ -4,6 +4,7 @@ mod id;
 mod lifecycle;
 mod moment;
 mod observed;
+mod random;
 pub mod spec;
 
 pub use id::{
@@ -11,5 +12,6 @@ pub use id::{
     ServiceKey, ServiceName, Slot,
 };
 pub use lifecycle::{ContainerEvent, ContainerState, Illegal, NodeEvent, NodeState};
-pub use moment::{Millis, Moment, WallTime};
+pub use moment::{Millis, Moment, Now, WallTime};
 pub use observed::{Observed, ObservedPort, RuntimeId, RuntimeState};
+pub use random::{Random, mix};

@@ -18,6 +18,15 @@ pub struct Millis(pub u64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WallTime(pub u64);
 
+/// The time of an event, by both of the shell's clocks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// For deciding how long things last.
+    pub moment: Moment,
+    /// For stamps and for people.
+    pub wall: WallTime,
+}
+
 impl Add<Millis> for Moment {
     type Output = Self;
 

@@ -3,18 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Activity, Request, RequestId};
-use crate::model::{
-    ContainerId, ImageId, Moment, Observed, ProjectName, WallTime, spec::HealthSpec,
-};
-
-/// The time of an event, by both of the shell's clocks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Now {
-    /// For deciding how long things last.
-    pub moment: Moment,
-    /// For stamps and for people.
-    pub wall: WallTime,
-}
+use crate::model::{ContainerId, ImageId, Observed, ProjectName, spec::HealthSpec};
 
 /// Everything that can happen to a node.
 #[derive(Debug)]

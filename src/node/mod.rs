@@ -10,7 +10,6 @@ mod effect;
 mod event;
 mod intent;
 mod local;
-mod random;
 mod request;
 mod settle;
 mod sight;
@@ -24,8 +23,9 @@ use std::{
     sync::Arc,
 };
 
+pub use crate::model::Now;
 pub use effect::{Activity, Effect, Launch, Notice, Subject};
-pub use event::{Event, Failure, Now, ProbeResult, Sight};
+pub use event::{Event, Failure, ProbeResult, Sight};
 pub use request::{
     DeployRequest, DownRequest, Planned, PlannedAction, PlannedService, Refusal, Request,
     RequestId, Response, RunRequest, ServiceVerb,
@@ -35,12 +35,11 @@ pub use view::{CheckResult, RuntimeStatus, View};
 use crate::{
     model::{
         ContainerEvent, ContainerId, ContainerState, Moment, NodeId, NodeState, ProjectName,
-        ServiceKey, spec::ProjectSpec,
+        Random, ServiceKey, spec::ProjectSpec,
     },
     state::{Change, ClusterState, ContainerRecord, NodeRecord, Write},
 };
 use local::Local;
-use random::Random;
 
 /// A member of the cluster.
 #[derive(Debug)]
