@@ -199,7 +199,7 @@ impl<'a> Reader<'a> {
                 "the top-level object must be a mapping with keys such as `services:`, but is {}",
                 document.kind()
             );
-            self.error(document.at, &tree::Path::default(), message);
+            self.error(document.at, tree::Path::default(), message);
             return false;
         }
         if self.options.interpolate {
@@ -218,7 +218,7 @@ impl<'a> Reader<'a> {
     fn drop_version(&mut self, model: &mut Node) {
         let Some(version) = model.as_map_mut().and_then(|it| it.remove("version")) else { return };
         let message = "the attribute `version` is obsolete and ignored; remove it";
-        self.problems.warn(version.key_at, &tree::Path::default().key("version"), message);
+        self.problems.warn(version.key_at, tree::Path::default().key("version"), message);
     }
 
     /// The services of a file that another one extends, with paths relative to `folder`, and what

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     problem::Problems,
-    tree::{Node, Path, Position, Scalar, ScalarKind, Value},
+    tree::{Node, Position, Scalar, ScalarKind, Trail, Value},
 };
 use template::{Mention, TemplateError, Variables};
 
@@ -25,7 +25,7 @@ pub fn interpolate(
     problems: &mut Problems,
 ) {
     let mut walk = Walk { environment, missed, problems, growth: GROWTH_BYTES_MAX };
-    walk.node(root, &Path::default());
+    walk.node(root, &Trail::default());
 }
 
 struct Walk<'a> {
@@ -36,7 +36,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn node(&mut self, node: &mut Node, path: &Path) {
+    fn node(&mut self, node: &mut Node, path: &Trail<'_>) {
         match &mut node.value {
             Value::Scalar(scalar) => self.scalar(scalar, node.at, path),
             Value::List(list) => {
@@ -46,14 +46,14 @@ impl Walk<'_> {
             }
             Value::Map(map) => {
                 for (key, entry) in map {
-                    self.node(&mut entry.node, &path.key(key.as_str()));
+                    self.node(&mut entry.node, &path.key(key));
                 }
             }
             Value::Null => {}
         }
     }
 
-    fn scalar(&mut self, scalar: &mut Scalar, at: Position, path: &Path) {
+    fn scalar(&mut self, scalar: &mut Scalar, at: Position, path: &Trail<'_>) {
         if scalar.kind != ScalarKind::String || !scalar.text.contains('$') {
             return;
         }

@@ -14,7 +14,7 @@ mod words;
 use super::{
     places,
     problem::Problems,
-    tree::{Entry, Map, Node, Path, Value},
+    tree::{Entry, Map, Node, Trail, Value},
 };
 
 pub(super) use pairs::{host_and_addresses, hosts_to_list, to_map};
@@ -64,7 +64,7 @@ impl Shaping<'_> {
     }
 
     /// Notes that a value is in no known form, unless a variable in it may still bring it there.
-    fn error(&mut self, node: &Node, path: &Path, why: impl Into<String>) {
+    fn error(&mut self, node: &Node, path: &Trail<'_>, why: impl Into<String>) {
         let has_variable = node.as_text().is_some_and(|text| text.contains('$'));
         if !(self.variables_stand && has_variable) {
             self.problems.error(node.at, path, why);

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use super::{
     problem::Problems,
-    tree::{Node, Path, Scalar, ScalarKind, Value},
+    tree::{Node, Scalar, ScalarKind, Trail, Value},
 };
 
 /// What Fizz does with one key.
@@ -59,13 +59,13 @@ pub fn keys() -> BTreeMap<&'static str, Key> {
 
 /// Warns about and refuses what the table says, each at the place where its key was written.
 pub fn check(root: &Node, problems: &mut Problems) {
-    walk(root, "", &Path::default(), &keys(), problems);
+    walk(root, "", &Trail::default(), &keys(), problems);
 }
 
 fn walk(
     node: &Node,
     place: &str,
-    path: &Path,
+    path: &Trail<'_>,
     keys: &BTreeMap<&'static str, Key>,
     problems: &mut Problems,
 ) {

@@ -3,7 +3,7 @@
 use super::{
     super::{
         problem::Problems,
-        tree::{Entry, Map, Node, Path, Position, Scalar, ScalarKind, Tag, Value},
+        tree::{Entry, Map, Node, Path, Position, Scalar, ScalarKind, Step, Tag, Value},
     },
     DEPTH_MAX, EXPANDED_NODES_MAX, Raw, RawKind, TREE_BYTES_MAX, scalar,
 };
@@ -25,16 +25,11 @@ pub(super) fn tree(nodes: &[Raw<'_>], problems: &mut Problems) -> Option<Node> {
     construct.node(0)
 }
 
-/// A step towards the value at hand; only a problem turns it into a [`Path`].
-enum Step<'a> {
-    Key(&'a str),
-    Index(usize),
-}
-
 struct Construct<'a> {
     nodes: &'a [Raw<'a>],
     problems: &'a mut Problems,
-    trail: Vec<Step<'a>>,
+    /// The way to the value at hand; only a problem turns it into a [`Path`].
+    trail: Vec<Step<&'a str>>,
     /// How many aliases we are inside of.
     aliases: usize,
     expanded: usize,
@@ -113,11 +108,7 @@ impl<'a> Construct<'a> {
     }
 
     fn error(&mut self, at: Position, message: impl Into<String>) {
-        let path = self.trail.iter().fold(Path::default(), |path, step| match step {
-            Step::Key(key) => path.key(*key),
-            Step::Index(index) => path.index(*index),
-        });
-        self.problems.error(at, &path, message);
+        self.problems.error(at, self.trail.iter().copied().collect::<Path>(), message);
     }
 
     fn scalar(&mut self, raw: &Raw<'_>, text: &str, plain: bool) -> Value {
