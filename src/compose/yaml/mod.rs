@@ -35,7 +35,8 @@ pub const DEPTH_MAX: usize = 200;
 /// One value before aliases are followed.
 struct Raw<'a> {
     at: Position,
-    tag: Option<Cow<'a, YamlTag>>,
+    /// Boxed, because few values have one and there are many values.
+    tag: Option<Box<YamlTag>>,
     kind: RawKind<'a>,
 }
 
@@ -193,6 +194,7 @@ impl<'a> Compose<'a> {
             return None;
         }
         let index = u32::try_from(self.nodes.len()).ok()?;
+        let tag = tag.map(|it| Box::new(it.into_owned()));
         self.nodes.push(Raw { at, tag, kind });
         let is_value = self.attach(index);
         if anchor != 0 {
