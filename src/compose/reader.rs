@@ -95,7 +95,12 @@ impl<'a> Reader<'a> {
     }
 
     /// Notes a problem about a value of a tree.
-    pub(super) fn error(&mut self, at: Position, path: &tree::Path, message: impl Into<String>) {
+    pub(super) fn error(
+        &mut self,
+        at: Position,
+        path: impl Into<tree::Path>,
+        message: impl Into<String>,
+    ) {
         self.problems.error(at, path, message);
     }
 
