@@ -57,20 +57,19 @@ impl Walk<'_> {
         if scalar.kind != ScalarKind::String || !scalar.text.contains('$') {
             return;
         }
-        let mut lookup = Lookup { environment: self.environment, missing: Vec::new() };
+        let missing = Vec::new();
+        let mut lookup = Lookup { environment: self.environment, missed: self.missed, missing };
         let result = template::substitute(&scalar.text, &mut lookup).and_then(|text| {
             let grown = text.len().saturating_sub(scalar.text.len());
             self.growth = self.growth.checked_sub(grown).ok_or(TemplateError::Long)?;
             Ok(text)
         });
         for name in lookup.missing {
-            if self.missed.insert(name.clone()) {
-                let message = format!(
-                    "the \"{name}\" variable is not set, a blank string is used; set it or write \
-                     ${{{name}:-default}}"
-                );
-                self.problems.warn(at, path, message);
-            }
+            let message = format!(
+                "the \"{name}\" variable is not set, a blank string is used; set it or write \
+                 ${{{name}:-default}}"
+            );
+            self.problems.warn(at, path, message);
         }
         match result {
             Ok(text) => scalar.text = text,
@@ -81,6 +80,8 @@ impl Walk<'_> {
 
 struct Lookup<'a> {
     environment: &'a Environment,
+    missed: &'a mut BTreeSet<String>,
+    /// Those of `missed` that are new.
     missing: Vec<String>,
 }
 
@@ -90,7 +91,10 @@ impl Variables for Lookup<'_> {
     }
 
     fn missing(&mut self, name: &str) {
-        self.missing.push(name.into());
+        if !self.missed.contains(name) {
+            self.missed.insert(name.into());
+            self.missing.push(name.into());
+        }
     }
 }
 
