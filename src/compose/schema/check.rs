@@ -9,6 +9,7 @@ use super::{
 use crate::compose::{
     near,
     problem::Problems,
+    shape::repeats,
     tree::{Map, Node, Position, Scalar, ScalarKind, Trail, Value},
 };
 
@@ -111,6 +112,9 @@ impl Check<'_> {
     }
 
     fn unique(&mut self, list: &[Node], path: &Trail<'_>) {
+        if !repeats(list.iter().filter_map(Node::as_text).collect()) {
+            return;
+        }
         let mut seen = BTreeSet::new();
         for (index, item) in list.iter().enumerate() {
             let Some(text) = item.as_text() else { continue };
@@ -142,6 +146,7 @@ impl Check<'_> {
             Shape::Bytes(min) => cast::bytes(scalar, *min),
             Shape::Mode => cast::mode(scalar),
             Shape::Devices => cast::devices(scalar),
+            Shape::Spoken(_) if scalar.kind == ScalarKind::String => return,
             Shape::Spoken(kinds) => cast::spoken(scalar, kinds).ok_or_else(|| belongs(node, shape)),
             Shape::Any
             | Shape::Null
@@ -221,7 +226,7 @@ fn takes_scalar(shape: &Shape, scalar: &Scalar) -> bool {
         Shape::Integer(..) | Shape::Number | Shape::Bytes(_) | Shape::Mode | Shape::Devices => {
             !matches!(scalar.kind, ScalarKind::Bool(_))
         }
-        Shape::Spoken(kinds) => cast::spoken(scalar, kinds).is_some(),
+        Shape::Spoken(kinds) => cast::is_spoken(scalar, kinds),
         Shape::Null
         | Shape::List(_)
         | Shape::Set(_)

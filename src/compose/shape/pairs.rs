@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Shaping;
-use crate::compose::tree::{Entry, Map, Node, Trail, Value};
+use crate::compose::tree::{Entry, Node, Trail, Value};
 
 /// A list of `KEY=VALUE` or `KEY` as a mapping; a bare `KEY` holds nothing.
 pub(in crate::compose) fn to_map(node: &mut Node) {
@@ -11,16 +11,15 @@ pub(in crate::compose) fn to_map(node: &mut Node) {
     if list.iter().any(|item| item.as_text().is_none()) {
         return;
     }
-    let mut map = Map::new();
-    for item in std::mem::take(list) {
+    let entry = |item: Node| {
         let text = item.as_text().unwrap_or_default();
-        let (key, value) = match text.split_once('=') {
-            Some((key, value)) => (key.to_owned(), Node::string(value, item.at)),
-            None => (text.to_owned(), Node::new(Value::Null, item.at)),
+        let (key, node) = match text.split_once('=') {
+            Some((key, value)) => (key, Node::string(value, item.at)),
+            None => (text, Node::new(Value::Null, item.at)),
         };
-        map.insert(key, Entry { key_at: item.at, node: value });
-    }
-    node.value = Value::Map(map);
+        (key.to_owned(), Entry { key_at: item.at, node })
+    };
+    node.value = Value::Map(std::mem::take(list).into_iter().map(entry).collect());
 }
 
 /// Variables: a key without a value takes it from the environment. In a list, a space before the

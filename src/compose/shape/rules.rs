@@ -194,6 +194,11 @@ fn command(node: &mut Node, path: &Trail<'_>, shaping: &mut Shaping<'_>) {
         );
         shaping.problems.warn(node.at, path, why);
     }
+    let Some(left) = shaping.words_left.checked_sub(split.words.len()) else {
+        let why = format!("more than {} words of command lines; shorten them", super::WORDS_MAX);
+        return shaping.problems.error(node.at, path, why);
+    };
+    shaping.words_left = left;
     let at = node.at;
     node.value = Value::List(split.words.into_iter().map(|it| Node::string(it, at)).collect());
 }
