@@ -154,13 +154,17 @@ pub(crate) fn all() -> Vec<Input> {
         ("bare services", Taken, || services(1_999, |_| "{image: i}".into())),
         ("services that depend", Taken, || services(1_999, depends_on_two)),
         ("full services", Taken, || {
-            services(500, full_service).closed("volumes: {data: }\nnetworks: {front: , back: }\n")
+            services(1_000, full_service).closed("volumes: {data: }\nnetworks: {front: , back: }\n")
         }),
         ("services by <<", Taken, services_by_merge_key),
         ("services by extends", Taken, || services_extending(1_999)),
         ("services by alias", Taken, services_by_alias),
         ("services with x-", Taken, || {
             services(1_999, |it| format!("{{image: i, x-a: {{b: [c, {{d: e}}]}}, x-b{it}: [f]}}"))
+        }),
+        ("environments", Taken, || {
+            let some: String = (0..40).map(|it| format!("K{it}: v{it}, ")).collect();
+            services(1_999, |_| format!("{{image: i, environment: {{{some}}}}}"))
         }),
         ("healthchecks", Taken, || {
             services(1_999, |_| {
