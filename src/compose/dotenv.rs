@@ -48,10 +48,10 @@ pub fn parse(
     let (at, missing) = (position(source, text, file.at), file.missing);
     for (offset, name) in missing {
         let message = format!("the \"{name}\" variable is not set, a blank string is used; set it");
-        problems.warn(position(source, text, offset), &Path::default(), message);
+        problems.warn(position(source, text, offset), Path::default(), message);
     }
     if let Err(message) = outcome {
-        problems.error(at, &Path::default(), message);
+        problems.error(at, Path::default(), message);
     }
 }
 

@@ -1,12 +1,15 @@
 //! `extends`: a service that begins as another one, of the same file or of a further one.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use super::{
     lexical, merge,
     reader::{Folder, Reader, Scope},
     reset,
-    tree::{self, Entry, Map, Node, Position, Value},
+    tree::{self, Entry, Map, Node, Position, Trail, Value},
 };
 
 /// How long a chain of services that extend each other may be.
@@ -37,6 +40,7 @@ pub(super) fn apply(
         scope,
         files: vec![opened],
         chain: Vec::new(),
+        too_long: BTreeSet::new(),
         budget: EXTENDED_NODES_MAX,
     };
     for name in names {
@@ -59,6 +63,8 @@ struct Extends<'r, 'a> {
     files: Vec<Opened>,
     /// The services that wait for what they extend.
     chain: Vec<(usize, String)>,
+    /// The services of chains that are too long, which is said of each chain once.
+    too_long: BTreeSet<(usize, String)>,
     budget: usize,
 }
 
@@ -72,7 +78,13 @@ struct Reference {
 impl Extends<'_, '_> {
     /// Completes a service in its file, and before it what it extends.
     fn complete(&mut self, file: usize, name: &str) -> Option<()> {
-        let place = tree::Path::default().key("services").key(name).key("extends");
+        if self.too_long.contains(&(file, name.to_owned())) {
+            return None;
+        }
+        let top = Trail::default();
+        let services = top.key("services");
+        let service = services.key(name);
+        let place = service.key("extends");
         let entry = self.files[file].services.get(name)?;
         let Some(extends) = entry.node.get("extends") else { return Some(()) };
         let reference = match reference(extends, name) {
@@ -117,13 +129,13 @@ impl Extends<'_, '_> {
         target: usize,
         service: &str,
         at: Position,
-        place: &tree::Path,
+        place: &Trail<'_>,
     ) -> Option<()> {
         let path_of = |it: usize| &self.files[it].path;
         let again = self
             .chain
             .iter()
-            .position(|(file, name)| path_of(*file) == path_of(target) && name == service);
+            .position(|(file, name)| name == service && path_of(*file) == path_of(target));
         if let Some(first) = again {
             let links: Vec<String> = self.chain[first..]
                 .iter()
@@ -139,6 +151,7 @@ impl Extends<'_, '_> {
         if self.chain.len() > CHAIN_MAX {
             let message = format!("more than {CHAIN_MAX} services extend each other; use fewer");
             self.reader.error(at, place, message);
+            self.too_long.extend(self.chain.iter().cloned());
             return None;
         }
         Some(())
@@ -150,7 +163,7 @@ impl Extends<'_, '_> {
         name: &str,
         target: usize,
         reference: &Reference,
-        place: &tree::Path,
+        place: &Trail<'_>,
     ) -> Option<()> {
         let base = &self.files[target].services.get(&reference.service)?.node;
         if base.value == Value::Null {
@@ -177,7 +190,7 @@ impl Extends<'_, '_> {
     }
 
     /// Reads a file that is extended, once.
-    fn open(&mut self, written: &str, at: Position, place: &tree::Path) -> Option<usize> {
+    fn open(&mut self, written: &str, at: Position, place: &Trail<'_>) -> Option<usize> {
         let folder = self.scope.folder;
         let path = folder.locate(written);
         if let Some(known) = self.files[1..].iter().position(|it| it.path == path) {
@@ -188,7 +201,7 @@ impl Extends<'_, '_> {
             self.reader.error(at, &place, message);
             return None;
         }
-        let file = self.reader.file(path.clone(), at, &place)?;
+        let file = self.reader.file(path.clone(), at, &tree::Path::from(&place))?;
         let inside = folder.below(&path);
         let (mut model, resets) =
             self.reader.extended(file, &inside.written, self.scope.environment);

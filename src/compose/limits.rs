@@ -58,7 +58,7 @@ pub(super) fn check(root: &Node, problems: &mut Problems) -> bool {
         let message = format!(
             "more than {RESOURCES_MAX} networks, volumes, secrets, configs and models; split the project"
         );
-        problems.error(root.at, &Path::default(), message);
+        problems.error(root.at, Path::default(), message);
     }
     let path = Path::default().key("services");
     if services > SERVICES_MAX {

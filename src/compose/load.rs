@@ -158,7 +158,7 @@ fn model(
     if root.is_empty() {
         if !reader.problems.has_errors() {
             let message = "empty compose file: it has no `services:`; write one";
-            reader.error(start, &tree::Path::default(), message);
+            reader.error(start, tree::Path::default(), message);
         }
         return None;
     }

@@ -3,15 +3,20 @@
 //!
 //! A descent is as deep as its pattern is long, whatever the file.
 
-use super::tree::{Map, Node, Path, Value};
+use super::tree::{Map, Node, Trail, Value};
 
 /// Calls `visit` with every value that is at a place, and changes it there.
-pub(super) fn each(root: &mut Node, pattern: &str, visit: &mut dyn FnMut(&mut Node, &Path)) {
+pub(super) fn each(root: &mut Node, pattern: &str, visit: &mut dyn FnMut(&mut Node, &Trail<'_>)) {
     let steps: Vec<&str> = pattern.split('.').collect();
-    descend(root, &Path::default(), &steps, visit);
+    descend(root, &Trail::default(), &steps, visit);
 }
 
-fn descend(node: &mut Node, path: &Path, steps: &[&str], visit: &mut dyn FnMut(&mut Node, &Path)) {
+fn descend(
+    node: &mut Node,
+    path: &Trail<'_>,
+    steps: &[&str],
+    visit: &mut dyn FnMut(&mut Node, &Trail<'_>),
+) {
     let Some((step, rest)) = steps.split_first() else { return visit(node, path) };
     match (&mut node.value, *step) {
         (Value::Map(map), "*") => {
@@ -53,7 +58,7 @@ fn members(node: Option<&Node>) -> Option<impl Iterator<Item = (&str, &Node)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compose::tree::{Entry, Position};
+    use crate::compose::tree::{Entry, Path, Position};
 
     #[test]
     fn a_pattern_visits_every_place_it_fits() {
@@ -69,7 +74,9 @@ mod tests {
         let root = [("services".to_owned(), Entry { key_at: at, node })];
         let mut root = Node::new(Value::Map(root.into()), at);
         let mut seen = Vec::new();
-        each(&mut root, "services.*.ports.[]", &mut |_, path| seen.push(path.to_string()));
+        each(&mut root, "services.*.ports.[]", &mut |_, path| {
+            seen.push(Path::from(path).to_string())
+        });
         let expected =
             ["services.db.ports[0]", "services.db.ports[1]", "services.web.ports[0]"].to_vec();
         assert_eq!(seen[..3], expected);

@@ -1,6 +1,6 @@
 //! What is wrong with a Compose file: every problem at once, each with its place and its mend.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use super::tree::{Path, Position, SourceId};
 
@@ -34,7 +34,9 @@ pub struct Problem {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Problems {
     sources: Vec<String>,
-    list: Vec<Problem>,
+    /// In the order in which they are told.
+    list: BTreeMap<(Severity, Position), Vec<Problem>>,
+    listed: usize,
     unlisted: usize,
 }
 
@@ -56,31 +58,53 @@ impl Problems {
     }
 
     /// Notes an error.
-    pub fn error(&mut self, at: Position, path: &Path, message: impl Into<String>) {
+    pub fn error(&mut self, at: Position, path: impl Into<Path>, message: impl Into<String>) {
         self.push(Severity::Error, at, path, message.into());
     }
 
     /// Notes a warning.
-    pub fn warn(&mut self, at: Position, path: &Path, message: impl Into<String>) {
+    pub fn warn(&mut self, at: Position, path: impl Into<Path>, message: impl Into<String>) {
         self.push(Severity::Warning, at, path, message.into());
     }
 
-    fn push(&mut self, severity: Severity, at: Position, path: &Path, message: String) {
-        let problem = Problem { severity, at, path: path.clone(), message };
-        if self.list.contains(&problem) {
+    /// Once the list is full, what is not at the place of another problem is only counted: a file
+    /// that has a hundred thousand must not have each of them written out and compared.
+    fn push(&mut self, severity: Severity, at: Position, path: impl Into<Path>, message: String) {
+        let full = self.listed == PROBLEMS_MAX && !(severity == Severity::Error && self.forget());
+        let here = self.list.get(&(severity, at));
+        if full && here.is_none() {
+            self.unlisted += 1;
             return;
         }
-        if self.list.len() < PROBLEMS_MAX {
-            self.list.push(problem);
-        } else {
-            self.unlisted += 1;
+        let problem = Problem { severity, at, path: path.into(), message };
+        if here.is_some_and(|it| it.contains(&problem)) {
+            return;
         }
+        if full {
+            self.unlisted += 1;
+            return;
+        }
+        self.listed += 1;
+        self.list.entry((severity, at)).or_default().push(problem);
+    }
+
+    /// Takes the last warning out of the list, if there is one, to make room for an error.
+    fn forget(&mut self) -> bool {
+        let last = self.list.last_entry().filter(|it| it.key().0 == Severity::Warning);
+        let Some(mut last) = last else { return false };
+        last.get_mut().pop();
+        if last.get().is_empty() {
+            last.remove();
+        }
+        self.listed -= 1;
+        self.unlisted += 1;
+        true
     }
 
     /// Whether any is an error.
     #[must_use]
     pub fn has_errors(&self) -> bool {
-        self.list.iter().any(|it| it.severity == Severity::Error)
+        self.list.keys().next().is_some_and(|(severity, _)| *severity == Severity::Error)
     }
 
     /// How many more problems there were than are kept, if any.
@@ -91,17 +115,16 @@ impl Problems {
 
     /// Turns every warning into an error, as `--strict` asks.
     pub fn make_strict(&mut self) {
-        for problem in &mut self.list {
-            problem.severity = Severity::Error;
+        for problem in std::mem::take(&mut self.list).into_values().flatten() {
+            let problem = Problem { severity: Severity::Error, ..problem };
+            self.list.entry((problem.severity, problem.at)).or_default().push(problem);
         }
     }
 
     /// The problems, errors first, in the order of their places.
     #[must_use]
     pub fn sorted(&self) -> Vec<&Problem> {
-        let mut all: Vec<&Problem> = self.list.iter().collect();
-        all.sort_by_key(|it| (it.severity, it.at));
-        all
+        self.list.values().flatten().collect()
     }
 
     /// One problem as a line: `file:line:column: path: message`.
@@ -131,3 +154,36 @@ impl fmt::Display for Problems {
 }
 
 impl std::error::Error for Problems {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(line: u32) -> Position {
+        Position { line, ..Position::default() }
+    }
+
+    #[test]
+    fn an_error_is_told_however_many_warnings_there_are() {
+        let mut problems = Problems::default();
+        let lines = 1..=u32::try_from(PROBLEMS_MAX).unwrap() + 1;
+        lines.for_each(|line| problems.warn(at(line), Path::default(), "w"));
+        assert!(!problems.has_errors());
+        problems.error(at(500), Path::default(), "e");
+        assert!(problems.has_errors());
+        assert_eq!(problems.sorted().len(), PROBLEMS_MAX);
+        assert_eq!(problems.sorted()[0].message, "e");
+        assert_eq!(problems.unlisted(), Some(2));
+    }
+
+    #[test]
+    fn the_same_problem_is_told_once() {
+        let mut problems = Problems::default();
+        for message in ["a", "b", "a"] {
+            problems.warn(at(1), Path::default(), message);
+        }
+        problems.make_strict();
+        problems.error(at(1), Path::default(), "b");
+        assert_eq!(problems.to_string(), "a\nb\n");
+    }
+}

@@ -75,7 +75,7 @@ pub(super) fn find(request: &LoadRequest, reader: &mut Reader<'_>) -> Option<Pro
 }
 
 pub(super) fn nowhere(problems: &mut Problems, message: impl Into<String>) {
-    problems.error(Position::default(), &tree::Path::default(), message);
+    problems.error(Position::default(), tree::Path::default(), message);
 }
 
 /// Where a file is that was named relative to a folder.
@@ -197,7 +197,7 @@ fn best(
             names.join(", "),
             names[0]
         );
-        problems.warn(Position::default(), &tree::Path::default(), message);
+        problems.warn(Position::default(), tree::Path::default(), message);
     }
     found.drain(..).next()
 }
@@ -252,7 +252,7 @@ fn written_name(
         Ok(name) if request.options.normalise => Some(normalised(&name)),
         Ok(name) => Some(name),
         Err(error) => {
-            problems.error(node.at, &tree::Path::default().key("name"), error.to_string());
+            problems.error(node.at, tree::Path::default().key("name"), error.to_string());
             None
         }
     }

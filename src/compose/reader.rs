@@ -95,7 +95,12 @@ impl<'a> Reader<'a> {
     }
 
     /// Notes a problem about a value of a tree.
-    pub(super) fn error(&mut self, at: Position, path: &tree::Path, message: impl Into<String>) {
+    pub(super) fn error(
+        &mut self,
+        at: Position,
+        path: impl Into<tree::Path>,
+        message: impl Into<String>,
+    ) {
         self.problems.error(at, path, message);
     }
 
@@ -199,7 +204,7 @@ impl<'a> Reader<'a> {
                 "the top-level object must be a mapping with keys such as `services:`, but is {}",
                 document.kind()
             );
-            self.error(document.at, &tree::Path::default(), message);
+            self.error(document.at, tree::Path::default(), message);
             return false;
         }
         if self.options.interpolate {
@@ -218,7 +223,7 @@ impl<'a> Reader<'a> {
     fn drop_version(&mut self, model: &mut Node) {
         let Some(version) = model.as_map_mut().and_then(|it| it.remove("version")) else { return };
         let message = "the attribute `version` is obsolete and ignored; remove it";
-        self.problems.warn(version.key_at, &tree::Path::default().key("version"), message);
+        self.problems.warn(version.key_at, tree::Path::default().key("version"), message);
     }
 
     /// The services of a file that another one extends, with paths relative to `folder`, and what

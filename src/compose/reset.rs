@@ -3,26 +3,26 @@
 //! Both tags are taken out of a tree before it is merged and become a list of places. Those are
 //! cleared in what earlier files came to; then the ordinary merge brings what `!override` says.
 
-use super::tree::{Node, Path, Step, Tag, Value};
+use super::tree::{Node, Path, Step, Tag, Trail, Value};
 
 /// Takes the tags out of a tree, and the values that `!reset` stands on. Returns their places.
 pub(super) fn take(root: &mut Node) -> Vec<Path> {
     let mut places = Vec::new();
     root.tag = None;
-    take_below(root, &Path::default(), &mut Some(&mut places));
+    take_below(root, &Trail::default(), &mut Some(&mut places));
     places
 }
 
 /// Inside lists, and inside what is overridden as a whole, places mean nothing: `places` is `None`.
-fn take_below(node: &mut Node, path: &Path, places: &mut Option<&mut Vec<Path>>) {
+fn take_below(node: &mut Node, path: &Trail<'_>, places: &mut Option<&mut Vec<Path>>) {
     match &mut node.value {
         Value::Map(map) => map.retain(|key, entry| {
-            let path = path.key(key.as_str());
+            let path = path.key(key);
             let tag = entry.node.tag.take();
             match (tag, &mut *places) {
                 (Some(_), Some(places)) => {
                     take_below(&mut entry.node, &path, &mut None);
-                    places.push(path);
+                    places.push(Path::from(&path));
                 }
                 _ => take_below(&mut entry.node, &path, places),
             }

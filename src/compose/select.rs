@@ -98,7 +98,7 @@ fn reach(
         } else {
             let at = root.at;
             let why = format!("there is no service {name:?}");
-            problems.error(at, &Path::default().key("services"), why);
+            problems.error(at, Path::default().key("services"), why);
         }
     }
     while let Some(name) = next.pop() {

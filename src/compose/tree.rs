@@ -179,12 +179,65 @@ impl Node {
 pub struct Path(Vec<Step>);
 
 /// One step down the tree.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Step {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step<K = String> {
     /// Into a mapping.
-    Key(String),
+    Key(K),
     /// Into a list.
     Index(usize),
+}
+
+/// The way to a value that is being looked at. Each step borrows the one before it, so that a walk
+/// over a whole tree allocates nothing; only what is told of becomes a [`Path`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Trail<'a>(Option<(&'a Trail<'a>, Step<&'a str>)>);
+
+impl<'a> Trail<'a> {
+    /// The way to the value under `key`.
+    #[must_use]
+    pub fn key(&'a self, key: &'a str) -> Self {
+        Self(Some((self, Step::Key(key))))
+    }
+
+    /// The way to the list's item `index`, from zero.
+    #[must_use]
+    pub fn index(&'a self, index: usize) -> Self {
+        Self(Some((self, Step::Index(index))))
+    }
+
+    /// The key of the mapping that the value is in, if it is in one.
+    #[must_use]
+    pub fn last_key(&self) -> Option<&'a str> {
+        match self.0?.1 {
+            Step::Key(key) => Some(key),
+            Step::Index(_) => None,
+        }
+    }
+}
+
+impl From<&Trail<'_>> for Path {
+    fn from(trail: &Trail<'_>) -> Self {
+        let steps = std::iter::successors(trail.0, |(before, _)| before.0);
+        let mut path: Self = steps.map(|(_, step)| step).collect();
+        path.0.reverse();
+        path
+    }
+}
+
+impl From<&Path> for Path {
+    fn from(path: &Path) -> Self {
+        path.clone()
+    }
+}
+
+impl<'a> FromIterator<Step<&'a str>> for Path {
+    fn from_iter<I: IntoIterator<Item = Step<&'a str>>>(steps: I) -> Self {
+        let owned = |step| match step {
+            Step::Key(key) => Step::Key(str::to_owned(key)),
+            Step::Index(index) => Step::Index(index),
+        };
+        Self(steps.into_iter().map(owned).collect())
+    }
 }
 
 impl Path {

@@ -17,7 +17,7 @@ use super::{
 /// Returns those that configs and secrets name, whose values are wanted later.
 pub(super) fn look_up(model: &mut Node, environment: &Environment) -> Environment {
     places::each(model, "services.*.environment.*", &mut |node, path| {
-        let Some(tree::Step::Key(name)) = path.steps().last() else { return };
+        let Some(name) = path.last_key() else { return };
         if let (Value::Null, Some(value)) = (&node.value, environment.get(name)) {
             *node = Node::string(value, node.at);
         }
@@ -65,7 +65,7 @@ pub(super) fn resolve(
     }
     normalise::labels(model, &mut read, &mut problems);
     for warning in warnings {
-        problems.warn(Position::default(), &tree::Path::default(), warning);
+        problems.warn(Position::default(), tree::Path::default(), warning);
     }
     reader.problems = problems;
     if let Some(map) = model.as_map_mut().and_then(|it| it.get_mut("services")?.node.as_map_mut()) {

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     places,
     problem::Problems,
-    tree::{Entry, Map, Node, Path, Position},
+    tree::{Entry, Map, Node, Path, Position, Trail},
 };
 
 /// Checks a whole project. What services say about each other is checked only for those that are
@@ -27,8 +27,10 @@ pub fn check(root: &Node, active: &BTreeSet<String>, problems: &mut Problems) {
             .map(|name| (name, places::section(root, name).map(|(key, _)| key).collect()))
             .into(),
     };
+    let top = Trail::default();
+    let services = top.key("services");
     for (name, node) in &project.services {
-        let path = Path::default().key("services").key(*name);
+        let path = &services.key(name);
         if let Some(map) = node.as_map() {
             let mut service = Service { name, map, at: node.at, path, problems };
             service.values();
@@ -53,7 +55,7 @@ struct Service<'a> {
     name: &'a str,
     map: &'a Map,
     at: Position,
-    path: Path,
+    path: &'a Trail<'a>,
     problems: &'a mut Problems,
 }
 

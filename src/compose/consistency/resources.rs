@@ -3,23 +3,23 @@
 use crate::compose::{
     places,
     problem::Problems,
-    tree::{Map, Node, Path},
+    tree::{Map, Node, Trail},
 };
 
 /// Checks every resource.
 pub(super) fn check(root: &Node, problems: &mut Problems) {
+    let top = Trail::default();
+    let [volumes, configs, secrets] = ["volumes", "configs", "secrets"].map(|it| top.key(it));
     for (name, volume) in places::section(root, "volumes") {
         if let Some(map) = volume.as_map() {
-            external_stands_alone(map, &Path::default().key("volumes").key(name), problems);
+            external_stands_alone(map, &volumes.key(name), problems);
         }
     }
     for (name, config) in places::section(root, "configs") {
-        let path = Path::default().key("configs").key(name);
-        content(config, &["file", "environment", "content"], &path, problems);
+        content(config, &["file", "environment", "content"], &configs.key(name), problems);
     }
     for (name, secret) in places::section(root, "secrets") {
-        let path = Path::default().key("secrets").key(name);
-        content(secret, &["file", "environment"], &path, problems);
+        content(secret, &["file", "environment"], &secrets.key(name), problems);
     }
 }
 
@@ -28,7 +28,7 @@ fn is_external(map: &Map) -> bool {
 }
 
 /// What exists already cannot be given properties.
-fn external_stands_alone(map: &Map, path: &Path, problems: &mut Problems) {
+fn external_stands_alone(map: &Map, path: &Trail<'_>, problems: &mut Problems) {
     if !is_external(map) {
         return;
     }
@@ -47,7 +47,7 @@ fn is_written(map: &Map, key: &str) -> bool {
 }
 
 /// A secret or config has exactly one source.
-fn content(node: &Node, keys: &[&str], path: &Path, problems: &mut Problems) {
+fn content(node: &Node, keys: &[&str], path: &Trail<'_>, problems: &mut Problems) {
     let Some(map) = node.as_map() else { return };
     let given: Vec<&str> = keys.iter().copied().filter(|it| is_written(map, it)).collect();
     if given.len() > 1 {

@@ -46,7 +46,8 @@ impl<'a> Service<'a> {
 
     fn ports(&mut self) {
         for (index, port) in self.list("ports").iter().enumerate() {
-            let path = self.path.key("ports").index(index);
+            let ports = self.path.key("ports");
+            let path = ports.index(index);
             if port.as_map().is_none() {
                 continue;
             }
@@ -76,13 +77,16 @@ impl<'a> Service<'a> {
     }
 
     fn device_requests(&mut self) {
-        let reserved = ["resources", "reservations", "devices"];
-        let deploy = self.get("deploy").and_then(|it| inside(it, &reserved));
-        let path = reserved.iter().fold(self.path.key("deploy"), |path, key| path.key(*key));
-        for (list, path) in [(deploy, path), (self.get("gpus"), self.path.key("gpus"))] {
-            for (index, device) in
-                list.and_then(Node::as_list).unwrap_or_default().iter().enumerate()
-            {
+        let deploy = self.path.key("deploy");
+        let resources = deploy.key("resources");
+        let reservations = resources.key("reservations");
+        let reserved =
+            self.get("deploy").and_then(|it| inside(it, &["resources", "reservations", "devices"]));
+        for (list, path) in
+            [(reserved, reservations.key("devices")), (self.get("gpus"), self.path.key("gpus"))]
+        {
+            let list = list.and_then(Node::as_list).unwrap_or_default();
+            for (index, device) in list.iter().enumerate() {
                 if device.get("count").is_some() && device.get("device_ids").is_some() {
                     let why = "`count` and `device_ids` exclude each other; keep one";
                     self.problems.error(device.at, &path.index(index), why);
@@ -91,16 +95,17 @@ impl<'a> Service<'a> {
         }
     }
 
-    fn watches(&self) -> impl Iterator<Item = (Path, &'a Node)> + use<'a> {
-        let path = self.path.key("develop").key("watch");
+    fn watches(&self) -> impl Iterator<Item = (usize, &'a Node)> + use<'a> {
         let list = self.get("develop").and_then(|it| it.get("watch")?.as_list());
-        let list = list.unwrap_or_default().iter().enumerate();
-        list.map(move |(index, watch)| (path.index(index), watch))
+        list.unwrap_or_default().iter().enumerate()
     }
 
     fn watch_paths(&mut self) {
-        for (path, watch) in self.watches() {
+        let develop = self.path.key("develop");
+        let list = develop.key("watch");
+        for (index, watch) in self.watches() {
             if let Some(blank) = watch.get("path").filter(|it| it.as_text() == Some("")) {
+                let path = list.index(index);
                 self.problems.error(blank.at, &path.key("path"), "the path to watch is blank");
             }
         }
@@ -110,7 +115,7 @@ impl<'a> Service<'a> {
         let image = self.text("image").is_some_and(|it| !it.is_empty());
         if !image && self.get("build").is_none() && self.get("provider").is_none() {
             let why = format!("the service {:?} has neither an `image` nor a `build`", self.name);
-            self.problems.error(self.at, &self.path, why);
+            self.problems.error(self.at, self.path, why);
         }
     }
 
@@ -134,8 +139,8 @@ impl<'a> Service<'a> {
                 Some(_) => format!("the service {other:?} is not built, so it is no build context"),
                 None => format!("there is no service {other:?}"),
             };
-            let path = path.key("additional_contexts").key(name);
-            self.problems.error(entry.node.at, &path, why);
+            let contexts = path.key("additional_contexts");
+            self.problems.error(entry.node.at, &contexts.key(name), why);
         }
         let platforms = build.get("platforms").and_then(Node::as_list).unwrap_or_default();
         let platform = self.text("platform").filter(|it| !it.is_empty());
@@ -248,18 +253,20 @@ impl<'a> Service<'a> {
     }
 
     fn watch_targets(&mut self) {
-        for (path, watch) in self.watches() {
+        let develop = self.path.key("develop");
+        let list = develop.key("watch");
+        for (index, watch) in self.watches() {
             let action = watch.get("action").and_then(Node::as_text);
             let target = watch.get("target").and_then(Node::as_text).unwrap_or_default();
             if target.is_empty() && !matches!(action, Some("rebuild" | "restart") | None) {
                 let why = "this action copies files, so it needs a `target` in the container";
-                self.problems.error(watch.at, &path, why);
+                self.problems.error(watch.at, &list.index(index), why);
             }
         }
     }
 
     fn mounted_once(&mut self) {
-        let mut taken: BTreeMap<&str, Path> = BTreeMap::new();
+        let mut taken: BTreeMap<&str, (&str, usize)> = BTreeMap::new();
         let tmpfs = self.list("tmpfs").iter().enumerate().filter_map(|(index, item)| {
             let text = item.as_text()?;
             Some((text.split_once(':').map_or(text, |it| it.0), "tmpfs", index, item))
@@ -268,13 +275,13 @@ impl<'a> Service<'a> {
             Some((item.get("target")?.as_text()?, "volumes", index, item))
         });
         for (target, key, index, item) in tmpfs.chain(volumes) {
-            let path = self.path.key(key).index(index);
-            if let Some(first) = taken.get(target) {
-                let why = format!("{target:?} is already mounted by {first}");
-                self.problems.error(item.at, &path, why);
-            } else {
-                taken.insert(target, path);
-            }
+            let Some((first, at)) = taken.get(target) else {
+                taken.insert(target, (key, index));
+                continue;
+            };
+            let first = Path::from(&self.path.key(first).index(*at));
+            let why = format!("{target:?} is already mounted by {first}");
+            self.problems.error(item.at, &self.path.key(key).index(index), why);
         }
     }
 }

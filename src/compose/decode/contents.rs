@@ -84,7 +84,7 @@ fn content(
     match bytes {
         Ok(bytes) => Some((key, bytes)),
         Err(message) => {
-            problems.error(at, &path.key(key), message);
+            problems.error(at, path.key(key), message);
             None
         }
     }

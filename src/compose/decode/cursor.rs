@@ -9,34 +9,34 @@ use crate::{
     compose::{
         near,
         problem::Problems,
-        tree::{Node, Path, Position, ScalarKind, Value},
+        tree::{Map, Node, Position, ScalarKind, Trail, Value},
     },
     model::InvalidName,
 };
 
-/// A place, and where to complain about it.
-#[derive(Clone)]
+/// A place, and where to complain about it. It borrows the place that it was reached from.
+#[derive(Clone, Copy)]
 pub(in crate::compose) struct Cursor<'a> {
     /// `None`: nothing is there.
     node: Option<&'a Node>,
     /// Its own position, or that of what it is missing from.
     at: Position,
-    path: Path,
+    path: Trail<'a>,
     problems: &'a RefCell<Problems>,
 }
 
 impl<'a> Cursor<'a> {
     /// The whole tree.
     pub(in crate::compose) fn root(node: &'a Node, problems: &'a RefCell<Problems>) -> Self {
-        Self { node: Some(node), at: node.at, path: Path::default(), problems }
+        Self { node: Some(node), at: node.at, path: Trail::default(), problems }
     }
 
     /// The value under a key of a mapping.
-    pub(in crate::compose) fn key(&self, key: &str) -> Self {
+    pub(in crate::compose) fn key<'b>(&'b self, key: &'b str) -> Cursor<'b> {
         let entry = self.node.and_then(Node::as_map).and_then(|map| map.get(key));
         let node = entry.map(|it| &it.node).filter(|node| node.value != Value::Null);
         let at = entry.map_or(self.at, |it| it.node.at);
-        Self { node, at, path: self.path.key(key), problems: self.problems }
+        Cursor { node, at, path: self.path.key(key), problems: self.problems }
     }
 
     /// Whether something is there.
@@ -50,29 +50,35 @@ impl<'a> Cursor<'a> {
     }
 
     /// The keys of a mapping and the places under them.
-    pub(in crate::compose) fn members(&self) -> Vec<(&'a str, Self)> {
-        let Some(node) = self.node else { return Vec::new() };
-        let Some(map) = node.as_map() else {
+    pub(in crate::compose) fn members(&self) -> Vec<(&str, Cursor<'_>)> {
+        self.entries().collect()
+    }
+
+    fn entries(&self) -> impl Iterator<Item = (&str, Cursor<'_>)> {
+        let map = self.node.and_then(Node::as_map);
+        if let (Some(node), None) = (self.node, map) {
             self.error(format!("is {}; it must be a mapping", node.kind()));
-            return Vec::new();
-        };
-        map.keys().map(|key| (key.as_str(), self.key(key))).collect()
+        }
+        let keys = map.into_iter().flat_map(Map::keys);
+        keys.map(|key| (key.as_str(), self.key(key)))
     }
 
     /// The items of a list.
-    pub(in crate::compose) fn items(&self) -> Vec<Self> {
-        let Some(node) = self.node else { return Vec::new() };
-        let Some(list) = node.as_list() else {
+    pub(in crate::compose) fn items(&self) -> Vec<Cursor<'_>> {
+        self.listed().collect()
+    }
+
+    fn listed(&self) -> impl Iterator<Item = Cursor<'_>> {
+        let list = self.node.and_then(Node::as_list);
+        if let (Some(node), None) = (self.node, list) {
             self.error(format!("is {}; it must be a list", node.kind()));
-            return Vec::new();
-        };
-        let item = |(index, node): (usize, &'a Node)| Self {
+        }
+        list.unwrap_or_default().iter().enumerate().map(|(index, node)| Cursor {
             node: Some(node).filter(|node| node.value != Value::Null),
             at: node.at,
             path: self.path.index(index),
             problems: self.problems,
-        };
-        list.iter().enumerate().map(item).collect()
+        })
     }
 
     /// The text of a single value of whatever kind.
@@ -91,19 +97,19 @@ impl<'a> Cursor<'a> {
 
     /// A list of texts.
     pub(in crate::compose) fn strings(&self) -> Vec<String> {
-        self.items().iter().filter_map(|item| item.text().map(str::to_owned)).collect()
+        self.listed().filter_map(|item| item.text().map(str::to_owned)).collect()
     }
 
     /// A mapping to texts; a key without a value has an empty one.
     pub(in crate::compose) fn pairs(&self) -> BTreeMap<String, String> {
-        let text = |place: &Self| place.text().unwrap_or_default().to_owned();
-        self.members().iter().map(|(key, place)| ((*key).to_owned(), text(place))).collect()
+        let text = |place: Cursor<'_>| place.text().unwrap_or_default().to_owned();
+        self.entries().map(|(key, place)| (key.to_owned(), text(place))).collect()
     }
 
     /// A mapping to texts, in which a key may have none.
     pub(in crate::compose) fn variables(&self) -> BTreeMap<String, Option<String>> {
-        let text = |place: &Self| place.text().map(str::to_owned);
-        self.members().iter().map(|(key, place)| ((*key).to_owned(), text(place))).collect()
+        let text = |place: Cursor<'_>| place.text().map(str::to_owned);
+        self.entries().map(|(key, place)| (key.to_owned(), text(place))).collect()
     }
 
     /// What `parse` makes of the text; `None` from it is an error, and `what` says what would have

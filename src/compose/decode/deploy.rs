@@ -43,10 +43,10 @@ fn mode(service: &Cursor<'_>, place: &Cursor<'_>) -> Mode {
 
 fn placement(place: &Cursor<'_>) -> PlacementSpec {
     let max = place.key("max_replicas_per_node").integer(0, u32::MAX.into());
-    let preferences = place.key("preferences").items();
+    let preferences = place.key("preferences");
     PlacementSpec {
         constraints: place.key("constraints").strings(),
-        spread: preferences.iter().filter_map(|it| it.key("spread").string()).collect(),
+        spread: preferences.items().iter().filter_map(|it| it.key("spread").string()).collect(),
         per_node_max: max.filter(|it| *it != 0),
     }
 }

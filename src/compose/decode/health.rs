@@ -11,7 +11,8 @@ use crate::{
 
 pub(super) fn decode(service: &Cursor<'_>) -> Option<HealthSpec> {
     let place = service.key("healthcheck");
-    let extra = service.key("x-fizz").key("health");
+    let own = service.key("x-fizz");
+    let extra = own.key("health");
     if !place.is_set() && !extra.is_set() {
         return None;
     }
@@ -68,7 +69,7 @@ fn duration(place: &Cursor<'_>, extra: &Cursor<'_>, key: &str) -> Option<Millis>
 }
 
 /// The one of two places that holds a timing.
-fn either<'a>(place: &Cursor<'a>, extra: &Cursor<'a>, key: &str) -> Cursor<'a> {
+fn either<'a>(place: &'a Cursor<'a>, extra: &'a Cursor<'a>, key: &'a str) -> Cursor<'a> {
     let (place, extra) = (place.key(key), extra.key(key));
     if place.is_set() && extra.is_set() {
         extra.error(format!("`healthcheck.{key}` says this too; remove one of the two"));

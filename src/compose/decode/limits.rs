@@ -11,10 +11,11 @@ use crate::{
 };
 
 pub(super) fn decode(service: &Cursor<'_>) -> ResourceLimits {
-    let resources = service.key("deploy").key("resources");
+    let deploy = service.key("deploy");
+    let resources = deploy.key("resources");
     let (limits, reservations) = (resources.key("limits"), resources.key("reservations"));
-    let own = |key: &str| service.key(key);
-    let number = |key: &str| own(key).integer(i64::MIN, i64::MAX).filter(|it| *it != 0);
+    let own = |key: &'static str| service.key(key);
+    let number = |key: &'static str| own(key).integer(i64::MIN, i64::MAX).filter(|it| *it != 0);
     let pids = |place: &Cursor<'_>| place.integer(-1, i64::MAX).filter(|it| *it != 0);
     ResourceLimits {
         nano_cpus: agree(&own("cpus"), &limits.key("cpus"), nano_cpus),
@@ -104,7 +105,7 @@ fn ulimit(name: &str, place: &Cursor<'_>) -> Option<(String, Ulimit)> {
 }
 
 fn blkio(place: &Cursor<'_>) -> Option<BlkioSpec> {
-    let weights = place.key("weight_device").items();
+    let weights = place.key("weight_device");
     let bytes = |key: &str| {
         let rate = |it: &Cursor<'_>| Some(ByteRate { path: path(it)?, bytes: rate(it)? });
         place.key(key).items().iter().filter_map(rate).collect()
@@ -116,6 +117,7 @@ fn blkio(place: &Cursor<'_>) -> Option<BlkioSpec> {
     place.is_set().then(|| BlkioSpec {
         weight: weight(place),
         weight_device: weights
+            .items()
             .iter()
             .filter_map(|it| Some(IoWeight { path: path(it)?, weight: weight(it)? }))
             .collect(),

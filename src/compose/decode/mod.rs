@@ -25,7 +25,7 @@ use std::{
 
 pub use contents::{CONTENT_BYTES_MAX, attach_contents, secret_values};
 
-use super::{extension, problem::Problems, tree::Node};
+use super::{extension, places, problem::Problems, tree::Node};
 use crate::model::{
     ProjectName, ServiceName,
     spec::{ProjectSpec, ServiceSpec},
@@ -87,8 +87,9 @@ pub(super) struct Known<'a> {
 
 impl<'a> Known<'a> {
     fn of(root: &Cursor<'a>, project: &'a ProjectName, whole: bool) -> Self {
-        let keys = |section: &str| {
-            root.key(section).members().into_iter().map(|(key, _)| key).collect::<BTreeSet<_>>()
+        let keys = |section| {
+            let section = root.node().into_iter().flat_map(|it| places::section(it, section));
+            section.map(|(key, _)| key).collect::<BTreeSet<_>>()
         };
         Self {
             project,

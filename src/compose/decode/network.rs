@@ -42,12 +42,13 @@ fn attachments(place: &Cursor<'_>, known: &Known<'_>) -> BTreeMap<String, Networ
 fn attachment(place: &Cursor<'_>) -> NetworkAttachment {
     let ipv4 = |text: &str| text::address(text).filter(|it| it.is_ipv4());
     let ipv6 = |text: &str| text::address(text).filter(|it| it.is_ipv6());
-    let link_local = place.key("link_local_ips").items();
+    let link_local = place.key("link_local_ips");
     NetworkAttachment {
         aliases: place.key("aliases").strings(),
         ipv4: place.key("ipv4_address").parse("an IPv4 address", ipv4),
         ipv6: place.key("ipv6_address").parse("an IPv6 address", ipv6),
         link_local: link_local
+            .items()
             .iter()
             .filter_map(|it| it.parse("an IP address", text::address))
             .collect(),

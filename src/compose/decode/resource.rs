@@ -14,8 +14,11 @@ pub(super) fn each<T>(
     section: &str,
     decode: impl Fn(&Cursor<'_>, &str) -> T,
 ) -> BTreeMap<String, T> {
-    let members = root.key(section).members();
-    members.iter().map(|(key, place)| ((*key).to_owned(), decode(place, key))).collect()
+    root.key(section)
+        .members()
+        .iter()
+        .map(|(key, place)| ((*key).to_owned(), decode(place, key)))
+        .collect()
 }
 
 /// A resource's name outside the file.

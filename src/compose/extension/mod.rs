@@ -32,10 +32,11 @@ pub(super) fn service(
     let placement = section(&place.key("placement"), &PLACEMENT);
     let update = section(&place.key("update"), &["canary"]);
     let health = section(&place.key("health"), &HEALTH);
-    let nodes = placement.key("nodes").items();
+    let nodes = placement.key("nodes");
     ServiceExtension {
         node_labels: placement.key("labels").pairs(),
         nodes: nodes
+            .items()
             .iter()
             .filter_map(|it| it.name::<NodeName>().map(|name| name.to_string()))
             .collect(),
@@ -68,7 +69,7 @@ const HEALTH: [&str; 8] = [
 fn section<'a>(place: &Cursor<'a>, keys: &[&str]) -> Cursor<'a> {
     place.members();
     place.only(keys);
-    place.clone()
+    *place
 }
 
 fn partition(place: &Cursor<'_>) -> Option<PartitionMode> {

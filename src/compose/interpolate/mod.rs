@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     problem::Problems,
-    tree::{Node, Path, Position, Scalar, ScalarKind, Value},
+    tree::{Node, Position, Scalar, ScalarKind, Trail, Value},
 };
 use template::{Mention, TemplateError, Variables};
 
@@ -25,7 +25,7 @@ pub fn interpolate(
     problems: &mut Problems,
 ) {
     let mut walk = Walk { environment, missed, problems, growth: GROWTH_BYTES_MAX };
-    walk.node(root, &Path::default());
+    walk.node(root, &Trail::default());
 }
 
 struct Walk<'a> {
@@ -36,7 +36,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn node(&mut self, node: &mut Node, path: &Path) {
+    fn node(&mut self, node: &mut Node, path: &Trail<'_>) {
         match &mut node.value {
             Value::Scalar(scalar) => self.scalar(scalar, node.at, path),
             Value::List(list) => {
@@ -46,31 +46,30 @@ impl Walk<'_> {
             }
             Value::Map(map) => {
                 for (key, entry) in map {
-                    self.node(&mut entry.node, &path.key(key.as_str()));
+                    self.node(&mut entry.node, &path.key(key));
                 }
             }
             Value::Null => {}
         }
     }
 
-    fn scalar(&mut self, scalar: &mut Scalar, at: Position, path: &Path) {
+    fn scalar(&mut self, scalar: &mut Scalar, at: Position, path: &Trail<'_>) {
         if scalar.kind != ScalarKind::String || !scalar.text.contains('$') {
             return;
         }
-        let mut lookup = Lookup { environment: self.environment, missing: Vec::new() };
+        let missing = Vec::new();
+        let mut lookup = Lookup { environment: self.environment, missed: self.missed, missing };
         let result = template::substitute(&scalar.text, &mut lookup).and_then(|text| {
             let grown = text.len().saturating_sub(scalar.text.len());
             self.growth = self.growth.checked_sub(grown).ok_or(TemplateError::Long)?;
             Ok(text)
         });
         for name in lookup.missing {
-            if self.missed.insert(name.clone()) {
-                let message = format!(
-                    "the \"{name}\" variable is not set, a blank string is used; set it or write \
-                     ${{{name}:-default}}"
-                );
-                self.problems.warn(at, path, message);
-            }
+            let message = format!(
+                "the \"{name}\" variable is not set, a blank string is used; set it or write \
+                 ${{{name}:-default}}"
+            );
+            self.problems.warn(at, path, message);
         }
         match result {
             Ok(text) => scalar.text = text,
@@ -81,6 +80,8 @@ impl Walk<'_> {
 
 struct Lookup<'a> {
     environment: &'a Environment,
+    missed: &'a mut BTreeSet<String>,
+    /// Those of `missed` that are new.
     missing: Vec<String>,
 }
 
@@ -90,7 +91,10 @@ impl Variables for Lookup<'_> {
     }
 
     fn missing(&mut self, name: &str) {
-        self.missing.push(name.into());
+        if !self.missed.contains(name) {
+            self.missed.insert(name.into());
+            self.missing.push(name.into());
+        }
     }
 }
 

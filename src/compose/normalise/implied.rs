@@ -26,7 +26,7 @@ pub fn normalise(root: &mut Node, project: &str, environment: &BTreeMap<String, 
     });
     for section in ["networks", "volumes", "configs", "secrets"] {
         places::each(root, &format!("{section}.*"), &mut |node, path| {
-            if let Some(crate::compose::tree::Step::Key(key)) = path.steps().last() {
+            if let Some(key) = path.last_key() {
                 name_resource(node, key, project);
             }
         });

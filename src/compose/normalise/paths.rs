@@ -4,7 +4,7 @@ use crate::compose::{
     lexical::Folders,
     places,
     problem::Problems,
-    tree::{Node, Path, Value},
+    tree::{Node, Trail, Value},
 };
 
 /// Makes every path in a file absolute that the host is to look up.
@@ -44,7 +44,7 @@ fn context(text: &str, folders: Folders<'_>) -> String {
     if elsewhere { text.to_owned() } else { folders.absolute(text) }
 }
 
-fn bind(mount: &mut Node, path: &Path, folders: Folders<'_>, problems: &mut Problems) {
+fn bind(mount: &mut Node, path: &Trail<'_>, folders: Folders<'_>, problems: &mut Problems) {
     if mount.get("type").and_then(Node::as_text) != Some("bind") {
         return;
     }

@@ -117,13 +117,17 @@ pub(super) fn devices(scalar: &Scalar) -> Cast {
 
 /// A string, made from one of the other kinds that the place takes.
 pub(super) fn spoken(scalar: &Scalar, kinds: &[Kind]) -> Option<Scalar> {
-    let taken = match scalar.kind {
+    is_spoken(scalar, kinds).then(|| string(print(scalar)))
+}
+
+/// Whether a scalar is a string or of one of these kinds.
+pub(super) fn is_spoken(scalar: &Scalar, kinds: &[Kind]) -> bool {
+    match scalar.kind {
         ScalarKind::String => true,
         ScalarKind::Bool(_) => kinds.contains(&Kind::Bool),
         ScalarKind::Int(_) => kinds.contains(&Kind::Integer) || kinds.contains(&Kind::Number),
         ScalarKind::Float(_) => kinds.contains(&Kind::Number),
-    };
-    taken.then(|| string(print(scalar)))
+    }
 }
 
 /// A scalar as docker compose prints it where a string belongs.

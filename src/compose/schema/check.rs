@@ -9,7 +9,8 @@ use super::{
 use crate::compose::{
     near,
     problem::Problems,
-    tree::{Map, Node, Path, Position, Scalar, ScalarKind, Value},
+    shape::repeats,
+    tree::{Map, Node, Position, Scalar, ScalarKind, Trail, Value},
 };
 
 /// How many unknown keys are compared with all known ones in the hope that they are nearly one.
@@ -24,7 +25,7 @@ pub(super) enum Variables {
 
 /// Checks a tree against a shape.
 pub(super) fn run(root: &mut Node, shape: &Shape, variables: Variables, problems: &mut Problems) {
-    Check { variables, problems, guesses_left: GUESSES_MAX }.value(root, shape, &Path::default());
+    Check { variables, problems, guesses_left: GUESSES_MAX }.value(root, shape, &Trail::default());
 }
 
 struct Check<'a> {
@@ -34,7 +35,7 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn value(&mut self, node: &mut Node, shape: &Shape, path: &Path) {
+    fn value(&mut self, node: &mut Node, shape: &Shape, path: &Trail<'_>) {
         let Some(shape) = choose(shape, node) else { return self.mismatch(node, shape, path) };
         if self.still_has_variables(node) {
             return;
@@ -57,7 +58,14 @@ impl Check<'_> {
         self.variables == Variables::Standing && node.as_text().is_some_and(|it| it.contains('$'))
     }
 
-    fn keys(&mut self, map: &mut Map, keys: &[Key], extensible: bool, at: Position, path: &Path) {
+    fn keys(
+        &mut self,
+        map: &mut Map,
+        keys: &[Key],
+        extensible: bool,
+        at: Position,
+        path: &Trail<'_>,
+    ) {
         for (name, entry) in map.iter_mut() {
             let inner = path.key(name);
             if let Some(key) = keys.iter().find(|it| it.name == name) {
@@ -87,7 +95,7 @@ impl Check<'_> {
         format!("unknown key `{name}`; known here are {}", known.join(", "))
     }
 
-    fn named(&mut self, map: &mut Map, names: Names, shape: &Shape, path: &Path) {
+    fn named(&mut self, map: &mut Map, names: Names, shape: &Shape, path: &Trail<'_>) {
         for (name, entry) in map.iter_mut() {
             let inner = path.key(name);
             if let Some(why) = bad_name(name, names) {
@@ -97,13 +105,16 @@ impl Check<'_> {
         }
     }
 
-    fn list(&mut self, list: &mut [Node], shape: &Shape, path: &Path) {
+    fn list(&mut self, list: &mut [Node], shape: &Shape, path: &Trail<'_>) {
         for (index, item) in list.iter_mut().enumerate() {
             self.value(item, shape, &path.index(index));
         }
     }
 
-    fn unique(&mut self, list: &[Node], path: &Path) {
+    fn unique(&mut self, list: &[Node], path: &Trail<'_>) {
+        if !repeats(list.iter().filter_map(Node::as_text).collect()) {
+            return;
+        }
         let mut seen = BTreeSet::new();
         for (index, item) in list.iter().enumerate() {
             let Some(text) = item.as_text() else { continue };
@@ -114,7 +125,7 @@ impl Check<'_> {
         }
     }
 
-    fn scalar(&mut self, node: &mut Node, shape: &Shape, path: &Path) {
+    fn scalar(&mut self, node: &mut Node, shape: &Shape, path: &Trail<'_>) {
         let Value::Scalar(scalar) = &node.value else { return };
         let cast: Cast = match shape {
             Shape::Matching(test, what) if !test(&scalar.text) => {
@@ -135,6 +146,7 @@ impl Check<'_> {
             Shape::Bytes(min) => cast::bytes(scalar, *min),
             Shape::Mode => cast::mode(scalar),
             Shape::Devices => cast::devices(scalar),
+            Shape::Spoken(_) if scalar.kind == ScalarKind::String => return,
             Shape::Spoken(kinds) => cast::spoken(scalar, kinds).ok_or_else(|| belongs(node, shape)),
             Shape::Any
             | Shape::Null
@@ -156,7 +168,7 @@ impl Check<'_> {
         }
     }
 
-    fn mismatch(&mut self, node: &Node, shape: &Shape, path: &Path) {
+    fn mismatch(&mut self, node: &Node, shape: &Shape, path: &Trail<'_>) {
         self.problems.error(node.at, path, belongs(node, shape));
     }
 }
@@ -214,7 +226,7 @@ fn takes_scalar(shape: &Shape, scalar: &Scalar) -> bool {
         Shape::Integer(..) | Shape::Number | Shape::Bytes(_) | Shape::Mode | Shape::Devices => {
             !matches!(scalar.kind, ScalarKind::Bool(_))
         }
-        Shape::Spoken(kinds) => cast::spoken(scalar, kinds).is_some(),
+        Shape::Spoken(kinds) => cast::is_spoken(scalar, kinds),
         Shape::Null
         | Shape::List(_)
         | Shape::Set(_)

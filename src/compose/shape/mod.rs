@@ -14,25 +14,30 @@ mod words;
 use super::{
     places,
     problem::Problems,
-    tree::{Entry, Map, Node, Path, Value},
+    tree::{Entry, Map, Node, Trail, Value},
+    yaml,
 };
 
 pub(super) use pairs::{host_and_addresses, hosts_to_list, to_map};
 pub(super) use rules::{build_to_map, dependencies_to_map, names_to_map};
+pub(super) use unique::repeats;
 pub use unique::unique;
 
 /// Ports of all services together: a range of ports is short to write and long to keep.
 pub const PORTS_MAX: usize = 1 << 13;
 
+/// Words of all command lines together: as many as a file can write as lists.
+const WORDS_MAX: usize = yaml::NODES_MAX;
+
 /// Brings a whole file into its long form. Doing it twice changes nothing.
 pub fn canonical(root: &mut Node, problems: &mut Problems) {
-    Shaping { problems, variables_stand: false, ports_left: PORTS_MAX }.all(root);
+    Shaping::new(problems, false).all(root);
 }
 
 /// The same for a file whose variables still stand in it: text with a `$` that is in no known form
 /// stays as it is.
 pub fn canonical_uninterpolated(root: &mut Node, problems: &mut Problems) {
-    Shaping { problems, variables_stand: true, ports_left: PORTS_MAX }.all(root);
+    Shaping::new(problems, true).all(root);
 }
 
 /// Writes out what the specification says of keys that are not there. To be called once all files
@@ -53,9 +58,14 @@ struct Shaping<'a> {
     problems: &'a mut Problems,
     variables_stand: bool,
     ports_left: usize,
+    words_left: usize,
 }
 
-impl Shaping<'_> {
+impl<'a> Shaping<'a> {
+    fn new(problems: &'a mut Problems, variables_stand: bool) -> Self {
+        Self { problems, variables_stand, ports_left: PORTS_MAX, words_left: WORDS_MAX }
+    }
+
     fn all(&mut self, root: &mut Node) {
         for (pattern, rule) in rules::RULES {
             places::each(root, pattern, &mut |node, path| rule(node, path, self));
@@ -64,7 +74,7 @@ impl Shaping<'_> {
     }
 
     /// Notes that a value is in no known form, unless a variable in it may still bring it there.
-    fn error(&mut self, node: &Node, path: &Path, why: impl Into<String>) {
+    fn error(&mut self, node: &Node, path: &Trail<'_>, why: impl Into<String>) {
         let has_variable = node.as_text().is_some_and(|text| text.contains('$'));
         if !(self.variables_stand && has_variable) {
             self.problems.error(node.at, path, why);

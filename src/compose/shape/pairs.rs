@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Shaping;
-use crate::compose::tree::{Entry, Map, Node, Path, Value};
+use crate::compose::tree::{Entry, Node, Trail, Value};
 
 /// A list of `KEY=VALUE` or `KEY` as a mapping; a bare `KEY` holds nothing.
 pub(in crate::compose) fn to_map(node: &mut Node) {
@@ -11,21 +11,20 @@ pub(in crate::compose) fn to_map(node: &mut Node) {
     if list.iter().any(|item| item.as_text().is_none()) {
         return;
     }
-    let mut map = Map::new();
-    for item in std::mem::take(list) {
+    let entry = |item: Node| {
         let text = item.as_text().unwrap_or_default();
-        let (key, value) = match text.split_once('=') {
-            Some((key, value)) => (key.to_owned(), Node::string(value, item.at)),
-            None => (text.to_owned(), Node::new(Value::Null, item.at)),
+        let (key, node) = match text.split_once('=') {
+            Some((key, value)) => (key, Node::string(value, item.at)),
+            None => (text, Node::new(Value::Null, item.at)),
         };
-        map.insert(key, Entry { key_at: item.at, node: value });
-    }
-    node.value = Value::Map(map);
+        (key.to_owned(), Entry { key_at: item.at, node })
+    };
+    node.value = Value::Map(std::mem::take(list).into_iter().map(entry).collect());
 }
 
 /// Variables: a key without a value takes it from the environment. In a list, a space before the
 /// `=` is more likely a mistake than part of the name.
-pub(super) fn variables(node: &mut Node, path: &Path, shaping: &mut Shaping<'_>) {
+pub(super) fn variables(node: &mut Node, path: &Trail<'_>, shaping: &mut Shaping<'_>) {
     for (index, item) in node.as_list().unwrap_or_default().iter().enumerate() {
         let text = item.as_text().unwrap_or_default();
         let name = text.split_once('=').map_or(text, |(name, _)| name);
@@ -38,7 +37,7 @@ pub(super) fn variables(node: &mut Node, path: &Path, shaping: &mut Shaping<'_>)
 }
 
 /// Labels and options: a key without a value holds the empty string.
-pub(super) fn labels(node: &mut Node, _: &Path, _: &mut Shaping<'_>) {
+pub(super) fn labels(node: &mut Node, _: &Trail<'_>, _: &mut Shaping<'_>) {
     to_map(node);
     let Some(map) = node.as_map_mut() else { return };
     for entry in map.values_mut() {
@@ -49,7 +48,7 @@ pub(super) fn labels(node: &mut Node, _: &Path, _: &mut Shaping<'_>) {
 }
 
 /// Named build contexts, each of which needs a value.
-pub(super) fn contexts(node: &mut Node, path: &Path, shaping: &mut Shaping<'_>) {
+pub(super) fn contexts(node: &mut Node, path: &Trail<'_>, shaping: &mut Shaping<'_>) {
     to_map(node);
     for (name, entry) in node.as_map().into_iter().flatten() {
         if entry.node.value == Value::Null {
@@ -60,7 +59,7 @@ pub(super) fn contexts(node: &mut Node, path: &Path, shaping: &mut Shaping<'_>) 
 }
 
 /// SSH keys of a build: `default`, or `ID=PATH`.
-pub(super) fn ssh(node: &mut Node, path: &Path, shaping: &mut Shaping<'_>) {
+pub(super) fn ssh(node: &mut Node, path: &Trail<'_>, shaping: &mut Shaping<'_>) {
     to_map(node);
     for (id, entry) in node.as_map().into_iter().flatten() {
         if entry.node.value == Value::Null && id != "default" {
@@ -72,7 +71,7 @@ pub(super) fn ssh(node: &mut Node, path: &Path, shaping: &mut Shaping<'_>) {
 }
 
 /// Host names and their addresses, as a sorted list of `HOST=ADDRESS`.
-pub(super) fn hosts(node: &mut Node, path: &Path, shaping: &mut Shaping<'_>) {
+pub(super) fn hosts(node: &mut Node, path: &Trail<'_>, shaping: &mut Shaping<'_>) {
     hosts_to_list(node);
     let Value::List(list) = &mut node.value else { return };
     let mut sorted: BTreeMap<String, Vec<Node>> = BTreeMap::new();

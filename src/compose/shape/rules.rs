@@ -1,9 +1,9 @@
 //! Which form belongs to which place.
 
 use super::{Shaping, made, pairs, ports, set, set_if_missing, volumes, words};
-use crate::compose::tree::{Entry, Map, Node, Path, Position, Value};
+use crate::compose::tree::{Entry, Map, Node, Position, Trail, Value};
 
-type Rule = fn(&mut Node, &Path, &mut Shaping<'_>);
+type Rule = fn(&mut Node, &Trail<'_>, &mut Shaping<'_>);
 
 /// Outer places before the ones inside them, because a rule may make what the next one changes.
 pub(super) const RULES: &[(&str, Rule)] = &[
@@ -108,34 +108,34 @@ fn wrap(node: &mut Node) {
 }
 
 /// One value as a list of it.
-fn list(node: &mut Node, _: &Path, _: &mut Shaping<'_>) {
+fn list(node: &mut Node, _: &Trail<'_>, _: &mut Shaping<'_>) {
     if is_scalar(node) {
         wrap(node);
     }
 }
 
 /// One value of a provider's option as a list of it.
-fn option(node: &mut Node, path: &Path, shaping: &mut Shaping<'_>) {
+fn option(node: &mut Node, path: &Trail<'_>, shaping: &mut Shaping<'_>) {
     list(node, path, shaping);
 }
 
 /// Name servers; an empty one, as an unset variable leaves it, is none.
-fn nameservers(node: &mut Node, path: &Path, shaping: &mut Shaping<'_>) {
+fn nameservers(node: &mut Node, path: &Trail<'_>, shaping: &mut Shaping<'_>) {
     list(node, path, shaping);
     if let Value::List(list) = &mut node.value {
         list.retain(|item| item.as_text() != Some(""));
     }
 }
 
-fn include(node: &mut Node, _: &Path, _: &mut Shaping<'_>) {
+fn include(node: &mut Node, _: &Trail<'_>, _: &mut Shaping<'_>) {
     key_of(node, "path");
 }
 
-fn extends(node: &mut Node, _: &Path, _: &mut Shaping<'_>) {
+fn extends(node: &mut Node, _: &Trail<'_>, _: &mut Shaping<'_>) {
     key_of(node, "service");
 }
 
-fn grant(node: &mut Node, _: &Path, _: &mut Shaping<'_>) {
+fn grant(node: &mut Node, _: &Trail<'_>, _: &mut Shaping<'_>) {
     key_of(node, "source");
 }
 
@@ -182,7 +182,7 @@ fn by_name(list: &[Node], value: impl Fn(&Node) -> Node) -> Option<Map> {
         .collect()
 }
 
-fn command(node: &mut Node, path: &Path, shaping: &mut Shaping<'_>) {
+fn command(node: &mut Node, path: &Trail<'_>, shaping: &mut Shaping<'_>) {
     let Some(line) = node.as_text() else { return };
     let Some(split) = words::split(line) else {
         let why = "a quote or a parenthesis is not closed; write the command as a list of words";
@@ -194,11 +194,16 @@ fn command(node: &mut Node, path: &Path, shaping: &mut Shaping<'_>) {
         );
         shaping.problems.warn(node.at, path, why);
     }
+    let Some(left) = shaping.words_left.checked_sub(split.words.len()) else {
+        let why = format!("more than {} words of command lines; shorten them", super::WORDS_MAX);
+        return shaping.problems.error(node.at, path, why);
+    };
+    shaping.words_left = left;
     let at = node.at;
     node.value = Value::List(split.words.into_iter().map(|it| Node::string(it, at)).collect());
 }
 
-fn test(node: &mut Node, _: &Path, _: &mut Shaping<'_>) {
+fn test(node: &mut Node, _: &Trail<'_>, _: &mut Shaping<'_>) {
     if is_scalar(node) {
         wrap(node);
         if let Value::List(list) = &mut node.value {
@@ -207,7 +212,7 @@ fn test(node: &mut Node, _: &Path, _: &mut Shaping<'_>) {
     }
 }
 
-fn env_file(node: &mut Node, _: &Path, _: &mut Shaping<'_>) {
+fn env_file(node: &mut Node, _: &Trail<'_>, _: &mut Shaping<'_>) {
     key_of(node, "path");
     let at = node.at;
     if let Some(map) = node.as_map_mut() {
@@ -215,7 +220,7 @@ fn env_file(node: &mut Node, _: &Path, _: &mut Shaping<'_>) {
     }
 }
 
-fn gpus(node: &mut Node, _: &Path, _: &mut Shaping<'_>) {
+fn gpus(node: &mut Node, _: &Trail<'_>, _: &mut Shaping<'_>) {
     if is_scalar(node) {
         let all = made(node, [("count", Node::int(-1, node.at))]);
         node.value = Value::List(vec![Node { tag: None, ..all }]);
@@ -223,7 +228,7 @@ fn gpus(node: &mut Node, _: &Path, _: &mut Shaping<'_>) {
 }
 
 /// `SOURCE[:TARGET[:PERMISSIONS]]`.
-fn device(node: &mut Node, path: &Path, shaping: &mut Shaping<'_>) {
+fn device(node: &mut Node, path: &Trail<'_>, shaping: &mut Shaping<'_>) {
     let Some(text) = node.as_text() else { return };
     let parts: Vec<&str> = text.split(':').collect();
     let (source, target, permissions) = match parts[..] {
@@ -243,7 +248,7 @@ fn device(node: &mut Node, path: &Path, shaping: &mut Shaping<'_>) {
     *node = made(node, entries);
 }
 
-fn published(node: &mut Node, path: &Path, shaping: &mut Shaping<'_>) {
+fn published(node: &mut Node, path: &Trail<'_>, shaping: &mut Shaping<'_>) {
     let Value::List(list) = &mut node.value else { return };
     let mut long = Vec::with_capacity(list.len());
     for (index, item) in std::mem::take(list).into_iter().enumerate() {
@@ -289,7 +294,7 @@ fn port_node(port: ports::Port, like: &Node) -> Node {
     node
 }
 
-fn mount(node: &mut Node, path: &Path, shaping: &mut Shaping<'_>) {
+fn mount(node: &mut Node, path: &Trail<'_>, shaping: &mut Shaping<'_>) {
     let Some(text) = node.as_text() else { return };
     let mount = match volumes::parse(text) {
         Ok(mount) => mount,
@@ -335,7 +340,7 @@ fn mount(node: &mut Node, path: &Path, shaping: &mut Shaping<'_>) {
 }
 
 /// `external: {name: N}`, the old way to say `external: true` and `name: N`.
-fn external(node: &mut Node, path: &Path, shaping: &mut Shaping<'_>) {
+fn external(node: &mut Node, path: &Trail<'_>, shaping: &mut Shaping<'_>) {
     let Some(map) = node.as_map_mut() else { return };
     let Some(entry) = map.get_mut("external") else { return };
     let Value::Map(old) = &mut entry.node.value else { return };

@@ -268,6 +268,19 @@ fn ports_are_bounded_over_all_services() {
 }
 
 #[test]
+fn the_words_of_command_lines_are_bounded_over_all_services() {
+    let line = "a ".repeat(WORDS_MAX / 2 + 1);
+    let text = format!("services: {{a: {{command: {line}}}, b: {{command: {line}}}}}\n");
+    let mut problems = Problems::default();
+    canonical_of(&text, &mut problems);
+    assert_eq!(lines(&problems).len(), 1);
+    assert!(
+        lines(&problems)[0].contains("services.b.command: more than 100000 words"),
+        "{problems}"
+    );
+}
+
+#[test]
 fn variables_that_still_stand_stay() {
     let mut root =
         tree(&wrap("ports: ['${P}:80', 81]\nvolumes: ['${A:-/x}:/b']\ndevices: ['${D}']"));

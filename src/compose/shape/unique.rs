@@ -3,7 +3,7 @@
 //!
 //! The keys are those of the Compose specification's chapter on merging.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use super::volumes;
 use crate::compose::{
@@ -11,7 +11,7 @@ use crate::compose::{
     tree::{Node, Value},
 };
 
-type KeyOf = fn(&Node) -> Option<String>;
+type KeyOf = fn(&Node) -> Option<Cow<'_, str>>;
 
 const KEYED: &[(&str, KeyOf)] = &[
     ("networks.*.labels", name),
@@ -50,8 +50,17 @@ pub fn unique(root: &mut Node) {
     }
 }
 
+/// Whether anything is there more than once.
+pub(in crate::compose) fn repeats<T: Ord>(mut items: Vec<T>) -> bool {
+    items.sort();
+    items.windows(2).any(|pair| pair[0] == pair[1])
+}
+
 fn one_for_each_key(node: &mut Node, key_of: KeyOf) {
     let Value::List(list) = &mut node.value else { return };
+    if !repeats(list.iter().filter_map(key_of).collect()) {
+        return;
+    }
     let mut places: BTreeMap<String, usize> = BTreeMap::new();
     let mut kept: Vec<Node> = Vec::with_capacity(list.len());
     for item in std::mem::take(list) {
@@ -59,10 +68,10 @@ fn one_for_each_key(node: &mut Node, key_of: KeyOf) {
             kept.push(item);
             continue;
         };
-        match places.get(&key) {
+        match places.get(key.as_ref()) {
             Some(place) => kept[*place] = item,
             None => {
-                places.insert(key, kept.len());
+                places.insert(key.into_owned(), kept.len());
                 kept.push(item);
             }
         }
@@ -70,55 +79,55 @@ fn one_for_each_key(node: &mut Node, key_of: KeyOf) {
     *list = kept;
 }
 
-fn text(node: &Node, key: &str) -> Option<String> {
-    node.get(key)?.as_text().map(str::to_owned)
+fn text<'a>(node: &'a Node, key: &str) -> Option<Cow<'a, str>> {
+    Some(node.get(key)?.as_text()?.into())
 }
 
-fn whole(item: &Node) -> Option<String> {
-    item.as_text().map(str::to_owned)
+fn whole(item: &Node) -> Option<Cow<'_, str>> {
+    Some(item.as_text()?.into())
 }
 
-fn name(item: &Node) -> Option<String> {
+fn name(item: &Node) -> Option<Cow<'_, str>> {
     let text = item.as_text()?;
-    Some(text.split_once('=').map_or(text, |(name, _)| name).to_owned())
+    Some(text.split_once('=').map_or(text, |(name, _)| name).into())
 }
 
-fn file(item: &Node) -> Option<String> {
+fn file(item: &Node) -> Option<Cow<'_, str>> {
     whole(item).or_else(|| text(item, "path"))
 }
 
-fn secret(item: &Node) -> Option<String> {
+fn secret(item: &Node) -> Option<Cow<'_, str>> {
     granted(item, "/run/secrets")
 }
 
-fn config(item: &Node) -> Option<String> {
+fn config(item: &Node) -> Option<Cow<'_, str>> {
     granted(item, "")
 }
 
-fn granted(item: &Node, folder: &str) -> Option<String> {
+fn granted<'a>(item: &'a Node, folder: &str) -> Option<Cow<'a, str>> {
     let source = || whole(item).or_else(|| text(item, "source"));
-    text(item, "target").or_else(|| Some(format!("{folder}/{}", source()?)))
+    text(item, "target").or_else(|| Some(format!("{folder}/{}", source()?).into()))
 }
 
-fn device(item: &Node) -> Option<String> {
+fn device(item: &Node) -> Option<Cow<'_, str>> {
     let Some(text_form) = item.as_text() else { return text(item, "target") };
     let mut parts = text_form.split(':');
     let source = parts.next()?;
-    Some(parts.next().unwrap_or(source).to_owned())
+    Some(parts.next().unwrap_or(source).into())
 }
 
-fn mount(item: &Node) -> Option<String> {
+fn mount(item: &Node) -> Option<Cow<'_, str>> {
     match item.as_text() {
-        Some(short) => volumes::parse(short).ok().map(|it| it.target),
+        Some(short) => volumes::parse(short).ok().map(|it| it.target.into()),
         None => text(item, "target"),
     }
 }
 
-fn port(item: &Node) -> Option<String> {
+fn port(item: &Node) -> Option<Cow<'_, str>> {
     if item.as_text().is_some() {
         return whole(item);
     }
-    let or = |key, default: &str| text(item, key).unwrap_or_else(|| default.to_owned());
+    let or = |key, default| text(item, key).unwrap_or(Cow::Borrowed(default));
     let (ip, published) = (or("host_ip", "0.0.0.0"), or("published", ""));
-    Some(format!("{ip}:{published}:{}/{}", text(item, "target")?, or("protocol", "tcp")))
+    Some(format!("{ip}:{published}:{}/{}", text(item, "target")?, or("protocol", "tcp")).into())
 }

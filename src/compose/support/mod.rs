@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use super::{
     problem::Problems,
-    tree::{Node, Path, Scalar, ScalarKind, Value},
+    tree::{Node, Scalar, ScalarKind, Trail, Value},
 };
 
 /// What Fizz does with one key.
@@ -59,25 +59,54 @@ pub fn keys() -> BTreeMap<&'static str, Key> {
 
 /// Warns about and refuses what the table says, each at the place where its key was written.
 pub fn check(root: &Node, problems: &mut Problems) {
-    walk(root, "", &Path::default(), &keys(), problems);
+    walk(root, &Below::top(), &Trail::default(), problems);
 }
 
-fn walk(
-    node: &Node,
-    place: &str,
-    path: &Path,
-    keys: &BTreeMap<&'static str, Key>,
-    problems: &mut Problems,
-) {
-    for (index, item) in node.as_list().into_iter().flatten().enumerate() {
-        walk(item, &format!("{place}[]"), &path.index(index), keys, problems);
+/// What the table says of what is below a place. A walk ends where that is nothing.
+#[derive(Default)]
+struct Below {
+    key: Option<Key>,
+    names: BTreeMap<&'static str, Below>,
+    any: Option<Box<Below>>,
+    items: Option<Box<Below>>,
+}
+
+impl Below {
+    fn top() -> Self {
+        let mut top = Self::default();
+        for key in table::keys() {
+            key.path.split('.').fold(&mut top, Self::step).key = Some(key);
+        }
+        top
     }
-    for (name, entry) in node.as_map().into_iter().flatten() {
-        let dot = if place.is_empty() { "" } else { "." };
-        let known = format!("{place}{dot}{name}");
+
+    fn step(&mut self, step: &'static str) -> &mut Self {
+        match step.strip_suffix("[]") {
+            Some(list) => self.step(list).items.get_or_insert_default(),
+            None if step == "*" => self.any.get_or_insert_default(),
+            None => self.names.entry(step).or_default(),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.names.is_empty() && self.any.is_none()
+    }
+}
+
+fn walk(node: &Node, below: &Below, path: &Trail<'_>, problems: &mut Problems) {
+    if let (Some(items), Some(list)) = (&below.items, node.as_list()) {
+        for (index, item) in list.iter().enumerate() {
+            walk(item, items, &path.index(index), problems);
+        }
+    }
+    let map = node.as_map().filter(|_| !below.is_empty());
+    for (name, entry) in map.into_iter().flatten() {
         let path = path.key(name);
-        let Some(key) = keys.get(known.as_str()) else {
-            walk(&entry.node, &format!("{place}{dot}*"), &path, keys, problems);
+        let known = below.names.get(name.as_str());
+        let Some((known, key)) = known.and_then(|it| Some((it, it.key?))) else {
+            if let Some(any) = &below.any {
+                walk(&entry.node, any, &path, problems);
+            }
             continue;
         };
         match key.support {
@@ -88,7 +117,7 @@ fn walk(
                 problems.error(entry.key_at, &path, format!("cannot be honoured: {why}"));
             }
             Support::Honoured | Support::Differs(_) | Support::Warned(_) | Support::Refused(_) => {
-                walk(&entry.node, &known, &path, keys, problems);
+                walk(&entry.node, known, &path, problems);
             }
         }
     }

@@ -1,9 +1,11 @@
 //! The second pass of reading YAML: raw nodes to a tree, with aliases followed and `<<` merged.
 
+use std::collections::btree_map::Entry as Slot;
+
 use super::{
     super::{
         problem::Problems,
-        tree::{Entry, Map, Node, Path, Position, Scalar, ScalarKind, Tag, Value},
+        tree::{Entry, Map, Node, Path, Position, Scalar, ScalarKind, Step, Tag, Value},
     },
     DEPTH_MAX, EXPANDED_NODES_MAX, Raw, RawKind, TREE_BYTES_MAX, scalar,
 };
@@ -17,6 +19,7 @@ pub(super) fn tree(nodes: &[Raw<'_>], problems: &mut Problems) -> Option<Node> {
         aliases: 0,
         expanded: 0,
         aliased: 0,
+        merged: 0,
         bytes: 0,
     };
     if nodes.is_empty() {
@@ -25,20 +28,17 @@ pub(super) fn tree(nodes: &[Raw<'_>], problems: &mut Problems) -> Option<Node> {
     construct.node(0)
 }
 
-/// A step towards the value at hand; only a problem turns it into a [`Path`].
-enum Step<'a> {
-    Key(&'a str),
-    Index(usize),
-}
-
 struct Construct<'a> {
     nodes: &'a [Raw<'a>],
     problems: &'a mut Problems,
-    trail: Vec<Step<'a>>,
+    /// The way to the value at hand; only a problem turns it into a [`Path`].
+    trail: Vec<Step<&'a str>>,
     /// How many aliases we are inside of.
     aliases: usize,
     expanded: usize,
     aliased: usize,
+    /// How many entries `<<` brought, each time that it did.
+    merged: usize,
     bytes: usize,
 }
 
@@ -74,7 +74,7 @@ impl<'a> Construct<'a> {
     fn spend(&mut self, at: Position) -> Option<()> {
         self.expanded += 1;
         self.aliased += usize::from(self.aliases > 0);
-        let bomb = self.expanded > EXPANDED_NODES_MAX
+        let bomb = self.expanded + self.merged > EXPANDED_NODES_MAX
             || self.aliased > 100
                 && self.expanded > 1000
                 && self.aliased * 100 > self.expanded * 99;
@@ -113,11 +113,7 @@ impl<'a> Construct<'a> {
     }
 
     fn error(&mut self, at: Position, message: impl Into<String>) {
-        let path = self.trail.iter().fold(Path::default(), |path, step| match step {
-            Step::Key(key) => path.key(*key),
-            Step::Index(index) => path.index(*index),
-        });
-        self.problems.error(at, &path, message);
+        self.problems.error(at, self.trail.iter().copied().collect::<Path>(), message);
     }
 
     fn scalar(&mut self, raw: &Raw<'_>, text: &str, plain: bool) -> Value {
@@ -163,37 +159,49 @@ impl<'a> Construct<'a> {
         Some(Value::List(list))
     }
 
+    /// A mapping is made of all its entries at once, which fills a B-tree's nodes twice as well as
+    /// inserting one after the other.
     fn map(&mut self, entries: &'a [(u32, u32)]) -> Option<Map> {
-        let mut map = Map::new();
-        let mut merged = None;
+        let mut own = Vec::with_capacity(entries.len());
+        let mut merged: Option<(Position, Node)> = None;
         for (key, value) in entries {
             let key_at = self.nodes[*key as usize].at;
             let Some(name) = self.key(*key) else { continue };
             self.spend(key_at)?;
-            let is_merge = name == "<<" && self.is_plain(*key);
-            if !is_merge {
-                self.trail.push(Step::Key(name));
+            if name == "<<" && self.is_plain(*key) {
+                let node = self.node(*value)?;
+                if let Some((earlier, _)) = merged.replace((key_at, node)) {
+                    self.written_twice(name, earlier, key_at);
+                }
+                continue;
             }
+            self.trail.push(Step::Key(name));
             let node = self.node(*value)?;
-            let earlier = match is_merge {
-                true => merged.replace((key_at, node)).map(|it| it.0),
-                false => map.insert(name.into(), Entry { key_at, node }).map(|it| it.key_at),
-            };
-            if let Some(earlier) = earlier.filter(|_| self.aliases == 0) {
-                let message = format!(
-                    "key \"{name}\" is here again, it was already defined at line {}; keep one",
-                    earlier.line
-                );
-                self.error(key_at, message);
-            }
-            if !is_merge {
-                self.trail.pop();
-            }
+            self.trail.pop();
+            own.push((name.to_owned(), Entry { key_at, node }));
         }
+        own.sort_by(|(a, _), (b, _)| a.cmp(b));
+        for pair in own.windows(2).filter(|pair| pair[0].0 == pair[1].0) {
+            self.written_twice(&pair[1].0, pair[0].1.key_at, pair[1].1.key_at);
+        }
+        let mut map: Map = own.into_iter().collect();
         if let Some((key_at, value)) = merged {
             self.merge(&mut map, key_at, value);
         }
         Some(map)
+    }
+
+    /// Notes a key that is there again, unless it was already noted where an alias came from.
+    fn written_twice(&mut self, key: &str, earlier: Position, at: Position) {
+        if self.aliases > 0 {
+            return;
+        }
+        let message = format!(
+            "key \"{key}\" is here again, it was already defined at line {}; keep one",
+            earlier.line
+        );
+        let steps = self.trail.iter().copied().chain((key != "<<").then_some(Step::Key(key)));
+        self.problems.error(at, steps.collect::<Path>(), message);
     }
 
     /// A key's text; only strings are keys.
@@ -204,6 +212,9 @@ impl<'a> Construct<'a> {
             raw = &nodes[target as usize];
         }
         let shown = match &raw.kind {
+            RawKind::Scalar { text, plain: true } if raw.tag.is_none() && scalar::is_text(text) => {
+                return Some(text);
+            }
             RawKind::Scalar { text, plain } => match self.scalar(raw, text, *plain) {
                 Value::Scalar(Scalar { kind: ScalarKind::String, .. }) => return Some(text),
                 Value::Null => "null".into(),
@@ -234,21 +245,22 @@ impl<'a> Construct<'a> {
                 self.error(key_at, message);
                 continue;
             };
+            self.merged += source.len();
             for (key, mut entry) in source {
-                match map.get_mut(&key) {
-                    None => {
-                        map.insert(key, entry);
+                let mut own = match map.entry(key) {
+                    Slot::Vacant(free) => {
+                        free.insert(entry);
+                        continue;
                     }
+                    Slot::Occupied(own) => own,
+                };
+                let tag = &mut own.get_mut().node.tag;
+                if *tag == Some(Tag::Reset) {
                     // `!reset` speaks of earlier files; what `<<` brings is of this one.
-                    Some(own) if own.node.tag == Some(Tag::Reset) => {
-                        entry.node.tag = Some(Tag::Override);
-                        map.insert(key, entry);
-                    }
-                    Some(own) => {
-                        if entry.node.tag.is_some() && own.node.tag.is_none() {
-                            own.node.tag = Some(Tag::Override);
-                        }
-                    }
+                    entry.node.tag = Some(Tag::Override);
+                    own.insert(entry);
+                } else if entry.node.tag.is_some() && tag.is_none() {
+                    *tag = Some(Tag::Override);
                 }
             }
         }

@@ -35,7 +35,8 @@ pub const DEPTH_MAX: usize = 200;
 /// One value before aliases are followed.
 struct Raw<'a> {
     at: Position,
-    tag: Option<Cow<'a, YamlTag>>,
+    /// Boxed, because few values have one and there are many values.
+    tag: Option<Box<YamlTag>>,
     kind: RawKind<'a>,
 }
 
@@ -77,7 +78,7 @@ pub fn parse(bytes: &[u8], source: SourceId, problems: &mut Problems) -> Option<
             if documents.len() == DOCUMENTS_MAX {
                 let at = position(source, span.start.line(), span.start.col() + 1);
                 let message = format!("more than {DOCUMENTS_MAX} documents; split the file");
-                problems.error(at, &Path::default(), message);
+                problems.error(at, Path::default(), message);
                 return None;
             }
             documents.push(construct::tree(&compose.nodes, problems)?);
@@ -108,7 +109,7 @@ fn decode<'a>(bytes: &'a [u8], source: SourceId, problems: &mut Problems) -> Opt
             return Some(text.into());
         }
         let at = Position { source, line: 1, column: 1 };
-        problems.error(at, &Path::default(), "this is not valid UTF-16; save the file as UTF-8");
+        problems.error(at, Path::default(), "this is not valid UTF-16; save the file as UTF-8");
         return None;
     }
     match std::str::from_utf8(bytes) {
@@ -118,7 +119,7 @@ fn decode<'a>(bytes: &'a [u8], source: SourceId, problems: &mut Problems) -> Opt
             let line = good.matches('\n').count() + 1;
             let column = good.rsplit('\n').next().map_or(0, |it| it.chars().count()) + 1;
             let at = position(source, line, column);
-            problems.error(at, &Path::default(), "this is not valid UTF-8; save the file as UTF-8");
+            problems.error(at, Path::default(), "this is not valid UTF-8; save the file as UTF-8");
             None
         }
     }
@@ -132,7 +133,7 @@ fn position(source: SourceId, line: usize, column: usize) -> Position {
 fn syntax_error(error: &ScanError, source: SourceId, problems: &mut Problems) {
     let at = position(source, error.marker().line(), error.marker().col() + 1);
     let message = format!("this is not valid YAML: {}", error.info());
-    problems.error(at, &Path::default(), message);
+    problems.error(at, Path::default(), message);
 }
 
 /// The first pass: the raw nodes of one document, its root first.
@@ -178,7 +179,7 @@ impl<'a> Compose<'a> {
             Event::Alias(id) => (0, None, self.alias(id, at, problems), false),
             Event::UnresolvedAlias(name) => {
                 let message = format!("alias *{name} has no anchor; write &{name} before it");
-                problems.error(at, &Path::default(), message);
+                problems.error(at, Path::default(), message);
                 (0, None, RawKind::Unknown, false)
             }
             Event::SequenceEnd | Event::MappingEnd => {
@@ -189,10 +190,11 @@ impl<'a> Compose<'a> {
         };
         if budget == 0 {
             let message = format!("the file has more than {NODES_MAX} values; split it");
-            problems.error(at, &Path::default(), message);
+            problems.error(at, Path::default(), message);
             return None;
         }
         let index = u32::try_from(self.nodes.len()).ok()?;
+        let tag = tag.map(|it| Box::new(it.into_owned()));
         self.nodes.push(Raw { at, tag, kind });
         let is_value = self.attach(index);
         if anchor != 0 {
@@ -230,7 +232,7 @@ impl<'a> Compose<'a> {
                      line {}; move the anchor to a part that does not contain it",
                     anchor.line
                 );
-                problems.error(at, &Path::default(), message);
+                problems.error(at, Path::default(), message);
                 RawKind::Unknown
             }
             Some(target) => RawKind::Alias(*target),

@@ -5,15 +5,27 @@ use super::super::tree::{Scalar, ScalarKind, Value};
 
 /// The value of an unquoted, untagged scalar.
 pub(super) fn resolve(text: &str) -> Value {
-    let Some(first) = text.bytes().next() else { return Value::Null };
-    let kind = match first {
+    match kind(text) {
+        Some(kind) => Value::Scalar(Scalar { text: text.into(), kind }),
+        None => Value::Null,
+    }
+}
+
+/// Whether an unquoted, untagged scalar is a string.
+pub(super) fn is_text(text: &str) -> bool {
+    kind(text) == Some(ScalarKind::String)
+}
+
+/// The kind of an unquoted, untagged scalar; null has none.
+fn kind(text: &str) -> Option<ScalarKind> {
+    let kind = match text.bytes().next()? {
         b'+' | b'-' | b'0'..=b'9' => number(text),
         b'.' => special_float(text).or_else(|| decimal(text)),
-        b'n' | b'N' | b'~' if matches!(text, "~" | "null" | "Null" | "NULL") => return Value::Null,
+        b'n' | b'N' | b'~' if matches!(text, "~" | "null" | "Null" | "NULL") => return None,
         b't' | b'T' | b'f' | b'F' => boolean(text),
         _ => None,
     };
-    Value::Scalar(Scalar { text: text.into(), kind: kind.unwrap_or(ScalarKind::String) })
+    Some(kind.unwrap_or(ScalarKind::String))
 }
 
 /// `true` and `false` in the three spellings of the core schema.
@@ -44,8 +56,7 @@ pub(super) fn number(text: &str) -> Option<ScalarKind> {
 /// Whether a text without quotes is read as that very string, by this reader and by those of YAML
 /// 1.1, for which `yes`, `1:30` and `2001-01-01` are none.
 pub(super) fn is_string(text: &str) -> bool {
-    let resolved = matches!(resolve(text), Value::Scalar(Scalar { kind: ScalarKind::String, .. }));
-    resolved && !matches!(text, "<<" | "=") && !is_old_boolean(text) && !is_old_number(text)
+    is_text(text) && !matches!(text, "<<" | "=") && !is_old_boolean(text) && !is_old_number(text)
 }
 
 fn is_old_boolean(text: &str) -> bool {

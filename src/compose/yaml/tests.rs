@@ -136,6 +136,11 @@ fn hostile_text_is_refused_within_its_budget() {
         chain.push_str(&format!("a{level}: &a{level} [*a{}]\n", level - 1));
     }
     assert!(complaint(chain).contains("deep"));
+    let mut merges = String::from("m0: &m0 {k: v}\n");
+    for level in 1..150 {
+        merges.push_str(&format!("m{level}: &m{level} {{<<: *m{}, k{level}: v}}\n", level - 1));
+    }
+    assert!(complaint(merges).contains("excessive aliasing"));
     for pattern in ["[", "{", "- ", "? ", "[{a: ", "a: ["] {
         complaint(pattern.repeat(MIB / pattern.len()));
     }

@@ -78,10 +78,14 @@ pub(crate) fn all() -> Vec<Input> {
             each("services: {a: {image: i, environment: [", 90_000, |it| format!("\"K{it} =v\","))
                 .closed("]}}")
         }),
+        ("too many words", Refused, || command("a 'b' ")),
         ("too many services", Refused, || services(40_000, |_| "{image: i}".into())),
         ("comments", Taken, || fill(GOOD, "# a comment\n")),
         ("long scalar", Taken, || command("x")),
-        ("long block scalar", Taken, || fill(&format!("{GOOD}    command: |\n"), "      x\n")),
+        ("long block scalar", Taken, || fill(&format!("{GOOD}x-text: |\n"), "      x\n")),
+        ("long key", Taken, || {
+            fill(&format!("{GOOD}    labels:\n      ? "), "k").closed("\n      : v\n")
+        }),
         ("many variables", Taken, || command("$A")),
         ("many defaults", Taken, || command("${A:-b}")),
         ("deep extension", Taken, || {
@@ -119,7 +123,7 @@ pub(crate) fn all() -> Vec<Input> {
         ("command words", Taken, || {
             each("services:\n a:\n  image: i\n  command:\n", 90_000, |it| format!("   - w{it}\n"))
         }),
-        ("command line", Taken, || command("a 'b' ")),
+        ("command line", Taken, || command("a-longer-word 'quoted words' ")),
         ("sysctls", Taken, || {
             each("services:\n a:\n  image: i\n  sysctls:\n", 40_000, |it| {
                 format!("   net.core.k{it}: {it}\n")
@@ -150,10 +154,47 @@ pub(crate) fn all() -> Vec<Input> {
         ("bare services", Taken, || services(1_999, |_| "{image: i}".into())),
         ("services that depend", Taken, || services(1_999, depends_on_two)),
         ("full services", Taken, || {
-            services(500, full_service).closed("volumes: {data: }\nnetworks: {front: , back: }\n")
+            services(1_000, full_service).closed("volumes: {data: }\nnetworks: {front: , back: }\n")
         }),
         ("services by <<", Taken, services_by_merge_key),
-        ("services by extends", Taken, || services_extending(1_000)),
+        ("services by extends", Taken, || services_extending(1_999)),
+        ("services by alias", Taken, services_by_alias),
+        ("services with x-", Taken, || {
+            services(1_999, |it| format!("{{image: i, x-a: {{b: [c, {{d: e}}]}}, x-b{it}: [f]}}"))
+        }),
+        ("environments", Taken, || {
+            let some: String = (0..40).map(|it| format!("K{it}: v{it}, ")).collect();
+            services(1_999, |_| format!("{{image: i, environment: {{{some}}}}}"))
+        }),
+        ("healthchecks", Taken, || {
+            services(1_999, |_| {
+                "{image: i, healthcheck: {test: [CMD, a], interval: 1m30s, retries: 3}, profiles: []}"
+                    .into()
+            })
+        }),
+        ("constraints", Taken, || {
+            let some = "node.labels.a == b, ".repeat(20);
+            services(1_999, |_| {
+                format!("{{image: i, deploy: {{placement: {{constraints: [{some}]}}}}}}")
+            })
+        }),
+        ("builds", Taken, || {
+            services(1_999, |_| {
+                "{build: {context: ., args: [A=b], labels: {c: d}, tags: [e]}}".into()
+            })
+        }),
+        ("devices", Taken, || {
+            each("services:\n a:\n  image: i\n  devices:\n", 7_999, |it| {
+                format!("   - /dev/a{it}:/dev/b{it}:rwm\n")
+            })
+        }),
+        ("ulimits", Taken, || {
+            services(1_999, |_| {
+                "{image: i, ulimits: {core: 1, cpu: 2, nofile: {soft: 1, hard: 2}}}".into()
+            })
+        }),
+        ("secrets", Taken, || granted("secrets", "environment: A")),
+        ("configs", Taken, || granted("configs", "content: \"${A:-some content}\"")),
     ];
     table.iter().map(|&(name, verdict, make)| Input { name, verdict, make }).collect()
 }
@@ -266,7 +307,7 @@ fn full_service(index: usize) -> String {
   volumes: [\"data:/data\", \"./conf:/etc/conf:ro\", {{type: tmpfs, target: /tmp}}]
   networks: {{front: {{aliases: [app{index}]}}, back: }}
   depends_on: {{s0: {{condition: service_started}}}}
-  healthcheck: {{test: [CMD, true], interval: 10s, timeout: 3s, retries: 3, start_period: 1m}}
+  healthcheck: {{test: [CMD, \"true\"], interval: 10s, timeout: 3s, retries: 3, start_period: 1m}}
   deploy: {{replicas: 2, resources: {{limits: {{cpus: \"0.5\", memory: 64m}}}}}}
   ulimits: {{nofile: {{soft: 1024, hard: 2048}}}}
   cap_drop: [ALL]
@@ -283,6 +324,19 @@ fn services_by_merge_key() -> Vec<u8> {
     let map: String = (0..50).map(|it| format!("K{it}: v,")).collect();
     let head = format!("x-a: &a {{image: i, environment: {{{map}}}}}\nservices:\n");
     each(&head, 1_500, |it| format!(" s{it}: {{<<: *a, hostname: h{it}}}\n"))
+}
+
+fn services_by_alias() -> Vec<u8> {
+    let head = format!("x-a: &a [{}]\nservices:\n", ["w"; 90].join(","));
+    each(&head, 1_950, |it| format!(" s{it}: {{image: i, command: *a}}\n"))
+}
+
+/// A service that is granted as many as there may be of a section.
+fn granted(section: &str, source: &str) -> Vec<u8> {
+    let head = format!("services:\n a:\n  image: i\n  {section}:\n");
+    let mut text = each(&head, 7_999, |it| format!("   - n{it}\n"));
+    text.extend(each(&format!("{section}:\n"), 7_999, |it| format!(" n{it}: {{{source}}}\n")));
+    text
 }
 
 fn services_extending(times: usize) -> Vec<u8> {
