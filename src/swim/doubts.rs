@@ -9,7 +9,7 @@ use super::{
 };
 use crate::model::{Millis, Moment, NodeId, NodeState, Now};
 
-/// How much longer than the watchers the others wait for their verdict.
+/// How much longer than the watchers the others wait, before they try for themselves.
 const PATIENCE_OF_OTHERS: u64 = 2;
 
 /// Between the verdicts of two watchers, so that the first one's spares the others theirs.
@@ -178,13 +178,18 @@ impl Swim {
 
     /// A doubted member counts as unreachable; its time to speak up begins.
     fn unreachable(&mut self, node: NodeId, now: Now) {
+        let rank = self.rank(node);
         let wait = Millis(self.config.dead_after.0 * (1 + self.ill));
-        let wait = match self.rank(node) {
-            Some(rank) => Millis(wait.0 + WATCHER_STAGGER.0 * rank as u64),
-            None => Millis(wait.0 * PATIENCE_OF_OTHERS),
-        };
         let Some(doubt) = self.doubts.get_mut(&node) else { return };
-        (doubt.missed_at, doubt.dead_at) = (None, Some(now.moment + wait));
+        doubt.missed_at = None;
+        let begin = match (rank, doubt.try_at) {
+            (Some(rank), _) => now.moment + Millis(WATCHER_STAGGER.0 * rank as u64),
+            (None, Some(_)) => now.moment,
+            // The watchers' verdict, or a word of the member, was lost on its way here.
+            (None, None) => now.moment + Millis(wait.0 * PATIENCE_OF_OTHERS),
+        };
+        doubt.try_at = doubt.try_at.or(Some(begin));
+        doubt.dead_at = Some(begin + wait);
         self.become_state(node, NodeState::Suspicious, now);
     }
 

@@ -36,8 +36,8 @@ use probes::{Probe, Schedule};
 /// What happens to the membership.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// This node is a member, says the state.
-    Learned(NodeId),
+    /// This node is a member, says the state, and began at this incarnation.
+    Learned(NodeId, Incarnation),
     /// It is none any more.
     Forgotten(NodeId),
     /// A member said something to this one.
@@ -68,6 +68,8 @@ pub struct Swim {
     config: Config,
     incarnation: Incarnation,
     members: Members,
+    /// How fast members answer, for those that have not answered yet.
+    trips: Trip,
     /// Lifeguard's local health: 0 is well.
     ill: u64,
     probes: BTreeMap<u16, Probe>,
@@ -92,6 +94,7 @@ impl Swim {
             config,
             incarnation,
             members: Members::new(me),
+            trips: Trip::default(),
             ill: 0,
             probes: BTreeMap::new(),
             numbers: 0,
@@ -111,7 +114,7 @@ impl Swim {
         }
         self.notice_sleep(now);
         match input {
-            Input::Learned(node) => self.learned(node, now),
+            Input::Learned(node, incarnation) => self.learned(node, incarnation, now),
             Input::Forgotten(node) => self.forgotten(node),
             Input::Heard(from, message) => self.heard(from, message, now),
             Input::Rumoured(rumours) => self.take_in(rumours, now),
@@ -153,6 +156,22 @@ impl Swim {
         self.members.iter().map(|(id, it)| (id, it.state, it.since))
     }
 
+    /// What a newcomer has to be told: all that is not as it should be.
+    #[must_use]
+    pub fn verdicts(&self) -> Vec<Rumour> {
+        let claim = |it: &Member| match it.state {
+            NodeState::Suspicious => Some(Claim::Missed { by: self.me, seconded: 0 }),
+            NodeState::Dead => Some(Claim::Dead),
+            NodeState::Left => Some(Claim::Left),
+            NodeState::Joining | NodeState::Alive | NodeState::Failed => None,
+        };
+        let rumour = |(about, it): (NodeId, &Member)| {
+            let (incarnation, claim) = (it.incarnation, claim(it)?);
+            Some(Rumour { about, incarnation, claim })
+        };
+        self.members.iter().filter_map(rumour).collect()
+    }
+
     /// How long a member takes to answer, once known.
     #[must_use]
     pub fn round_trip(&self, node: NodeId) -> Option<Millis> {
@@ -171,12 +190,12 @@ impl Swim {
         self.incarnation
     }
 
-    fn learned(&mut self, node: NodeId, now: Now) {
+    fn learned(&mut self, node: NodeId, incarnation: Incarnation, now: Now) {
         if node == self.me || self.members.get(node).is_some() {
-            return;
+            return self.lives(node, incarnation, now);
         }
         let member = Member {
-            incarnation: Incarnation::default(),
+            incarnation,
             state: NodeState::Alive,
             since: now.moment,
             trip: Trip::default(),

@@ -184,7 +184,7 @@ impl Swim {
     /// How long a member's answer may take. Who may be ill itself waits longer.
     fn patience(&self, target: NodeId) -> Millis {
         let known = self.members.get(target).and_then(|it| it.trip.patience());
-        let wait = known.unwrap_or(self.config.answer_max.0);
+        let wait = known.or(self.trips.patience()).unwrap_or(self.config.answer_max.0);
         let wait = wait.clamp(self.config.answer_min.0, self.config.answer_max.0);
         Millis(wait * (1 + self.ill))
     }
@@ -286,7 +286,9 @@ impl Swim {
         if probe.tries == 1
             && let Some(member) = self.members.get_mut(from)
         {
-            member.trip.learn((now.moment - probe.sent).0);
+            let millis = (now.moment - probe.sent).0;
+            member.trip.learn(millis);
+            self.trips.learn(millis);
         }
         match probe.purpose {
             Purpose::Turn { .. } => self.ill = self.ill.saturating_sub(1),

@@ -1,0 +1,269 @@
+//! A cluster of real [`Swim`] values on a virtual network, with packets in their real encoding.
+
+use std::collections::BTreeMap;
+
+use fizz::{
+    gossip::{PASSES, Packet, SEAL_BYTES, Span, delegates},
+    model::{Moment, NodeId, NodeState, Now, Random, WallTime},
+    swim::{Config, Incarnation, Input, Message, Output, Rumour, Swim},
+};
+
+use crate::network::{Micros, Network, What};
+
+/// Where wall clocks begin: a time in 2026, in milliseconds.
+const WALL: u64 = 1_780_000_000_000;
+
+/// A node, as long as it runs.
+pub struct Machine {
+    pub id: NodeId,
+    pub swim: Swim,
+    random: Random,
+    /// It does nothing until then, as after SIGSTOP.
+    stopped_until: Micros,
+    held: Vec<(usize, Packet)>,
+    /// How far its wall clock is ahead, in milliseconds.
+    pub skew: i64,
+}
+
+/// What one node said of another, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Change {
+    pub at: Micros,
+    pub by: usize,
+    pub about: usize,
+    pub state: NodeState,
+}
+
+pub struct Cluster {
+    pub network: Network<Packet>,
+    pub machines: Vec<Option<Machine>>,
+    pub changes: Vec<Change>,
+    ids: Vec<NodeId>,
+    places: BTreeMap<NodeId, usize>,
+    config: Config,
+    seed: u64,
+    boots: u32,
+    /// The digest that answers carry, so that their size is right.
+    digest: Option<[u8; 16]>,
+}
+
+impl Cluster {
+    /// So many nodes that all know each other and have just begun.
+    pub fn new(count: usize, seed: u64, config: Config) -> Self {
+        let mut random = Random::new(seed);
+        let ids: Vec<NodeId> = (0..count).map(|_| NodeId(random.id())).collect();
+        let places = ids.iter().enumerate().map(|(place, id)| (*id, place)).collect();
+        let mut cluster = Self {
+            network: Network::new(count, seed),
+            machines: (0..count).map(|_| None).collect(),
+            changes: vec![],
+            ids,
+            places,
+            config,
+            seed,
+            boots: 0,
+            digest: Some([7; 16]),
+        };
+        (0..count).for_each(|node| cluster.boot(node));
+        cluster.changes.clear();
+        cluster
+    }
+
+    /// Starts a node, which reads from its disk who the members are.
+    pub fn boot(&mut self, node: usize) {
+        self.boots += 1;
+        let seconds = WALL / 1000 + self.network.now / 1_000_000;
+        let incarnation = Incarnation(u32::try_from(seconds).unwrap());
+        let seed = self.seed.wrapping_mul(31).wrapping_add(u64::from(self.boots));
+        let (id, now) = (self.ids[node], self.now_at(0));
+        let swim = Swim::new(id, incarnation, self.config.clone(), seed, now);
+        self.machines[node] = Some(Machine {
+            id,
+            swim,
+            random: Random::new(!seed),
+            stopped_until: 0,
+            held: vec![],
+            skew: 0,
+        });
+        // The state tells everyone who is a member, and since when.
+        for other in 0..self.ids.len() {
+            let Some(it) = &self.machines[other] else { continue };
+            let (theirs, mine) = (it.swim.incarnation(), self.incarnation(node));
+            let (their_id, my_id) = (it.id, self.ids[node]);
+            self.input(node, Input::Learned(their_id, theirs));
+            self.input(other, Input::Learned(my_id, mine));
+        }
+    }
+
+    fn incarnation(&self, node: usize) -> Incarnation {
+        self.machines[node].as_ref().map(|it| it.swim.incarnation()).unwrap_or_default()
+    }
+
+    /// A node ends without a word.
+    pub fn crash(&mut self, node: usize) {
+        self.machines[node] = None;
+    }
+
+    /// A node leaves.
+    pub fn leave(&mut self, node: usize) {
+        self.input(node, Input::Leave);
+    }
+
+    /// A node does nothing for a while; what is sent to it waits.
+    pub fn stop(&mut self, node: usize, for_micros: Micros) {
+        let until = self.network.now + for_micros;
+        self.machines[node].as_mut().unwrap().stopped_until = until;
+        self.network.wake(node, until);
+    }
+
+    /// Two sides that do not hear each other: the first so many nodes, and the rest.
+    pub fn part(&mut self, first: usize) {
+        self.network.sides = (0..first).map(|it| (it, 1)).collect();
+    }
+
+    pub fn mend(&mut self) {
+        self.network.sides.clear();
+    }
+
+    /// Lets so much time pass.
+    pub fn pass(&mut self, micros: Micros) {
+        let until = self.network.now + micros;
+        while self.step(until) {}
+    }
+
+    /// Lets time pass until something is so, at most so long. Whether it came to be, and when.
+    pub fn until(&mut self, micros: Micros, is_so: impl Fn(&Self) -> bool) -> Option<Micros> {
+        let until = self.network.now + micros;
+        let mut seen = usize::MAX;
+        loop {
+            if seen != self.changes.len() {
+                seen = self.changes.len();
+                if is_so(self) {
+                    return Some(self.network.now);
+                }
+            }
+            if !self.step(until) {
+                return None;
+            }
+        }
+    }
+
+    /// Whether every running node sees a node so.
+    pub fn all_see(&self, about: usize, state: NodeState) -> bool {
+        let id = self.ids[about];
+        self.running().all(|(_, it)| it.id == id || it.swim.state(id) == Some(state))
+    }
+
+    /// Whether every running node sees every running node alive.
+    pub fn is_whole(&self) -> bool {
+        self.running().all(|(_, viewer)| {
+            self.running().all(|(_, it)| {
+                it.id == viewer.id || viewer.swim.state(it.id) == Some(NodeState::Alive)
+            })
+        })
+    }
+
+    pub fn running(&self) -> impl Iterator<Item = (usize, &Machine)> {
+        self.machines.iter().enumerate().filter_map(|(node, it)| Some((node, it.as_ref()?)))
+    }
+
+    /// When each running node first saw a node so since a time, sorted.
+    pub fn first_seen(&self, about: usize, state: NodeState, since: Micros) -> Vec<Micros> {
+        let mut first: BTreeMap<usize, Micros> = BTreeMap::new();
+        for it in &self.changes {
+            if it.about == about && it.state == state && since <= it.at {
+                first.entry(it.by).or_insert(it.at - since);
+            }
+        }
+        let mut times: Vec<Micros> = first.into_values().collect();
+        times.sort_unstable();
+        times
+    }
+
+    fn step(&mut self, until: Micros) -> bool {
+        let Some(what) = self.network.next(until) else { return false };
+        match what {
+            What::Wake(node) => self.wake(node),
+            What::Packet { from, to, packet } => self.arrive(from, to, packet),
+        }
+        true
+    }
+
+    fn wake(&mut self, node: usize) {
+        let now = self.network.now;
+        let Some(machine) = self.machines[node].as_mut() else { return };
+        if now < machine.stopped_until {
+            let until = machine.stopped_until;
+            return self.network.wake(node, until);
+        }
+        let held = std::mem::take(&mut machine.held);
+        self.input(node, Input::Tick);
+        for (from, packet) in held {
+            self.arrive(from, node, packet);
+        }
+    }
+
+    fn arrive(&mut self, from: usize, to: usize, packet: Packet) {
+        let now = self.network.now;
+        let sender = self.ids[from];
+        let Some(machine) = self.machines[to].as_mut() else { return };
+        if now < machine.stopped_until {
+            return machine.held.push((from, packet));
+        }
+        match packet {
+            Packet::Swim(message, _) => self.input(to, Input::Heard(sender, message)),
+            Packet::Spread(span, rumours) => {
+                self.pass_on(to, span, &rumours);
+                self.input(to, Input::Rumoured(rumours));
+            }
+        }
+    }
+
+    fn input(&mut self, node: usize, input: Input) {
+        let Some(skew) = self.machines[node].as_ref().map(|it| it.skew) else { return };
+        let now = self.now_at(skew);
+        let Some(machine) = self.machines[node].as_mut() else { return };
+        let outputs = machine.swim.handle(input, now);
+        let wake = machine.swim.next_wake();
+        for output in outputs {
+            match output {
+                Output::Send(to, message) => self.say(node, self.places[&to], message),
+                Output::Spread(rumours) => {
+                    for _ in 0..PASSES {
+                        let machine = self.machines[node].as_mut().unwrap();
+                        let span = Span::all(machine.swim.ring(), &mut machine.random);
+                        self.pass_on(node, span, &rumours);
+                    }
+                }
+                Output::Changed(about, state) => {
+                    let (at, about) = (self.network.now, self.places[&about]);
+                    self.changes.push(Change { at, by: node, about, state });
+                }
+            }
+        }
+        self.network.wake(node, wake.0 * 1000);
+    }
+
+    fn say(&mut self, from: usize, to: usize, message: Message) {
+        let digest = self.digest;
+        let packet = Packet::Swim(message, digest);
+        let bytes = packet.encode().unwrap().len() + SEAL_BYTES;
+        self.network.send(from, to, packet, bytes as u64);
+    }
+
+    fn pass_on(&mut self, node: usize, span: Span, rumours: &[Rumour]) {
+        let machine = self.machines[node].as_mut().unwrap();
+        let parts = delegates(machine.swim.ring(), machine.id, span, &mut machine.random);
+        for (to, span) in parts {
+            let packet = Packet::Spread(span, rumours.to_vec());
+            let bytes = packet.encode().unwrap().len() + SEAL_BYTES;
+            self.network.send(node, self.places[&to], packet, bytes as u64);
+        }
+    }
+
+    fn now_at(&self, skew: i64) -> Now {
+        let millis = self.network.now / 1000;
+        let wall = WallTime((WALL + millis).saturating_add_signed(skew));
+        Now { moment: Moment(millis), wall }
+    }
+}
