@@ -14,30 +14,30 @@ use crate::network::{Micros, Network, What};
 const WALL: u64 = 1_780_000_000_000;
 
 /// A node, as long as it runs.
-pub struct Machine {
-    pub id: NodeId,
-    pub swim: Swim,
+pub(crate) struct Machine {
+    pub(crate) id: NodeId,
+    pub(crate) swim: Swim,
     random: Random,
     /// It does nothing until then, as after SIGSTOP.
     stopped_until: Micros,
     held: Vec<(usize, Packet)>,
     /// How far its wall clock is ahead, in milliseconds.
-    pub skew: i64,
+    pub(crate) skew: i64,
 }
 
 /// What one node said of another, and when.
 #[derive(Clone, Copy, Debug)]
-pub struct Change {
-    pub at: Micros,
-    pub by: usize,
-    pub about: usize,
-    pub state: NodeState,
+pub(crate) struct Change {
+    pub(crate) at: Micros,
+    pub(crate) by: usize,
+    pub(crate) about: usize,
+    pub(crate) state: NodeState,
 }
 
-pub struct Cluster {
-    pub network: Network<Packet>,
-    pub machines: Vec<Option<Machine>>,
-    pub changes: Vec<Change>,
+pub(crate) struct Cluster {
+    pub(crate) network: Network<Packet>,
+    pub(crate) machines: Vec<Option<Machine>>,
+    pub(crate) changes: Vec<Change>,
     ids: Vec<NodeId>,
     places: BTreeMap<NodeId, usize>,
     config: Config,
@@ -49,7 +49,7 @@ pub struct Cluster {
 
 impl Cluster {
     /// So many nodes that all know each other and have just begun.
-    pub fn new(count: usize, seed: u64, config: Config) -> Self {
+    pub(crate) fn new(count: usize, seed: u64, config: Config) -> Self {
         let mut random = Random::new(seed);
         let ids: Vec<NodeId> = (0..count).map(|_| NodeId(random.id())).collect();
         let places = ids.iter().enumerate().map(|(place, id)| (*id, place)).collect();
@@ -70,7 +70,7 @@ impl Cluster {
     }
 
     /// Starts a node, which reads from its disk who the members are.
-    pub fn boot(&mut self, node: usize) {
+    pub(crate) fn boot(&mut self, node: usize) {
         self.boots += 1;
         let seconds = WALL / 1000 + self.network.now / 1_000_000;
         let incarnation = Incarnation(u32::try_from(seconds).unwrap());
@@ -100,39 +100,43 @@ impl Cluster {
     }
 
     /// A node ends without a word.
-    pub fn crash(&mut self, node: usize) {
+    pub(crate) fn crash(&mut self, node: usize) {
         self.machines[node] = None;
     }
 
     /// A node leaves.
-    pub fn leave(&mut self, node: usize) {
+    pub(crate) fn leave(&mut self, node: usize) {
         self.input(node, Input::Leave);
     }
 
     /// A node does nothing for a while; what is sent to it waits.
-    pub fn stop(&mut self, node: usize, for_micros: Micros) {
+    pub(crate) fn stop(&mut self, node: usize, for_micros: Micros) {
         let until = self.network.now + for_micros;
         self.machines[node].as_mut().unwrap().stopped_until = until;
         self.network.wake(node, until);
     }
 
     /// Two sides that do not hear each other: the first so many nodes, and the rest.
-    pub fn part(&mut self, first: usize) {
+    pub(crate) fn part(&mut self, first: usize) {
         self.network.sides = (0..first).map(|it| (it, 1)).collect();
     }
 
-    pub fn mend(&mut self) {
+    pub(crate) fn mend(&mut self) {
         self.network.sides.clear();
     }
 
     /// Lets so much time pass.
-    pub fn pass(&mut self, micros: Micros) {
+    pub(crate) fn pass(&mut self, micros: Micros) {
         let until = self.network.now + micros;
         while self.step(until) {}
     }
 
     /// Lets time pass until something is so, at most so long. Whether it came to be, and when.
-    pub fn until(&mut self, micros: Micros, is_so: impl Fn(&Self) -> bool) -> Option<Micros> {
+    pub(crate) fn until(
+        &mut self,
+        micros: Micros,
+        is_so: impl Fn(&Self) -> bool,
+    ) -> Option<Micros> {
         let until = self.network.now + micros;
         let mut seen = usize::MAX;
         loop {
@@ -149,13 +153,13 @@ impl Cluster {
     }
 
     /// Whether every running node sees a node so.
-    pub fn all_see(&self, about: usize, state: NodeState) -> bool {
+    pub(crate) fn all_see(&self, about: usize, state: NodeState) -> bool {
         let id = self.ids[about];
         self.running().all(|(_, it)| it.id == id || it.swim.state(id) == Some(state))
     }
 
     /// Whether every running node sees every running node alive.
-    pub fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         self.running().all(|(_, viewer)| {
             self.running().all(|(_, it)| {
                 it.id == viewer.id || viewer.swim.state(it.id) == Some(NodeState::Alive)
@@ -163,12 +167,12 @@ impl Cluster {
         })
     }
 
-    pub fn running(&self) -> impl Iterator<Item = (usize, &Machine)> {
+    pub(crate) fn running(&self) -> impl Iterator<Item = (usize, &Machine)> {
         self.machines.iter().enumerate().filter_map(|(node, it)| Some((node, it.as_ref()?)))
     }
 
     /// When each running node first saw a node so since a time, sorted.
-    pub fn first_seen(&self, about: usize, state: NodeState, since: Micros) -> Vec<Micros> {
+    pub(crate) fn first_seen(&self, about: usize, state: NodeState, since: Micros) -> Vec<Micros> {
         let mut first: BTreeMap<usize, Micros> = BTreeMap::new();
         for it in &self.changes {
             if it.about == about && it.state == state && since <= it.at {

@@ -10,10 +10,10 @@ use std::{
 use fizz::model::Random;
 
 /// Microseconds of virtual time.
-pub type Micros = u64;
+pub(crate) type Micros = u64;
 
 /// IPv4 and UDP headers.
-pub const HEADER_BYTES: u64 = 28;
+pub(crate) const HEADER_BYTES: u64 = 28;
 
 const LATENCY_MIN: Micros = 200;
 const LATENCY_SPREAD: Micros = 800;
@@ -28,7 +28,7 @@ struct Event<P> {
 
 /// What happens next.
 #[derive(Debug)]
-pub enum What<P> {
+pub(crate) enum What<P> {
     /// A packet arrives.
     Packet {
         /// From this node.
@@ -43,16 +43,16 @@ pub enum What<P> {
 }
 
 /// The network, and its clock.
-pub struct Network<P> {
+pub(crate) struct Network<P> {
     /// Now.
-    pub now: Micros,
+    pub(crate) now: Micros,
     /// Packets lost of a thousand.
-    pub loss_permille: u64,
+    pub(crate) loss_permille: u64,
     /// Which side of a partition each node is on; none is 0.
-    pub sides: BTreeMap<usize, u8>,
+    pub(crate) sides: BTreeMap<usize, u8>,
     /// Packets and bytes sent, headers and sealing included.
-    pub packets: u64,
-    pub bytes: u64,
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
     queue: BinaryHeap<Reverse<Event<P>>>,
     order: u64,
     random: Random,
@@ -80,7 +80,7 @@ impl<P> Ord for Event<P> {
 }
 
 impl<P> Network<P> {
-    pub fn new(nodes: usize, seed: u64) -> Self {
+    pub(crate) fn new(nodes: usize, seed: u64) -> Self {
         Self {
             now: 0,
             loss_permille: 0,
@@ -95,7 +95,7 @@ impl<P> Network<P> {
     }
 
     /// Sends a packet of so many bytes, without the headers.
-    pub fn send(&mut self, from: usize, to: usize, packet: P, bytes: u64) {
+    pub(crate) fn send(&mut self, from: usize, to: usize, packet: P, bytes: u64) {
         self.packets += 1;
         self.bytes += bytes + HEADER_BYTES;
         let side = |it| self.sides.get(it).copied().unwrap_or(0);
@@ -107,8 +107,13 @@ impl<P> Network<P> {
         self.push(self.now + latency, What::Packet { from, to, packet });
     }
 
+    /// A node says something to itself, so much later: a timer.
+    pub(crate) fn later(&mut self, node: usize, packet: P, after: Micros) {
+        self.push(self.now + after, What::Packet { from: node, to: node, packet });
+    }
+
     /// Wakes a node at a time, instead of at any other.
-    pub fn wake(&mut self, node: usize, at: Micros) {
+    pub(crate) fn wake(&mut self, node: usize, at: Micros) {
         if self.wakes[node] != at {
             self.wakes[node] = at;
             self.push(at.max(self.now), What::Wake(node));
@@ -116,7 +121,7 @@ impl<P> Network<P> {
     }
 
     /// What happens next, up to a time; the clock follows.
-    pub fn next(&mut self, until: Micros) -> Option<What<P>> {
+    pub(crate) fn next(&mut self, until: Micros) -> Option<What<P>> {
         loop {
             if self.queue.peek().is_none_or(|it| until < it.0.at) {
                 self.now = until;
