@@ -16,7 +16,7 @@ use super::{
 pub(super) const CHAIN_MAX: usize = 100;
 
 /// How many values all extended services of one file may bring together.
-pub(super) const EXTENDED_NODES_MAX: usize = 50_000;
+pub(super) const EXTENDED_NODES_MAX: usize = 30_000;
 
 /// Completes every service of a document that extends another.
 pub(super) fn apply(

@@ -275,7 +275,7 @@ fn the_words_of_command_lines_are_bounded_over_all_services() {
     canonical_of(&text, &mut problems);
     assert_eq!(lines(&problems).len(), 1);
     assert!(
-        lines(&problems)[0].contains("services.b.command: more than 50000 words"),
+        lines(&problems)[0].contains("services.b.command: more than 30000 words"),
         "{problems}"
     );
 }

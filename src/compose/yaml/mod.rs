@@ -19,13 +19,13 @@ use super::{
 
 /// How many values one file may write: ten times what the largest projects that we know of have, and
 /// decided in a tenth of a second.
-pub const NODES_MAX: usize = 50_000;
+pub const NODES_MAX: usize = 30_000;
 
 /// How many documents one file may hold.
 pub const DOCUMENTS_MAX: usize = 1000;
 
 /// How many values one file may come to once its aliases are followed.
-pub const EXPANDED_NODES_MAX: usize = 100_000;
+pub const EXPANDED_NODES_MAX: usize = 60_000;
 
 /// How much memory the values of one document may take, as [`construct`] estimates it.
 pub const TREE_BYTES_MAX: usize = 32 << 20;

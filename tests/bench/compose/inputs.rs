@@ -51,16 +51,16 @@ pub(crate) fn all() -> Vec<Input> {
         ("merge-key list", Refused, merge_list),
         ("100k keys", Refused, || each("", 100_001, |it| format!("k{it}: v\n"))),
         ("unknown keys", Refused, || {
-            each("services:\n a:\n  image: i\n", 49_900, |it| format!("  k{it}: v\n"))
+            each("services:\n a:\n  image: i\n", 29_900, |it| format!("  k{it}: v\n"))
         }),
         ("near keys", Refused, || {
-            each("services:\n a:\n", 49_900, |it| format!("  imag{it}: v\n"))
+            each("services:\n a:\n", 29_900, |it| format!("  imag{it}: v\n"))
         }),
         ("bad ports", Refused, || {
-            each("services: {a: {image: i, ports: [", 49_900, |it| format!("p{it},")).closed("]}}")
+            each("services: {a: {image: i, ports: [", 29_900, |it| format!("p{it},")).closed("]}}")
         }),
         ("port ranges", Refused, || {
-            each("services: {a: {image: i, ports: [", 40_000, |it| {
+            each("services: {a: {image: i, ports: [", 29_900, |it| {
                 format!("\"1-65535:{it}-65535\",")
             })
             .closed("]}}")
@@ -75,7 +75,7 @@ pub(crate) fn all() -> Vec<Input> {
             services(1_999, |it| format!("{{image: i, depends_on: [s{}]}}", it + 1))
         }),
         ("bad environment", Refused, || {
-            each("services: {a: {image: i, environment: [", 49_900, |it| format!("\"K{it} =v\","))
+            each("services: {a: {image: i, environment: [", 29_900, |it| format!("\"K{it} =v\","))
                 .closed("]}}")
         }),
         ("too many words", Refused, || command("a 'b' ")),
@@ -92,50 +92,52 @@ pub(crate) fn all() -> Vec<Input> {
             format!("{GOOD}x-deep: {}{}", "[".repeat(190), "]".repeat(190)).into_bytes()
         }),
         ("wide extension", Taken, || {
-            each(&format!("{GOOD}x-wide:\n"), 49_900, |it| format!("  k{it}: v\n"))
+            each(&format!("{GOOD}x-wide:\n"), 29_900, |it| format!("  k{it}: v\n"))
         }),
         ("mappings", Taken, || {
-            each(&format!("{GOOD}x-maps:\n"), 20_000, |it| format!("  - {{k{it}: v}}\n"))
+            each(&format!("{GOOD}x-maps:\n"), 14_900, |it| format!("  - {{k{it}: v}}\n"))
         }),
         ("lists", Taken, || {
-            each(&format!("{GOOD}x-lists:\n"), 24_900, |it| format!("  - [v{it}]\n"))
+            each(&format!("{GOOD}x-lists:\n"), 14_900, |it| format!("  - [v{it}]\n"))
         }),
         ("labels", Taken, || {
-            each("services:\n a:\n  image: i\n  labels:\n", 49_900, |it| {
+            each("services:\n a:\n  image: i\n  labels:\n", 29_900, |it| {
                 format!("   k{it}: v{it}\n")
             })
         }),
         ("label list", Taken, || {
-            each("services:\n a:\n  image: i\n  labels:\n", 49_900, |it| {
+            each("services:\n a:\n  image: i\n  labels:\n", 29_900, |it| {
                 format!("   - k{it}=v{it}\n")
             })
         }),
         ("environment", Taken, || {
-            each("services:\n a:\n  image: i\n  environment:\n", 49_900, |it| {
+            each("services:\n a:\n  image: i\n  environment:\n", 29_900, |it| {
                 format!("   - K{it}=v{it}\n")
             })
         }),
         ("bare environment", Taken, || {
-            each("services:\n a:\n  image: i\n  environment:\n", 49_900, |it| {
+            each("services:\n a:\n  image: i\n  environment:\n", 29_900, |it| {
                 format!("   - K{it}\n")
             })
         }),
         ("command words", Taken, || {
-            each("services:\n a:\n  image: i\n  command:\n", 49_900, |it| format!("   - w{it}\n"))
+            each("services:\n a:\n  image: i\n  command:\n", 29_900, |it| format!("   - w{it}\n"))
         }),
-        ("command line", Taken, || command("a-much-longer-word 'several quoted words' ")),
+        ("command line", Taken, || {
+            command("a-much-longer-word-that-stands-for-a-path 'several quoted words that are one' ")
+        }),
         ("sysctls", Taken, || {
-            each("services:\n a:\n  image: i\n  sysctls:\n", 40_000, |it| {
+            each("services:\n a:\n  image: i\n  sysctls:\n", 29_900, |it| {
                 format!("   net.core.k{it}: {it}\n")
             })
         }),
         ("extra hosts", Taken, || {
-            each("services:\n a:\n  image: i\n  extra_hosts:\n", 40_000, |it| {
+            each("services:\n a:\n  image: i\n  extra_hosts:\n", 29_900, |it| {
                 format!("   - h{it}=10.0.0.1\n")
             })
         }),
         ("expose", Taken, || {
-            each("services:\n a:\n  image: i\n  expose:\n", 49_900, |it| {
+            each("services:\n a:\n  image: i\n  expose:\n", 29_900, |it| {
                 format!("   - {}\n", it % 65_535 + 1)
             })
         }),
@@ -154,17 +156,17 @@ pub(crate) fn all() -> Vec<Input> {
         ("bare services", Taken, || services(1_999, |_| "{image: i}".into())),
         ("services that depend", Taken, || services(1_999, depends_on_two)),
         ("full services", Taken, || {
-            services(750, full_service).closed("volumes: {data: }\nnetworks: {front: , back: }\n")
+            services(450, full_service).closed("volumes: {data: }\nnetworks: {front: , back: }\n")
         }),
         ("services by <<", Taken, services_by_merge_key),
-        ("services by extends", Taken, || services_extending(1_150)),
+        ("services by extends", Taken, || services_extending(690)),
         ("services by alias", Taken, services_by_alias),
         ("services with x-", Taken, || {
             services(1_999, |it| format!("{{image: i, x-a: {{b: [c, {{d: e}}]}}, x-b{it}: [f]}}"))
         }),
         ("environments", Taken, || {
             let some: String = (0..40).map(|it| format!("K{it}: v{it}, ")).collect();
-            services(1_150, |_| format!("{{image: i, environment: {{{some}}}}}"))
+            services(690, |_| format!("{{image: i, environment: {{{some}}}}}"))
         }),
         ("healthchecks", Taken, || {
             services(1_999, |_| {
@@ -174,7 +176,7 @@ pub(crate) fn all() -> Vec<Input> {
         }),
         ("constraints", Taken, || {
             let some = "node.labels.a == b, ".repeat(20);
-            services(1_999, |_| {
+            services(1_150, |_| {
                 format!("{{image: i, deploy: {{placement: {{constraints: [{some}]}}}}}}")
             })
         }),
@@ -323,12 +325,12 @@ fn full_service(index: usize) -> String {
 fn services_by_merge_key() -> Vec<u8> {
     let map: String = (0..50).map(|it| format!("K{it}: v,")).collect();
     let head = format!("x-a: &a {{image: i, environment: {{{map}}}}}\nservices:\n");
-    each(&head, 850, |it| format!(" s{it}: {{<<: *a, hostname: h{it}}}\n"))
+    each(&head, 510, |it| format!(" s{it}: {{<<: *a, hostname: h{it}}}\n"))
 }
 
 fn services_by_alias() -> Vec<u8> {
     let head = format!("x-a: &a [{}]\nservices:\n", ["w"; 90].join(","));
-    each(&head, 1_000, |it| format!(" s{it}: {{image: i, command: *a}}\n"))
+    each(&head, 600, |it| format!(" s{it}: {{image: i, command: *a}}\n"))
 }
 
 /// A service that is granted as many as there may be of a section.
