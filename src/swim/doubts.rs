@@ -146,7 +146,7 @@ impl Swim {
         let others = self.members.ring().len().saturating_sub(2);
         let enough = self.config.accusers.min(others.max(2));
         let window = Millis(self.config.doubt.0 * (1 + self.ill));
-        let known = self.doubts.get(&node).is_some();
+        let known = self.doubts.contains_key(&node);
         let watches = !known && self.watches(node, by);
         let doubt = self.doubts.entry(node).or_insert_with(|| Doubt {
             accusers: BTreeSet::new(),

@@ -25,13 +25,16 @@ use nix::sys::resource::{UsageWho, getrusage};
 const SECOND: Micros = 1_000_000;
 const SIZES: [usize; 4] = [8, 64, 256, 1024];
 
+/// Prints a table from so many seeds.
+type Table = fn(u64);
+
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|it| it != "--bench").collect();
     let seeds = words.iter().position(|it| it == "--seeds").and_then(|it| words.get(it + 1));
     let seeds = seeds.and_then(|it| it.parse().ok()).unwrap_or(20);
     let word = words.iter().find(|it| !it.starts_with('-') && it.parse::<u64>().is_err());
     let wanted = |name: &str| word.is_none_or(|word| name.contains(word.as_str()));
-    let tables: [(&str, fn(u64)); 4] =
+    let tables: [(&str, Table); 4] =
         [("crash", crash), ("idle", idle), ("loss", loss), ("halves", halves)];
     for (_, table) in tables.into_iter().filter(|(name, _)| wanted(name)) {
         table(seeds);

@@ -124,7 +124,9 @@ pub(crate) fn all() -> Vec<Input> {
             each("services:\n a:\n  image: i\n  command:\n", 29_900, |it| format!("   - w{it}\n"))
         }),
         ("command line", Taken, || {
-            command("a-much-longer-word-that-stands-for-a-path 'several quoted words that are one' ")
+            command(
+                "a-much-longer-word-that-stands-for-a-path 'several quoted words that are one' ",
+            )
         }),
         ("sysctls", Taken, || {
             each("services:\n a:\n  image: i\n  sysctls:\n", 29_900, |it| {

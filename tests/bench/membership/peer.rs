@@ -52,7 +52,10 @@ impl Runtime<Id> for Wishes {
         match notification {
             Notification::MemberDown(id) => self.downs.push(*id),
             Notification::Rejoin(_) | Notification::Defunct => self.renamed = true,
-            _ => {}
+            Notification::MemberUp(_)
+            | Notification::Rename(..)
+            | Notification::Active
+            | Notification::Idle => {}
         }
     }
 
