@@ -26,6 +26,8 @@ mod lww_map;
 mod or_set;
 mod records;
 mod step;
+#[cfg(test)]
+mod tests;
 mod vector;
 mod wire;
 
