@@ -102,7 +102,8 @@ impl ClusterState {
     }
 
     /// Goes on writing as another writer, and keeps everything. For a data directory that was set back
-    /// (see [`Self::knows_less_of_itself`]): the numbers that it would give next were given already.
+    /// (see [`Self::knows_less_of_itself`]): the numbers that it would give next were given already. It
+    /// is to [`enter`](Self::enter) the cluster again, as a new writer.
     pub fn take_new_replica(&mut self, replica: ReplicaId) -> Step {
         self.replica = replica;
         Step { replica: Some(replica), ..Step::default() }

@@ -168,6 +168,15 @@ impl ClusterState {
         }
     }
 
+    /// What this state may say that it has seen, for others to [`collect`](Self::collect) by. Nothing
+    /// while a write stands that came out of order from a writer that is no member: the vector does
+    /// not speak for it, and nobody else may ever send what is missing.
+    #[must_use]
+    pub fn acknowledgement(&self, members: &BTreeSet<ReplicaId>) -> Option<&VersionVector> {
+        let mut ahead = self.context.since(self.seen());
+        ahead.all(|(dot, _)| members.contains(&dot.replica)).then(|| self.seen())
+    }
+
     /// Drops the removals that nobody can need any more: those that are causally stable.
     ///
     /// `members` are all other members and what each is known to have durably seen. A member that was

@@ -26,8 +26,8 @@ pub const WRITE_BYTES_MAX: usize = 24 << 20;
 /// The longest version vector.
 pub const VECTOR_BYTES_MAX: usize = 1 << 20;
 
-/// The longest inventory: some four million writes that stand.
-pub const INVENTORY_BYTES_MAX: usize = 16 << 20;
+/// The longest inventory: some two million writes that stand.
+pub const INVENTORY_BYTES_MAX: usize = 4 << 20;
 
 /// What belongs to a write's key: stamp, past, and the value, `None` for a removal. The stamp's
 /// writer is the dot's.

@@ -7,6 +7,8 @@ const CORE: usize = 3;
 const ALL: usize = 5;
 
 proptest! {
+    #![proptest_config(config())]
+
     #[test]
     fn collecting_changes_nothing_that_shows(happenings in happenings(3, 80)) {
         let mut history = History::new(3, true);
@@ -52,7 +54,7 @@ proptest! {
             history.happens(it);
         }
         part(&mut history);
-        all_happen(&mut history, CORE, &apart);
+        all_happen(&mut history, &apart);
         all_come_back(&mut history, &between, &through)?;
         for (who, member) in history.members.iter().enumerate() {
             prop_assert_eq!(visible(&member.state), history.expected(who));
@@ -67,7 +69,7 @@ proptest! {
     ) {
         let mut history = History::new(ALL, true);
         part(&mut history);
-        all_happen(&mut history, CORE, &apart);
+        all_happen(&mut history, &apart);
         for outside in CORE..ALL {
             let step = history.members[outside].state.collect(&BTreeMap::new());
             history.members[outside].keep(&step);
@@ -83,9 +85,9 @@ proptest! {
     }
 }
 
-fn all_happen(history: &mut History, inside: usize, happenings: &[Happening]) {
+fn all_happen(history: &mut History, happenings: &[Happening]) {
     for it in happenings {
-        if within(history, inside, it) {
+        if is_possible(history, it) {
             history.happens(it);
         }
     }
@@ -99,7 +101,7 @@ fn all_come_back(
 ) -> Result<(), TestCaseError> {
     for (who, whom) in (CORE..ALL).zip(through) {
         comes_back(history, who, *whom);
-        all_happen(history, who + 1, between);
+        all_happen(history, between);
     }
     history.settle();
     for member in &history.members {
@@ -111,21 +113,19 @@ fn all_come_back(
 
 /// The core knows all that any of it has of the others, and forgets them. They do not know.
 fn part(history: &mut History) {
-    for _ in 0..2 {
-        for (who, whom) in pairs(CORE) {
-            history.happens(&Happening::Pull(who, whom));
-        }
-    }
+    history.inside = CORE;
+    history.settle();
     let core = (1..).take(CORE).map(ReplicaId).collect::<BTreeSet<_>>();
     for acknowledged in &mut history.acknowledged[..CORE] {
         acknowledged.retain(|id, _| core.contains(id));
     }
 }
 
-/// Whether something can happen while the first `inside` members are the cluster.
-fn within(history: &History, inside: usize, it: &Happening) -> bool {
+/// Whether something can happen while some are outside.
+fn is_possible(history: &History, it: &Happening) -> bool {
+    let inside = history.inside;
     match it {
-        Happening::Write(..) => true,
+        Happening::Write(..) | Happening::Round => true,
         Happening::Collect(who) => *who < inside,
         Happening::Pull(who, whom) | Happening::Acknowledge(who, whom) => {
             *who < inside && *whom < inside
@@ -140,6 +140,7 @@ fn within(history: &History, inside: usize, it: &Happening) -> bool {
 
 /// One from outside enters through one of the cluster.
 fn comes_back(history: &mut History, who: usize, whom: usize) {
+    history.inside = who + 1;
     let ids: Vec<ReplicaId> = history.members.iter().map(|it| it.state.replica()).collect();
     for member in 0..who {
         history.acknowledged[member].insert(ids[who], VersionVector::default());
@@ -168,6 +169,9 @@ fn a_removal_stays_until_every_member_has_it() {
     let mut members = BTreeMap::from([(ReplicaId(2), VersionVector::default())]);
     assert!(one.state.collect(&members).is_empty());
     members.insert(ReplicaId(2), other.state.seen().clone());
+    members.insert(ReplicaId(3), VersionVector::default());
+    assert!(one.state.collect(&members).is_empty());
+    members.insert(ReplicaId(3), other.state.seen().clone());
     let step = one.state.collect(&members);
     one.keep(&step);
     assert!(one.state.context.live().is_empty());
@@ -190,14 +194,13 @@ fn a_removal_stays_while_a_member_may_have_written_without_knowing_of_it() {
 #[test]
 fn a_write_after_a_collected_removal_beats_it_where_it_is_still_held() {
     let [mut one, mut other] = removed_everywhere();
-    let members = BTreeMap::from([(ReplicaId(2), other.state.seen().clone())]);
-    let step = one.state.collect(&members);
-    one.keep(&step);
-    let again = one.commit(change(Key::Secret(0), Some(2)), 0);
-    // Even by a clock that is far behind the removal's: so would a fresh member with a slow one.
-    let slow = super::super::Stamp { wall: WallTime(1), ..again.stamp };
-    other.apply(&Write { stamp: slow, ..again }, 0);
-    assert_eq!(other.state.secrets().get(&path(0)).unwrap().ciphertext, [2; 3]);
+    let members = BTreeMap::from([(ReplicaId(1), one.state.seen().clone())]);
+    let step = other.state.collect(&members);
+    other.keep(&step);
+    let again = other.commit(change(Key::Secret(0), Some(2)), 20);
+    assert!(again.stamp.wall < WallTime(9_000), "its clock is behind that of the removal");
+    one.apply(&again, 20);
+    assert_eq!(one.state.secrets().get(&path(0)).unwrap().ciphertext, [2; 3]);
 }
 
 #[test]
@@ -231,4 +234,17 @@ fn what_a_forgotten_member_holds_of_a_collected_key_is_dropped_and_what_it_wrote
     assert_eq!(away.state.secrets().iter().count(), 1);
     assert!(away.state.container(ContainerId(0)).is_none());
     assert_eq!(one.state.secrets().get(&path(1)).unwrap().ciphertext, [7; 3]);
+}
+
+#[test]
+fn nobody_acknowledges_while_they_hold_what_only_a_stranger_could_complete() {
+    let (mut one, mut other) = (Member::new(1), Member::new(2));
+    one.commit(change(Key::Secret(0), Some(1)), 10);
+    let second = one.commit(change(Key::Secret(1), Some(1)), 10);
+    other.apply(&second, 10);
+    let (both, alone) = ([1, 2].map(ReplicaId).into(), [ReplicaId(2)].into());
+    assert_eq!(other.state.acknowledgement(&both), Some(other.state.seen()));
+    assert_eq!(other.state.acknowledgement(&alone), None);
+    other.commit(change(Key::Secret(1), Some(2)), 10);
+    assert_eq!(other.state.acknowledgement(&alone), Some(other.state.seen()));
 }

@@ -28,6 +28,8 @@ fn shuffled() -> impl Strategy<Value = Vec<prop::sample::Index>> {
 }
 
 proptest! {
+    #![proptest_config(config())]
+
     #[test]
     fn the_order_and_repetition_of_writes_do_not_matter(
         happenings in happenings(3, 40),

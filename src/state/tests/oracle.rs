@@ -28,6 +28,8 @@ fn merge(members: &mut [Member], who: usize, whom: usize) {
 }
 
 proptest! {
+    #![proptest_config(config())]
+
     #[test]
     fn the_siblings_of_a_key_are_those_of_a_multi_value_register(acts in acts(4)) {
         let mut ours: Vec<Member> = (1..=4).map(Member::new).collect();
