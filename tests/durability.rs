@@ -83,15 +83,15 @@ fn write_for_ever(directory: &Path) -> ! {
     let mut number = numbers(&state).max().unwrap_or(0);
     let mut out = std::io::stdout();
     loop {
-        let mut writes = vec![];
+        let mut steps = vec![];
         for _ in 0..GROUP {
             number += 1;
             let sealed =
                 SealedSecret { ciphertext: number.to_be_bytes().to_vec(), fingerprint: [0; 16] };
             let change = Change::Secret(place(number % KEYS), Some(Arc::new(sealed)));
-            writes.push(state.commit(change, WallTime(number)));
+            steps.push(state.commit(change, WallTime(number)));
         }
-        store.commit(&writes).unwrap();
+        store.commit(&steps).unwrap();
         writeln!(out, "{number}").unwrap();
     }
 }

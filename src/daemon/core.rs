@@ -24,7 +24,7 @@ use crate::{
     api::{Ask, EventLog, Metrics},
     model::{Millis, Moment, NodeName},
     node::{Effect, Event, Node, Refusal, RequestId, Response, View},
-    state::Write,
+    state::Step,
 };
 
 /// How many events one commit serves at most.
@@ -127,21 +127,21 @@ impl Core {
         let begun = self.clock.now().moment;
         self.metrics.turned(batch.len() as u64);
         let quiet = batch.iter().all(|it| matches!(it, Event::Tick | Event::RuntimeFound(_)));
-        let mut writes = vec![];
+        let mut steps = vec![];
         let mut effects = vec![];
         for event in batch {
             for effect in self.node.handle(event, self.clock.now()) {
                 if let Effect::Persist(some) = effect {
-                    writes.extend(some);
+                    steps.extend(some);
                 } else {
                     effects.push(effect);
                 }
             }
         }
-        if quiet && writes.is_empty() && effects.is_empty() {
+        if quiet && steps.is_empty() && effects.is_empty() {
             return Ok(());
         }
-        self.persist(writes).await?;
+        self.persist(steps).await?;
         self.view.send_replace(Arc::new(self.node.view()));
         for effect in effects {
             self.carry_out(effect, waiting);
@@ -155,12 +155,12 @@ impl Core {
 
     /// A node whose disk takes no writes has nothing to say: what it knows would be lost. It ends, and
     /// begins again from what is durable.
-    async fn persist(&self, writes: Vec<Write>) -> Result<(), StoreError> {
-        if writes.is_empty() {
+    async fn persist(&self, steps: Vec<Step>) -> Result<(), StoreError> {
+        if steps.is_empty() {
             return Ok(());
         }
         let (store, begun) = (Arc::clone(&self.store), Instant::now());
-        match tasks::blocking(move || store.commit(&writes)).await {
+        match tasks::blocking(move || store.commit(&steps)).await {
             Ok(result) => {
                 self.metrics.committed(begun.elapsed());
                 result

@@ -17,7 +17,7 @@ use redb::{
 use super::disk;
 use crate::{
     model::WallTime,
-    state::{self, ClusterState, CodecError, ReplicaId, Write},
+    state::{self, ClusterState, CodecError, ReplicaId, Step},
 };
 
 const FILE: &str = "state.redb";
@@ -71,7 +71,11 @@ pub enum StoreError {
         configured: String,
     },
     /// A row that this version cannot read or write.
-    #[error("{}: {why}", path.display())]
+    #[error(
+        "{} has a row that can't be used: {why}. It was left as it is and no container was touched. \
+         If upgrading fizz doesn't help, restore it from a backup; or move it away and start again",
+        path.display()
+    )]
     Row {
         /// The file.
         path: PathBuf,
@@ -103,11 +107,11 @@ impl Store {
         Ok((store, state))
     }
 
-    /// Makes writes durable, all or none.
-    pub fn commit(&self, writes: &[Write]) -> Result<(), StoreError> {
+    /// Makes steps of the state durable, all or none.
+    pub fn commit(&self, steps: &[Step]) -> Result<(), StoreError> {
         let mut rows = vec![];
-        for write in writes {
-            rows.extend(state::encode(write).map_err(|why| self.row(why))?);
+        for step in steps {
+            rows.extend(state::encode(step).map_err(|why| self.row(why))?);
         }
         let commit = || -> Result<(), redb::Error> {
             let transaction = self.database.begin_write()?;
@@ -264,8 +268,8 @@ mod tests {
     fn filled(scratch: &Scratch) -> ClusterState {
         let (store, mut state) = Store::open(&scratch.0, "home").unwrap();
         for byte in 0..50 {
-            let write = state.commit(secret(&format!("key{}", byte % 20), byte), WallTime(7));
-            store.commit(&[write]).unwrap();
+            let step = state.commit(secret(&format!("key{}", byte % 20), byte), WallTime(7));
+            store.commit(&[step]).unwrap();
         }
         state
     }

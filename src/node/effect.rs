@@ -9,7 +9,7 @@ use crate::{
         RuntimeId, ServiceKey, ServiceName, Slot,
         spec::{ContainerSpec, HealthTest, HookSpec, ProjectSpec, PullPolicy},
     },
-    state::Write,
+    state::Step,
 };
 
 /// Everything a node can do to the world. For one container the node has at most one of `Launch`,
@@ -17,9 +17,9 @@ use crate::{
 /// may be repeated.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// Make these writes durable, together. The shell carries out an answer's other effects only once
-    /// its writes are: nobody hears of what a crash could take back.
-    Persist(Vec<Write>),
+    /// Make these steps of the state durable, together. The shell carries out an answer's other
+    /// effects only once its steps are: nobody hears of what a crash could take back.
+    Persist(Vec<Step>),
     /// Answer a request.
     Reply(RequestId, Result<Response, Refusal>),
     /// Tell whoever listens.

@@ -255,7 +255,7 @@ impl Node {
         (container.slot, container.name) = (Slot(0), name);
         container.one_off =
             Some(OneOff { definition, remove: request.remove, no_deps: request.no_deps });
-        self.commit(Change::Container(Some(Arc::new(container)), vec![]), now);
+        self.commit(Change::Container(container.id, Some(Arc::new(container))), now);
         self.local.entry(id).or_default().held_back = request.waits;
         self.tell(id, ContainerState::Pending, None);
         Ok(Response::Recorded(id))

@@ -37,7 +37,7 @@ use crate::{
         ContainerEvent, ContainerId, ContainerState, Moment, NodeId, NodeState, ProjectName,
         Random, ServiceKey, spec::ProjectSpec,
     },
-    state::{Change, ClusterState, ContainerRecord, NodeRecord, Write},
+    state::{Change, ClusterState, ContainerRecord, NodeRecord, Step},
 };
 use local::Local;
 
@@ -56,7 +56,7 @@ pub struct Node {
     stuck: BTreeMap<ServiceKey, Arc<str>>,
     ready: BTreeSet<ServiceKey>,
     runtime: RuntimeStatus,
-    writes: Vec<Write>,
+    steps: Vec<Step>,
     effects: Vec<Effect>,
 }
 
@@ -87,7 +87,7 @@ impl Node {
             stuck: BTreeMap::new(),
             ready: BTreeSet::new(),
             runtime: RuntimeStatus::Unknown,
-            writes: vec![],
+            steps: vec![],
             effects: vec![],
         };
         let names: Vec<ProjectName> =
@@ -176,18 +176,23 @@ impl Node {
     /// What this step comes to: its writes first.
     fn answer(&mut self) -> Vec<Effect> {
         let effects = std::mem::take(&mut self.effects);
-        let writes = std::mem::take(&mut self.writes);
-        if writes.is_empty() {
+        let mut steps = std::mem::take(&mut self.steps);
+        if steps.is_empty() {
             return effects;
         }
-        let mut all = vec![Effect::Persist(writes)];
+        // There are no other members yet, who would have to know of what was removed.
+        let collected = self.state.collect(&BTreeMap::new());
+        if !collected.is_empty() {
+            steps.push(collected);
+        }
+        let mut all = vec![Effect::Persist(steps)];
         all.extend(effects);
         all
     }
 
     fn commit(&mut self, change: Change, now: Now) {
-        let write = self.state.commit(change, now.wall);
-        self.writes.push(write);
+        let step = self.state.commit(change, now.wall);
+        self.steps.push(step);
     }
 
     /// Changes a container's record, if that changes anything.
@@ -196,8 +201,7 @@ impl Node {
         let mut record = (**known).clone();
         change(&mut record);
         if record != **known {
-            let adds = self.state.adds_of(id);
-            self.commit(Change::Container(Some(Arc::new(record)), adds), now);
+            self.commit(Change::Container(id, Some(Arc::new(record))), now);
         }
     }
 

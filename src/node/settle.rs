@@ -253,7 +253,7 @@ impl Node {
         });
         record.attempts = replaced.map(|it| it.attempts.saturating_add(1)).max().unwrap_or(0);
         (record.slot, record.name) = (slot, name);
-        self.commit(Change::Container(Some(Arc::new(record)), vec![]), now);
+        self.commit(Change::Container(record.id, Some(Arc::new(record))), now);
         self.tell(id, ContainerState::Pending, None);
     }
 

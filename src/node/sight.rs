@@ -329,16 +329,15 @@ impl Node {
             ports: vec![],
             addresses: BTreeMap::new(),
         };
-        self.commit(Change::Container(Some(Arc::new(record)), vec![]), now);
+        self.commit(Change::Container(record.id, Some(Arc::new(record))), now);
         true
     }
 
     /// Removes a container's record: it is gone.
     pub(super) fn forget(&mut self, id: ContainerId, now: Now) {
         let subject = self.subject(id);
-        let adds = self.state.adds_of(id);
-        if !adds.is_empty() {
-            self.commit(Change::Container(None, adds), now);
+        if self.state.container(id).is_some() {
+            self.commit(Change::Container(id, None), now);
         }
         self.local.remove(&id);
         if let Some(subject) = subject {

@@ -1,6 +1,4 @@
-//! Who wrote what, in which order.
-
-use std::collections::BTreeMap;
+//! Who wrote what, and when.
 
 use crate::model::WallTime;
 
@@ -33,40 +31,11 @@ pub struct Stamp {
     pub replica: ReplicaId,
 }
 
-/// Everything seen, by writer: all its writes up to a number.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct VersionVector(BTreeMap<ReplicaId, u64>);
-
-impl VersionVector {
-    /// The last write seen of a writer; 0 for none.
-    #[must_use]
-    pub fn last(&self, replica: ReplicaId) -> u64 {
-        self.0.get(&replica).copied().unwrap_or(0)
-    }
-
-    /// Whether a write was seen.
-    #[must_use]
-    pub fn has(&self, dot: Dot) -> bool {
-        dot.sequence <= self.last(dot.replica)
-    }
-
-    /// Notes a write as seen, and with it all earlier ones of its writer.
-    pub fn see(&mut self, dot: Dot) {
-        let last = self.0.entry(dot.replica).or_default();
-        *last = (*last).max(dot.sequence);
-    }
-
-    /// Every writer and its last write.
-    pub fn iter(&self) -> impl Iterator<Item = (ReplicaId, u64)> {
-        self.0.iter().map(|(&replica, &sequence)| (replica, sequence))
-    }
-}
-
 /// A hybrid logical clock (Kulkarni et al., 2014, figure 5).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HybridClock {
-    wall: WallTime,
-    count: u32,
+    pub(super) wall: WallTime,
+    pub(super) count: u32,
 }
 
 impl HybridClock {
@@ -87,13 +56,6 @@ impl HybridClock {
     pub fn observe(&mut self, stamp: Stamp, now: WallTime) {
         let within = stamp.wall.0 <= now.0.saturating_add(DRIFT_MS_MAX);
         if within && (self.wall, self.count) < (stamp.wall, stamp.count) {
-            *self = Self { wall: stamp.wall, count: stamp.count };
-        }
-    }
-
-    /// Takes in a stamp of this node's own, read back from disk, wherever the wall clock stands now.
-    pub fn resume(&mut self, stamp: Stamp) {
-        if (self.wall, self.count) < (stamp.wall, stamp.count) {
             *self = Self { wall: stamp.wall, count: stamp.count };
         }
     }

@@ -1,62 +1,30 @@
-//! The six collections, and how one write changes them.
+//! Everything the cluster has agreed, and how one write changes it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use super::{
-    clock::{Dot, HybridClock, ReplicaId, Stamp, VersionVector},
-    lww_map::{LwwMap, Register},
-    or_set::OrSet,
+    change::{Change, Kind, Place, Write},
+    clock::{Dot, HybridClock, ReplicaId, Stamp},
+    collections::Collections,
+    context::Context,
+    dotted_map::Fate,
+    lww_map::LwwMap,
     records::{
         ContainerRecord, DeploymentRecord, IpAllocation, NodeRecord, SealedSecret, SecretPath,
         ServiceRecord,
     },
+    step::{Applied, Step},
+    vector::VersionVector,
 };
 use crate::model::{ContainerId, NodeId, ProjectName, ServiceKey, WallTime};
-
-/// What one write says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// A node is so, or forgotten.
-    Node(NodeId, Option<Arc<NodeRecord>>),
-    /// A service is wanted so, or no longer.
-    Service(ServiceKey, Option<Arc<ServiceRecord>>),
-    /// A deployment is wanted so, or no longer.
-    Deployment(ProjectName, Option<Arc<DeploymentRecord>>),
-    /// A secret is this, or gone.
-    Secret(SecretPath, Option<Arc<SealedSecret>>),
-    /// A container is so, instead of what these adds said; or it is gone.
-    Container(Option<Arc<ContainerRecord>>, Vec<Dot>),
-    /// An address is taken, instead of what these adds said; or it is free.
-    IpAllocation(Option<Arc<IpAllocation>>, Vec<Dot>),
-}
-
-/// A change, and who made it when.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Write {
-    /// Which write of whom.
-    pub dot: Dot,
-    /// When.
-    pub stamp: Stamp,
-    /// What.
-    pub change: Change,
-}
 
 /// Everything the cluster has agreed, as this node knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClusterState {
-    replica: ReplicaId,
+    pub(super) replica: ReplicaId,
     clock: HybridClock,
-    seen: VersionVector,
-    nodes: LwwMap<NodeId, NodeRecord>,
-    services: LwwMap<ServiceKey, ServiceRecord>,
-    deployments: LwwMap<ProjectName, DeploymentRecord>,
-    secrets: LwwMap<SecretPath, SealedSecret>,
-    containers: OrSet<ContainerRecord>,
-    adds: BTreeMap<ContainerId, BTreeSet<Dot>>,
-    ip_allocations: OrSet<IpAllocation>,
+    pub(super) context: Context,
+    pub(super) collections: Collections,
 }
 
 impl ClusterState {
@@ -66,90 +34,104 @@ impl ClusterState {
         Self { replica, ..Self::default() }
     }
 
-    /// Makes a change here and now. The write that results must be durable before anyone else hears
-    /// of it.
-    pub fn commit(&mut self, change: Change, now: WallTime) -> Write {
-        let sequence = self.seen.last(self.replica) + 1;
+    /// Who writes to it.
+    #[must_use]
+    pub fn replica(&self) -> ReplicaId {
+        self.replica
+    }
+
+    /// Makes a change here and now. It follows, and so ends, everything that this state has of the
+    /// key. The step must be durable before anyone else hears of the write.
+    pub fn commit(&mut self, change: Change, now: WallTime) -> Step {
+        let mut step = Step::default();
+        self.write(change, now, &mut step);
+        step
+    }
+
+    pub(super) fn write(&mut self, change: Change, now: WallTime, step: &mut Step) {
+        let sequence = self.context.highest(self.replica) + 1;
         let dot = Dot { replica: self.replica, sequence };
         let stamp = self.clock.stamp(now, self.replica);
-        let write = Write { dot, stamp, change };
-        self.seen.see(dot);
-        self.apply(&write);
-        write
+        step.clock = Some(self.clock);
+        let past = self.collections.past_of(&change.place(), self.replica);
+        let write = Write { dot, stamp, past, change };
+        let fate = self.collections.foresee(&write);
+        self.take_in(write, &fate, step);
     }
 
-    /// Takes in a write read back from this node's disk.
-    pub fn restore(&mut self, write: &Write) {
-        self.clock.resume(write.stamp);
-        self.apply(write);
+    /// Takes in a write of a peer, in whatever order they come.
+    pub fn apply(&mut self, write: Write, now: WallTime) -> Applied {
+        if self.context.has(write.dot) {
+            return Applied::Known;
+        }
+        let fate = self.collections.foresee(&write);
+        if !self.context.has_room(write.dot, &fate) {
+            return Applied::Refused;
+        }
+        let mut step = Step::default();
+        self.observe(write.stamp, now, &mut step);
+        self.take_in(write, &fate, &mut step);
+        Applied::New(step)
     }
 
-    /// Takes in what the disk says was seen of a writer, which outlives removed elements.
-    pub fn restore_seen(&mut self, dot: Dot) {
-        self.seen.see(dot);
+    fn take_in(&mut self, write: Write, fate: &Fate, step: &mut Step) {
+        let place = write.change.place();
+        for &dot in &fate.ended {
+            self.end(&place, dot, step);
+        }
+        let dot = write.dot;
+        if fate.kept {
+            self.collections.put(&write);
+            step.writes.push(write);
+        }
+        self.context.note(dot, fate.kept.then_some(place), step);
     }
 
-    fn apply(&mut self, write: &Write) {
-        let (dot, stamp) = (write.dot, write.stamp);
-        match &write.change {
-            Change::Node(key, value) => {
-                self.nodes.merge(*key, Register { dot, stamp, value: value.clone() });
-            }
-            Change::Service(key, value) => {
-                self.services.merge(key.clone(), Register { dot, stamp, value: value.clone() });
-            }
-            Change::Deployment(key, value) => {
-                self.deployments.merge(key.clone(), Register { dot, stamp, value: value.clone() });
-            }
-            Change::Secret(key, value) => {
-                self.secrets.merge(key.clone(), Register { dot, stamp, value: value.clone() });
-            }
-            Change::Container(element, ends) => {
-                self.end_containers(ends);
-                if let Some(element) = element {
-                    self.adds.entry(element.id).or_default().insert(dot);
-                    self.containers.add(dot, element.clone());
-                }
-            }
-            Change::IpAllocation(element, ends) => {
-                for &end in ends {
-                    self.ip_allocations.remove(end);
-                }
-                if let Some(element) = element {
-                    self.ip_allocations.add(dot, element.clone());
-                }
-            }
+    pub(super) fn end(&mut self, place: &Place, dot: Dot, step: &mut Step) {
+        self.collections.end(place, dot);
+        self.context.end(dot, step);
+        step.ended.push((place.clone(), dot));
+    }
+
+    fn observe(&mut self, stamp: Stamp, now: WallTime, step: &mut Step) {
+        let before = self.clock;
+        self.clock.observe(stamp, now);
+        if self.clock != before {
+            step.clock = Some(self.clock);
         }
     }
 
-    fn end_containers(&mut self, ends: &[Dot]) {
-        for &end in ends {
-            let Some(element) = self.containers.remove(end) else { continue };
-            if let Some(adds) = self.adds.get_mut(&element.id) {
-                adds.remove(&end);
-                if adds.is_empty() {
-                    self.adds.remove(&element.id);
-                }
-            }
-        }
+    /// Goes on writing as another writer, and keeps everything. For a data directory that was set back
+    /// (see [`Self::knows_less_of_itself`]): the numbers that it would give next were given already. It
+    /// is to [`enter`](Self::enter) the cluster again, as a new writer.
+    pub fn take_new_replica(&mut self, replica: ReplicaId) -> Step {
+        self.replica = replica;
+        Step { replica: Some(replica), ..Step::default() }
     }
 
-    /// What was seen of every writer.
+    /// Whether a peer has seen more of this writer than it has itself: its data directory was set
+    /// back, as from a backup.
+    #[must_use]
+    pub fn knows_less_of_itself(&self, peer: &VersionVector) -> bool {
+        self.context.seen().last(self.replica) < peer.last(self.replica)
+    }
+
+    /// What was seen of every writer without a gap.
     #[must_use]
     pub fn seen(&self) -> &VersionVector {
-        &self.seen
+        self.context.seen()
     }
 
     /// Every node.
     #[must_use]
     pub fn nodes(&self) -> &LwwMap<NodeId, NodeRecord> {
-        &self.nodes
+        &self.collections.nodes
     }
 
     /// Every service.
     #[must_use]
     pub fn services(&self) -> &LwwMap<ServiceKey, ServiceRecord> {
-        &self.services
+        &self.collections.services
     }
 
     /// The services of a project.
@@ -157,40 +139,62 @@ impl ClusterState {
         &'a self,
         project: &'a ProjectName,
     ) -> impl Iterator<Item = (&'a ServiceKey, &'a Arc<ServiceRecord>)> {
-        self.services.iter().filter(move |(key, _)| key.project == *project)
+        self.services().iter().filter(move |(key, _)| key.project == *project)
     }
 
     /// Every deployment.
     #[must_use]
     pub fn deployments(&self) -> &LwwMap<ProjectName, DeploymentRecord> {
-        &self.deployments
+        &self.collections.deployments
     }
 
     /// Every secret, sealed.
     #[must_use]
     pub fn secrets(&self) -> &LwwMap<SecretPath, SealedSecret> {
-        &self.secrets
+        &self.collections.secrets
     }
 
-    /// Every container.
+    /// Every container, by its latest account of itself, should there be several.
     pub fn containers(&self) -> impl Iterator<Item = &Arc<ContainerRecord>> {
-        self.containers.iter().map(|(_, element)| element)
+        self.collections.containers.iter().map(|(_, element)| element)
     }
 
-    /// A container; its latest account of itself, should there be several.
+    /// A container, by its latest account of itself.
     #[must_use]
     pub fn container(&self, id: ContainerId) -> Option<&Arc<ContainerRecord>> {
-        self.containers.get(*self.adds.get(&id)?.last()?)
-    }
-
-    /// The adds that a container lives under, which a change of it ends.
-    #[must_use]
-    pub fn adds_of(&self, id: ContainerId) -> Vec<Dot> {
-        self.adds.get(&id).map(|adds| adds.iter().copied().collect()).unwrap_or_default()
+        self.collections.containers.get(&id)
     }
 
     /// Every taken address.
-    pub fn ip_allocations(&self) -> impl Iterator<Item = &Arc<IpAllocation>> {
-        self.ip_allocations.iter().map(|(_, element)| element)
+    pub fn ip_allocations(&self) -> impl Iterator<Item = IpAllocation> + '_ {
+        self.collections.ip_allocations.iter().map(|(taken, _)| *taken)
+    }
+}
+
+/// Taking in what a disk holds: parts of a state that was whole.
+impl ClusterState {
+    pub(super) fn restore_write(&mut self, write: &Write) {
+        self.collections.put(write);
+        self.context.restore_live(write.dot, write.change.place());
+    }
+
+    pub(super) fn restore_seen(&mut self, dot: Dot) {
+        self.context.restore_seen(dot);
+    }
+
+    pub(super) fn restore_cloud(&mut self, dot: Dot) {
+        self.context.restore_cloud(dot);
+    }
+
+    pub(super) fn restore_collected(&mut self, kind: Kind, dot: Dot) {
+        self.collections.note_collected(kind, &VersionVector::from_iter([dot]));
+    }
+
+    pub(super) fn restore_clock(&mut self, clock: HybridClock) {
+        self.clock = clock;
+    }
+
+    pub(super) fn restore_replica(&mut self, replica: ReplicaId) {
+        self.replica = replica;
     }
 }

@@ -1,14 +1,16 @@
 //! The records' serialisable forms. Records are not serialisable themselves: these are what must
 //! stay readable, so fields are only ever added, in a new version.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::{
     damage::CodecError,
+    lists::{Bytes, List},
     records::{
-        ContainerRecord, DeploymentRecord, Intent, NodeRecord, OneOff, Removal, ServiceRecord,
+        ContainerRecord, DeploymentRecord, Intent, NodeRecord, OneOff, Removal, SealedSecret,
+        ServiceRecord,
     },
 };
 use crate::model::{
@@ -21,9 +23,9 @@ pub(super) struct NodeForm {
     name: String,
     state: u8,
     since: u64,
-    pub(super) address: Option<String>,
+    address: Option<String>,
     version: String,
-    labels: BTreeMap<String, String>,
+    labels: List<(String, String)>,
     cpus: u32,
     memory_bytes: u64,
     architecture: String,
@@ -58,20 +60,19 @@ pub(super) struct DeploymentForm {
     version: u64,
     model: String,
     working_dir: String,
-    files: Vec<String>,
+    files: List<String>,
     updated: u64,
-    removal: Option<(bool, Vec<String>, Option<u64>)>,
+    removal: Option<(bool, List<String>, Option<u64>)>,
 }
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct SecretForm {
-    pub(super) ciphertext: Vec<u8>,
-    pub(super) fingerprint: [u8; 16],
+    ciphertext: Bytes,
+    fingerprint: [u8; 16],
 }
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct ContainerForm {
-    id: u128,
     node: u128,
     project: String,
     service: String,
@@ -93,14 +94,8 @@ pub(super) struct ContainerForm {
     starts: u64,
     given_up: bool,
     held: bool,
-    ports: Vec<(String, u16, String, u16)>,
-    addresses: BTreeMap<String, String>,
-}
-
-#[derive(Serialize, Deserialize)]
-pub(super) struct IpAllocationForm {
-    pub(super) address: IpAddr,
-    pub(super) container: u128,
+    ports: List<(String, u16, String, u16)>,
+    addresses: List<(String, String)>,
 }
 
 impl From<&NodeRecord> for NodeForm {
@@ -119,7 +114,7 @@ impl From<&NodeRecord> for NodeForm {
             since: it.since.0,
             address: it.address.clone(),
             version: it.version.clone(),
-            labels: it.labels.clone(),
+            labels: pairs(&it.labels),
             cpus: it.cpus,
             memory_bytes: it.memory_bytes,
             architecture: it.architecture.clone(),
@@ -146,7 +141,7 @@ impl NodeForm {
             since: WallTime(self.since),
             address: self.address,
             version: self.version,
-            labels: self.labels,
+            labels: self.labels.0.into_iter().collect(),
             cpus: self.cpus,
             memory_bytes: self.memory_bytes,
             architecture: self.architecture,
@@ -210,28 +205,43 @@ impl From<&DeploymentRecord> for DeploymentForm {
             version: it.version,
             model: it.model.to_string(),
             working_dir: it.working_dir.clone(),
-            files: it.files.clone(),
+            files: it.files.clone().into(),
             updated: it.updated.0,
-            removal: removal.map(|it| (it.volumes, it.images.clone(), it.grace.map(|it| it.0))),
+            removal: removal
+                .map(|it| (it.volumes, it.images.clone().into(), it.grace.map(|it| it.0))),
         }
     }
 }
 
 impl DeploymentForm {
-    pub(super) fn into_record(self) -> DeploymentRecord {
+    #[expect(clippy::unnecessary_wraps, reason = "all forms are read alike")]
+    pub(super) fn into_record(self) -> Result<DeploymentRecord, CodecError> {
         let removal = self.removal.map(|(volumes, images, grace)| Removal {
             volumes,
-            images,
+            images: images.0,
             grace: grace.map(Millis),
         });
-        DeploymentRecord {
+        Ok(DeploymentRecord {
             version: self.version,
             model: self.model.into(),
             working_dir: self.working_dir,
-            files: self.files,
+            files: self.files.0,
             updated: WallTime(self.updated),
             removal,
-        }
+        })
+    }
+}
+
+impl From<&SealedSecret> for SecretForm {
+    fn from(it: &SealedSecret) -> Self {
+        Self { ciphertext: Bytes(it.ciphertext.clone()), fingerprint: it.fingerprint }
+    }
+}
+
+impl SecretForm {
+    #[expect(clippy::unnecessary_wraps, reason = "all forms are read alike")]
+    pub(super) fn into_record(self) -> Result<SealedSecret, CodecError> {
+        Ok(SealedSecret { ciphertext: self.ciphertext.0, fingerprint: self.fingerprint })
     }
 }
 
@@ -248,7 +258,6 @@ impl From<&ContainerRecord> for ContainerForm {
         let port =
             |it: &ObservedPort| (it.protocol.clone(), it.target, it.host_ip.clone(), it.published);
         Self {
-            id: it.id.0,
             node: it.node.0,
             project: it.service.project.to_string(),
             service: it.service.service.to_string(),
@@ -273,14 +282,14 @@ impl From<&ContainerRecord> for ContainerForm {
             starts: it.starts,
             given_up: it.given_up,
             held: it.held,
-            ports: it.ports.iter().map(port).collect(),
-            addresses: it.addresses.clone(),
+            ports: List(it.ports.iter().map(port).collect()),
+            addresses: pairs(&it.addresses),
         }
     }
 }
 
 impl ContainerForm {
-    pub(super) fn into_record(self) -> Result<ContainerRecord, CodecError> {
+    pub(super) fn into_record(self, id: ContainerId) -> Result<ContainerRecord, CodecError> {
         let state = match self.state {
             0 => ContainerState::Pending,
             1 => ContainerState::Running,
@@ -297,7 +306,7 @@ impl ContainerForm {
             published,
         };
         Ok(ContainerRecord {
-            id: ContainerId(self.id),
+            id,
             node: NodeId(self.node),
             service: ServiceKey { project: self.project.parse()?, service: self.service.parse()? },
             slot: Slot(self.slot),
@@ -322,8 +331,12 @@ impl ContainerForm {
             starts: self.starts,
             given_up: self.given_up,
             held: self.held,
-            ports: self.ports.into_iter().map(port).collect(),
-            addresses: self.addresses,
+            ports: self.ports.0.into_iter().map(port).collect(),
+            addresses: self.addresses.0.into_iter().collect(),
         })
     }
+}
+
+fn pairs(map: &BTreeMap<String, String>) -> List<(String, String)> {
+    List(map.iter().map(|(key, value)| (key.clone(), value.clone())).collect())
 }

@@ -1,30 +1,25 @@
-//! A map whose every key holds its last write.
+//! A map whose every key has the value of its last write.
 //!
-//! Merging takes the later [`Stamp`] for each key, so it is commutative, associative and idempotent.
-//! A removal is a write of nothing, kept as a tombstone.
+//! Causality comes first, by construction: what a writer had seen is no sibling of its write (see
+//! [`DottedMap`]). Among concurrent writes the greatest [`Stamp`](super::Stamp) stands, be it a value
+//! or a removal (Shapiro, Preguiça, Baquero, Zawirski, 2011, section 3.2.2). The others are not lost:
+//! they can be listed until the next write of the key, which has seen and ends them all.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
-use super::clock::{Dot, Stamp};
-
-/// One key's last write.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Register<V> {
-    /// Which write.
-    pub dot: Dot,
-    /// When.
-    pub stamp: Stamp,
-    /// What; `None` is a removal.
-    pub value: Option<Arc<V>>,
-}
+use super::{
+    clock::ReplicaId,
+    dotted_map::{DottedMap, Sibling},
+    vector::VersionVector,
+};
 
 /// A last-writer-wins map.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LwwMap<K, V>(BTreeMap<K, Register<V>>);
+pub struct LwwMap<K, V>(pub(super) DottedMap<K, V>);
 
 impl<K, V> Default for LwwMap<K, V> {
     fn default() -> Self {
-        Self(BTreeMap::new())
+        Self(DottedMap::default())
     }
 }
 
@@ -32,59 +27,33 @@ impl<K: Ord + Clone, V> LwwMap<K, V> {
     /// The value of a key.
     #[must_use]
     pub fn get(&self, key: &K) -> Option<&Arc<V>> {
-        self.0.get(key)?.value.as_ref()
+        standing(self.0.of(key))?.value.as_ref()
     }
 
     /// Every key that has a value.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &Arc<V>)> {
-        self.0.iter().filter_map(|(key, register)| Some((key, register.value.as_ref()?)))
+        self.0.iter().filter_map(|(key, siblings)| Some((key, standing(siblings)?.value.as_ref()?)))
     }
 
-    /// Takes in a write if it is later than what the key holds.
-    pub fn merge(&mut self, key: K, register: Register<V>) {
-        let later = self.0.get(&key).is_none_or(|known| known.stamp < register.stamp);
-        if later {
-            self.0.insert(key, register);
-        }
+    /// The values of a key that were written without knowing of the one that stands, and lost
+    /// against it.
+    pub fn conflicts(&self, key: &K) -> impl Iterator<Item = &Sibling<V>> {
+        let siblings = self.0.of(key);
+        let standing = standing(siblings).map(|it| it.dot);
+        siblings.iter().filter(move |it| it.value.is_some() && Some(it.dot) != standing)
+    }
+
+    /// What the next write of a key follows: its siblings, and every removal that was collected,
+    /// because others may still hold those, and would take the write to be concurrent with them.
+    pub(super) fn past_of(&self, key: &K, writer: ReplicaId) -> VersionVector {
+        let mut past = self.0.past_of(key, writer);
+        past.join(self.0.collected());
+        past.leave_out(writer);
+        past
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{model::WallTime, state::ReplicaId};
-    use proptest::prelude::*;
-
-    type Writes = Vec<(u8, Register<u8>)>;
-
-    fn writes() -> impl Strategy<Value = Writes> {
-        let write = (0..4u8, 0..3u64, 0..50u64, proptest::option::of(any::<u8>()));
-        proptest::collection::vec(write, 0..20).prop_map(|list| {
-            let register =
-                |(sequence, (key, replica, wall, value)): (u32, (u8, u64, u64, Option<u8>))| {
-                    let replica = ReplicaId(replica);
-                    let stamp = Stamp { wall: WallTime(wall), count: sequence, replica };
-                    let dot = Dot { replica, sequence: u64::from(sequence) };
-                    (key, Register { dot, stamp, value: value.map(Arc::new) })
-                };
-            (0u32..).zip(list).map(register).collect()
-        })
-    }
-
-    fn merged<'a>(writes: impl IntoIterator<Item = &'a (u8, Register<u8>)>) -> LwwMap<u8, u8> {
-        let mut map = LwwMap::default();
-        for (key, register) in writes {
-            map.merge(*key, register.clone());
-        }
-        map
-    }
-
-    proptest! {
-        #[test]
-        fn the_order_and_repetition_of_writes_do_not_matter(writes in writes()) {
-            let once = merged(&writes);
-            prop_assert_eq!(&once, &merged(writes.iter().rev()));
-            prop_assert_eq!(&once, &merged(writes.iter().chain(&writes)));
-        }
-    }
+/// The write that stands.
+pub(super) fn standing<V>(siblings: &[Sibling<V>]) -> Option<&Sibling<V>> {
+    siblings.iter().max_by_key(|it| (it.stamp, it.dot))
 }

@@ -1,42 +1,45 @@
 //! A set in which an add wins over a removal that had not seen it.
 //!
-//! Observed-remove set without tombstones (Bieniusa et al., 2012): every element lives under the
-//! [`Dot`] of its add; a removal names the dots that it has seen, and the causal context remembers
-//! that they are over.
+//! Observed-remove set (Shapiro et al., 2011, section 3.3.5; optimised by Bieniusa et al., 2012): the
+//! elements are the writes of [`DottedMap`] that have a value. A removal ends the adds that its
+//! writer had seen; beside any other it has no say. An element that changes is the same key written
+//! again, so its keys say which elements are the same thing.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
-use super::clock::Dot;
+use super::dotted_map::{DottedMap, Sibling};
 
 /// An observed-remove set.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OrSet<T>(BTreeMap<Dot, Arc<T>>);
+pub struct OrSet<K, V>(pub(super) DottedMap<K, V>);
 
-impl<T> Default for OrSet<T> {
+impl<K, V> Default for OrSet<K, V> {
     fn default() -> Self {
-        Self(BTreeMap::new())
+        Self(DottedMap::default())
     }
 }
 
-impl<T> OrSet<T> {
-    /// Every element and the add that it lives under.
-    pub fn iter(&self) -> impl Iterator<Item = (Dot, &Arc<T>)> {
-        self.0.iter().map(|(&dot, element)| (dot, element))
+impl<K: Ord + Clone, V> OrSet<K, V> {
+    /// Every element, with its key.
+    pub fn elements(&self) -> impl Iterator<Item = (&K, &Arc<V>)> {
+        self.0.iter().flat_map(|(key, siblings)| {
+            siblings.iter().filter_map(move |it| Some((key, it.value.as_ref()?)))
+        })
     }
 
-    /// The element of an add, if it is not over.
+    /// The latest element of every key.
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &Arc<V>)> {
+        self.0.iter().filter_map(|(key, siblings)| Some((key, latest(siblings)?)))
+    }
+
+    /// The latest element of a key.
     #[must_use]
-    pub fn get(&self, dot: Dot) -> Option<&Arc<T>> {
-        self.0.get(&dot)
+    pub fn get(&self, key: &K) -> Option<&Arc<V>> {
+        latest(self.0.of(key))
     }
+}
 
-    /// Takes in an add.
-    pub fn add(&mut self, dot: Dot, element: Arc<T>) {
-        self.0.insert(dot, element);
-    }
-
-    /// Takes in the end of an add, and returns what lived under it.
-    pub fn remove(&mut self, dot: Dot) -> Option<Arc<T>> {
-        self.0.remove(&dot)
-    }
+fn latest<V>(siblings: &[Sibling<V>]) -> Option<&Arc<V>> {
+    let adds = siblings.iter().filter(|it| it.value.is_some());
+    adds.max_by_key(|it| (it.stamp, it.dot))?.value.as_ref()
 }

@@ -193,7 +193,7 @@ impl std::fmt::Debug for SealedSecret {
 }
 
 /// An address of the overlay and the container that has it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct IpAllocation {
     /// The address.
     pub address: IpAddr,

@@ -16,7 +16,7 @@ use crate::{
         DeployRequest, DownRequest, Effect, Event, Failure, Launch, Node, Now, Planned,
         ProbeResult, Refusal, Request, RequestId, Response, RunRequest, ServiceVerb, Sight, View,
     },
-    state::{self, ClusterState, ContainerRecord, NodeRecord, ReplicaId},
+    state::{self, ClusterState, ContainerRecord, NodeRecord, ReplicaId, Step},
 };
 
 const ME: NodeId = NodeId(7);
@@ -339,12 +339,19 @@ impl World {
         let mut state = (*view.state).clone();
         let mut record = (**state.deployments().get(&shop()).unwrap()).clone();
         record.model = "of a later version".into();
-        let write =
+        let step =
             state.commit(state::Change::Deployment(shop(), Some(Arc::new(record))), self.now.wall);
-        for row in state::encode(&write).unwrap() {
-            self.rows.insert(row.key, row.value.unwrap());
-        }
+        self.keep(&[step]);
         self.restart_daemon();
+    }
+
+    fn keep(&mut self, steps: &[Step]) {
+        for row in steps.iter().flat_map(|it| state::encode(it).unwrap()) {
+            match row.value {
+                Some(value) => self.rows.insert(row.key, value),
+                None => self.rows.remove(&row.key),
+            };
+        }
     }
 
     pub(super) fn allows(&mut self, image: &str) {
@@ -558,14 +565,7 @@ impl World {
                 self.events.push_back(Event::Cleared(project, Err(away())));
             }
             Effect::Look(..) if self.lost => {}
-            Effect::Persist(writes) => {
-                for row in writes.iter().flat_map(|it| state::encode(it).unwrap()) {
-                    match row.value {
-                        Some(value) => self.rows.insert(row.key, value),
-                        None => self.rows.remove(&row.key),
-                    };
-                }
-            }
+            Effect::Persist(steps) => self.keep(&steps),
             Effect::Reply(_, reply) => self.reply = Some(reply),
             Effect::Notify(_) => {}
             Effect::Launch(launch) => self.launch(&launch),

@@ -62,7 +62,7 @@ impl Front {
         let listener = UnixListener::bind(directory.join("socket")).unwrap();
         let runtime: Arc<dyn Runtime> = Arc::new(Docker::new(lab.engine.socket()));
         let mut state = ClusterState::new(ReplicaId(1));
-        state.commit(Change::Node(lab.node, Some(Arc::new(node()))), WallTime(1));
+        let _ = state.commit(Change::Node(lab.node, Some(Arc::new(node()))), WallTime(1));
         let (shown, view) = watch::channel(Arc::new(view(lab.node, &state)));
         let log = Arc::new(EventLog::new(0));
         let (state, me) = (Mutex::new(state), lab.node);
@@ -163,15 +163,13 @@ impl Picture {
 
     fn write(&self, record: ContainerRecord) {
         let mut state = self.state.lock().unwrap();
-        let before = state.adds_of(record.id);
-        state.commit(Change::Container(Some(Arc::new(record)), before), WallTime(2));
+        let _ = state.commit(Change::Container(record.id, Some(Arc::new(record))), WallTime(2));
         self.shown.send_replace(Arc::new(view(self.me, &state)));
     }
 
     fn forget(&self, id: fizz::model::ContainerId) {
         let mut state = self.state.lock().unwrap();
-        let before = state.adds_of(id);
-        state.commit(Change::Container(None, before), WallTime(3));
+        let _ = state.commit(Change::Container(id, None), WallTime(3));
         self.shown.send_replace(Arc::new(view(self.me, &state)));
     }
 }
