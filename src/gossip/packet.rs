@@ -1,7 +1,8 @@
 //! What a datagram says, as bytes.
 //!
-//! A version byte, then a postcard document (varints, no names). The bytes are sealed before they leave
-//! (see `docs/PROTOCOL.md`); what comes in is opened first, so only members can make this decode at all.
+//! A postcard document (varints, no names). The bytes are sealed before they leave, under a header that
+//! has the version (see [`super::seal`]); what comes in is opened first, so only members can make this
+//! decode at all.
 //! Decoding never panics; a length that a packet only claims makes it allocate 1 MiB at the most.
 
 use serde::{Deserialize, Serialize};
@@ -12,16 +13,9 @@ use crate::{
     swim::{Claim, Incarnation, Kind, Message, Rumour},
 };
 
-/// The version of the format. Another one is not understood.
-pub const VERSION: u8 = 1;
-
 /// The longest datagram, before it is sealed: with that it fits into the smallest MTU that IPv6 allows,
 /// inside WireGuard.
 pub const PACKET_BYTES_MAX: usize = 1_120;
-
-/// What is sealed beyond the packet: the sender's short id (8), its epoch (4), its counter (4), and the
-/// tag (16).
-pub const SEAL_BYTES: usize = 32;
 
 /// A digest of all that a member has seen of the state.
 pub type Digest = [u8; 16];
@@ -38,11 +32,6 @@ pub enum Packet {
 /// Why a packet cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PacketError {
-    /// Of another format.
-    #[error(
-        "a packet of version {0}, and this fizz speaks version {VERSION}: run one version on all nodes"
-    )]
-    Version(u8),
     /// Not a packet.
     #[error("a packet that makes no sense: {0}")]
     Damaged(String),
@@ -96,7 +85,7 @@ impl Packet {
                 PacketForm::Spread(span.after, span.length, rumours)
             }
         };
-        let bytes = postcard::to_extend(&form, vec![VERSION]).map_err(damaged)?;
+        let bytes = postcard::to_stdvec(&form).map_err(damaged)?;
         if PACKET_BYTES_MAX < bytes.len() {
             return Err(PacketError::TooLong(bytes.len()));
         }
@@ -108,11 +97,7 @@ impl Packet {
         if PACKET_BYTES_MAX < bytes.len() {
             return Err(PacketError::TooLong(bytes.len()));
         }
-        let form: (PacketForm, &[u8]) = match bytes.split_first() {
-            Some((&VERSION, rest)) => postcard::take_from_bytes(rest).map_err(damaged)?,
-            Some((&version, _)) => return Err(PacketError::Version(version)),
-            None => return Err(PacketError::Damaged("it is empty".to_owned())),
-        };
+        let form: (PacketForm, &[u8]) = postcard::take_from_bytes(bytes).map_err(damaged)?;
         match form {
             (form, []) => Ok(Self::from(form)),
             (_, rest) => Err(PacketError::Damaged(format!("{} bytes too many", rest.len()))),
@@ -220,28 +205,27 @@ mod tests {
         let by = "00000000000000000000000000000003";
         let rumour = format!("01{about}ac0201{by}02");
         let golden = [
-            format!("010005070106{rumour}"),
-            format!("0101bc058080808004 01{} 00", "09".repeat(16)).replace(' ', ""),
-            "010201808080808080808080808080808004".to_owned(),
-            "01030102".to_owned(),
-            "01048001".to_owned(),
-            format!("010501ffffffff0f{rumour}"),
+            format!("0005070106{rumour}"),
+            format!("01bc05808080800401{}00", "09".repeat(16)),
+            "0201808080808080808080808080808004".to_owned(),
+            "030102".to_owned(),
+            "048001".to_owned(),
+            format!("0501ffffffff0f{rumour}"),
         ];
         assert_eq!(samples().iter().map(hex).collect::<Vec<_>>(), golden);
     }
 
     #[test]
-    fn what_is_no_packet_is_told_from_one_of_another_version() {
-        assert_eq!(Packet::decode(&[9, 0]), Err(PacketError::Version(9)));
-        assert!(matches!(Packet::decode(&[]), Err(PacketError::Damaged(_))));
-        assert!(matches!(Packet::decode(&[1, 4, 1, 0]), Err(PacketError::Damaged(_))));
+    fn what_is_no_packet_is_refused() {
+        for wrong in [&[][..], &[9, 0], &[4, 1, 0]] {
+            assert!(matches!(Packet::decode(wrong), Err(PacketError::Damaged(_))), "{wrong:?}");
+        }
         assert!(matches!(Packet::decode(&[1; 2_000]), Err(PacketError::TooLong(2_000))));
     }
 
     proptest! {
         #[test]
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let bytes: Vec<u8> = [VERSION].into_iter().chain(bytes).collect();
             if let Ok(packet) = Packet::decode(&bytes) {
                 prop_assert_eq!(Packet::decode(&packet.encode().unwrap()), Ok(packet));
             }
