@@ -11,6 +11,9 @@ use crate::model::{Millis, Moment, NodeId, NodeState, Now, mix};
 /// Questions that wait for an answer at most; further ones are not asked.
 const PROBES_MAX: usize = 16_384;
 
+/// How ill a member thinks itself that was not woken in time.
+const ILL_AFTER_SLEEP: u64 = 2;
+
 /// How many of the others that were dead are tried at once when one of them came back, and the pause
 /// until the next.
 const HEALED_AT_ONCE: usize = 64;
@@ -121,7 +124,7 @@ impl Swim {
         if slept.0 <= self.config.period.0 / 2 {
             return;
         }
-        self.ill = ILL_MAX;
+        self.ill = self.ill.max(ILL_AFTER_SLEEP);
         self.probes.clear();
         self.doubts.values_mut().for_each(|it| it.postpone(slept));
         self.schedule.next_turn(&self.config, 0, now);
@@ -290,12 +293,9 @@ impl Swim {
             member.trip.learn(millis);
             self.trips.learn(millis);
         }
-        match probe.purpose {
-            Purpose::Turn { .. } => self.ill = self.ill.saturating_sub(1),
-            Purpose::Errand { asker, number } => {
-                self.send(asker, Kind::Vouch { number, incarnation });
-            }
-            Purpose::Hope => {}
+        self.ill = self.ill.saturating_sub(1);
+        if let Purpose::Errand { asker, number } = probe.purpose {
+            self.send(asker, Kind::Vouch { number, incarnation });
         }
         self.lives(from, incarnation, now);
     }

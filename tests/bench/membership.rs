@@ -49,7 +49,7 @@ fn figures(mut times: Vec<Micros>) -> String {
     if times.is_empty() {
         return "never".to_owned();
     }
-    format!("{:6.2} {:6.2} {:6.2}", at(0.5), at(0.99), at(1.0))
+    format!("{:7.3} {:7.3} {:7.3}", at(0.5), at(0.99), at(1.0))
 }
 
 fn fizz(count: usize, seed: u64) -> Cluster {
@@ -68,15 +68,17 @@ fn foca(count: usize, seed: u64) -> peer::Cluster {
 
 /// The last of the running to see it, in each seed.
 fn crash(seeds: u64) {
-    println!("crash seen by all, s            median    p99    max   ({seeds} seeds)");
+    println!("crash seen by all, s             median     p99     max   ({seeds} seeds)");
     for count in SIZES {
-        let (mut missed, mut dead, mut down) = (vec![], vec![], vec![]);
+        let (mut missed, mut dead, mut down, mut news) = (vec![], vec![], vec![], vec![]);
         for seed in 0..seeds {
             let mut cluster = fizz(count, seed);
             let at = cluster.network.now;
             cluster.crash(0);
             cluster.until(60 * SECOND, |it| it.all_see(0, NodeState::Dead)).unwrap();
-            missed.extend(cluster.first_seen(0, NodeState::Suspicious, at).last());
+            let seen = cluster.first_seen(0, NodeState::Suspicious, at);
+            missed.extend(seen.last());
+            news.extend(seen.first().zip(seen.last()).map(|(first, last)| last - first));
             dead.extend(cluster.first_seen(0, NodeState::Dead, at).last());
             let mut cluster = foca(count, seed);
             let at = cluster.network.now;
@@ -87,6 +89,7 @@ fn crash(seeds: u64) {
             down.extend(seen.max());
         }
         println!("  N = {count:<5} Fizz unreachable  {}", figures(missed));
+        println!("            ... first to last {}", figures(news));
         println!("            Fizz dead         {}", figures(dead));
         println!("            foca down         {}", figures(down));
     }
