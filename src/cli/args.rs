@@ -132,6 +132,7 @@ pub(super) enum Command<D: Args> {
     /// Show the versions of Fizz and of what is under it
     Version(version::VersionArgs),
     /// Print a completion script for a shell
+    #[command(visible_alias = "completions")]
     Completion(completion::CompletionArgs),
     /// Write man pages into a directory
     #[command(hide = true)]
