@@ -70,6 +70,21 @@ fn a_member_that_comes_back_is_alive_again_under_its_own_id() {
 }
 
 #[test]
+fn a_newcomer_is_told_who_is_dead_and_has_not_to_find_out() {
+    each(&[8, 64], 3, |cluster, _| {
+        cluster.crash(0);
+        cluster.crash(1);
+        cluster.until(20 * SECOND, |it| it.all_see(0, S::Dead) && it.all_see(1, S::Dead)).unwrap();
+        cluster.boot(0);
+        assert!(cluster.all_see(1, S::Dead));
+        cluster.changes.clear();
+        cluster.pass(60 * SECOND);
+        assert!(cluster.is_whole() && cluster.all_see(1, S::Dead));
+        assert!(cluster.changes.iter().all(|it| it.about == 0), "{:?}", cluster.changes);
+    });
+}
+
+#[test]
 fn a_member_that_leaves_is_gone_at_once_and_never_missed() {
     each(&[2, 3, 64], 3, |cluster, _| {
         cluster.leave(1);

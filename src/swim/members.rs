@@ -15,6 +15,8 @@ use crate::model::{Moment, NodeId, NodeState, Random, WallTime, mix};
 /// What is known of another member.
 #[derive(Clone, Debug)]
 pub(super) struct Member {
+    /// At its start, by the state.
+    pub(super) born: Incarnation,
     /// Its latest known.
     pub(super) incarnation: Incarnation,
     /// How it is.
@@ -212,6 +214,7 @@ mod tests {
         let mut members = Members::new(NodeId(me));
         for id in (0..count).filter(|it| *it != me) {
             let member = Member {
+                born: Incarnation(1),
                 incarnation: Incarnation(1),
                 state: NodeState::Alive,
                 since: Moment(0),

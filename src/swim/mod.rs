@@ -156,14 +156,15 @@ impl Swim {
         self.members.iter().map(|(id, it)| (id, it.state, it.since))
     }
 
-    /// What a newcomer has to be told: all that is not as it should be.
+    /// What a newcomer has to be told: all that is not as the state says.
     #[must_use]
     pub fn verdicts(&self) -> Vec<Rumour> {
         let claim = |it: &Member| match it.state {
             NodeState::Suspicious => Some(Claim::Missed { by: self.me, seconded: 0 }),
             NodeState::Dead => Some(Claim::Dead),
             NodeState::Left => Some(Claim::Left),
-            NodeState::Joining | NodeState::Alive | NodeState::Failed => None,
+            NodeState::Alive => (it.born < it.incarnation).then_some(Claim::Alive),
+            NodeState::Joining | NodeState::Failed => None,
         };
         let rumour = |(about, it): (NodeId, &Member)| {
             let (incarnation, claim) = (it.incarnation, claim(it)?);
@@ -191,10 +192,15 @@ impl Swim {
     }
 
     fn learned(&mut self, node: NodeId, incarnation: Incarnation, now: Now) {
-        if node == self.me || self.members.get(node).is_some() {
+        if node == self.me {
+            return;
+        }
+        if let Some(member) = self.members.get_mut(node) {
+            member.born = member.born.max(incarnation);
             return self.lives(node, incarnation, now);
         }
         let member = Member {
+            born: incarnation,
             incarnation,
             state: NodeState::Alive,
             since: now.moment,

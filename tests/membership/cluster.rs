@@ -43,6 +43,8 @@ pub(crate) struct Cluster {
     config: Config,
     seed: u64,
     boots: u32,
+    /// When each node last began, as the state has it.
+    born: Vec<Option<Incarnation>>,
     /// The digest that answers carry, so that their size is right.
     digest: Option<[u8; 16]>,
 }
@@ -62,6 +64,7 @@ impl Cluster {
             config,
             seed,
             boots: 0,
+            born: vec![None; count],
             digest: Some([7; 16]),
         };
         (0..count).for_each(|node| cluster.boot(node));
@@ -85,18 +88,18 @@ impl Cluster {
             held: vec![],
             skew: 0,
         });
+        self.born[node] = Some(incarnation);
         // The state tells everyone who is a member, and since when.
         for other in 0..self.ids.len() {
-            let Some(it) = &self.machines[other] else { continue };
-            let (theirs, mine) = (it.swim.incarnation(), self.incarnation(node));
-            let (their_id, my_id) = (it.id, self.ids[node]);
-            self.input(node, Input::Learned(their_id, theirs));
-            self.input(other, Input::Learned(my_id, mine));
+            if let Some(theirs) = self.born[other] {
+                self.input(node, Input::Learned(self.ids[other], theirs));
+                self.input(other, Input::Learned(id, incarnation));
+            }
         }
-    }
-
-    fn incarnation(&self, node: usize) -> Incarnation {
-        self.machines[node].as_ref().map(|it| it.swim.incarnation()).unwrap_or_default()
+        // And whoever takes it in, how they are.
+        let sponsor = self.running().find(|it| it.0 != node);
+        let verdicts = sponsor.map(|(_, it)| it.swim.verdicts()).unwrap_or_default();
+        self.input(node, Input::Rumoured(verdicts));
     }
 
     /// A node ends without a word.
