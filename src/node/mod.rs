@@ -10,6 +10,7 @@ mod effect;
 mod event;
 mod intent;
 mod local;
+mod peers;
 mod request;
 mod settle;
 mod sight;

@@ -9,8 +9,7 @@ use super::{
 };
 use crate::{
     model::{
-        ContainerId, ContainerName, ContainerState, ProjectName, RuntimeId, ServiceKey,
-        ServiceName, Slot,
+        ContainerId, ContainerName, ContainerState, ProjectName, ServiceKey, ServiceName, Slot,
         spec::{ContainerSpec, PullPolicy, ServiceSpec},
     },
     reconcile::{self, Cause, Instance, Outcome, Owners, Project, Share, Step},
@@ -163,22 +162,6 @@ impl Node {
             held_back: local.is_some_and(|it| it.held_back),
             owners: local.map_or(Owners::Keep, |it| self.owners_of(it, &record.service)),
         }
-    }
-
-    /// How those whose namespaces a container shares stand to it. Of a container that is not Fizz's
-    /// nothing is known.
-    fn owners_of(&self, it: &Local, service: &ServiceKey) -> Owners {
-        let foreign = |it| reconcile::enters_foreign(it);
-        let unknown =
-            if self.spec_of(service).is_none_or(foreign) { Owners::Keep } else { Owners::Gone };
-        let stand = |owner: &RuntimeId| {
-            let owner = self.state.containers().find(|it| it.runtime_id.as_ref() == Some(owner));
-            let Some(owner) = owner else { return unknown };
-            let anew = |owner: &Local| it.alive && owner.alive && it.began < owner.began;
-            let anew = self.local.get(&owner.id).is_some_and(anew);
-            if anew { Owners::BeganAnew } else { Owners::Keep }
-        };
-        it.shares.iter().map(stand).max().unwrap_or(Owners::Keep)
     }
 
     /// Notes how the services stand, and tells of what changed.
@@ -425,42 +408,6 @@ impl Node {
         let services = [(key.service.clone(), definition)];
         let project = definition::assemble(&deployment.model, services.into_iter()).ok()?;
         project.services.get(&key.service).map(|it| Arc::new(it.container.clone()))
-    }
-
-    /// The containers whose namespaces or volumes a service's containers share: of each service the
-    /// first that lives, or else that is made.
-    fn peers_of(&self, project: &ProjectName, spec: &ServiceSpec) -> Vec<(ServiceName, RuntimeId)> {
-        let peer = |service: ServiceName| {
-            let key = ServiceKey { project: project.clone(), service };
-            let made = self
-                .state
-                .containers()
-                .filter(|it| it.service == key && it.one_off.is_none() && it.runtime_id.is_some());
-            let found =
-                self.living(project, &key.service).next().or(made.min_by_key(|it| it.created));
-            Some((key.service.clone(), found?.runtime_id.clone()?))
-        };
-        reconcile::peers(spec).into_iter().filter_map(peer).collect()
-    }
-
-    fn links_of(&self, project: &ProjectName, spec: &ServiceSpec) -> Vec<(ServiceName, String)> {
-        let links = spec.container.links.iter().flat_map(|(name, _)| {
-            self.living(project, name).map(|it| (name.clone(), it.name.to_string()))
-        });
-        links.collect()
-    }
-
-    fn living<'a>(
-        &'a self,
-        project: &'a ProjectName,
-        service: &'a ServiceName,
-    ) -> impl Iterator<Item = &'a Arc<ContainerRecord>> {
-        let of_service = self.state.containers().filter(move |it| {
-            it.service.project == *project && it.service.service == *service && it.node == self.me
-        });
-        of_service.filter(|it| {
-            it.one_off.is_none() && self.local.get(&it.id).is_some_and(|local| local.alive)
-        })
     }
 
     pub(super) fn spec_of(&self, key: &ServiceKey) -> Option<&ServiceSpec> {
