@@ -233,12 +233,14 @@ impl Swim {
             self.ill = (self.ill + 1).min(ILL_MAX);
         }
         let Some(member) = self.members.get(probe.target) else { return };
+        let unreachable_before = member.state == NodeState::Suspicious;
         let rumour = Rumour {
             about: probe.target,
             incarnation: member.incarnation,
             claim: Claim::Missed { by: self.me, seconded: probe.nacks },
         };
-        if self.believe(rumour, now) {
+        // That one more misses what all know to be unreachable is not worth a word to everyone.
+        if self.believe(rumour, now) && !unreachable_before {
             self.announce(rumour);
         }
     }

@@ -141,10 +141,11 @@ impl Cluster {
         is_so: impl Fn(&Self) -> bool,
     ) -> Option<Micros> {
         let until = self.network.now + micros;
-        let mut seen = usize::MAX;
+        let (mut seen, mut looked) = (usize::MAX, 0);
         loop {
-            if seen != self.changes.len() {
-                seen = self.changes.len();
+            // A look at all takes longer than a step, so one a millisecond must do.
+            if seen != self.changes.len() && looked + 1_000 <= self.network.now {
+                (seen, looked) = (self.changes.len(), self.network.now);
                 if is_so(self) {
                     return Some(self.network.now);
                 }
