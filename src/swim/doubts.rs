@@ -62,14 +62,14 @@ impl Swim {
         let Some(member) = self.members.get(rumour.about) else { return false };
         let (known, state, told) = (member.incarnation, member.state, rumour.incarnation);
         let over = matches!(state, NodeState::Dead | NodeState::Left);
+        let stale = told < known || (over && told == known);
         match rumour.claim {
             Claim::Alive => self.lives_at(rumour.about, told, now),
-            Claim::Missed { .. } if told < known || (over && told <= known) => false,
+            Claim::Missed { .. } | Claim::Dead | Claim::Left if stale => false,
             Claim::Missed { by, seconded } => {
                 self.note(rumour.about, told);
                 self.missed(rumour.about, by, usize::from(seconded), now)
             }
-            Claim::Dead | Claim::Left if told < known || (over && told <= known) => false,
             Claim::Dead => self.over(rumour.about, told, NodeState::Dead, now),
             Claim::Left => self.over(rumour.about, told, NodeState::Left, now),
         }
@@ -145,7 +145,7 @@ impl Swim {
     fn missed(&mut self, node: NodeId, by: NodeId, seconded: usize, now: Now) -> bool {
         let others = self.members.ring().len().saturating_sub(2);
         let enough = self.config.accusers.min(others.max(2));
-        let window = Millis(self.config.doubt.0 * (1 + self.ill));
+        let window = self.stretched(self.config.doubt);
         let known = self.doubts.contains_key(&node);
         let watches = !known && self.watches(node, by);
         let doubt = self.doubts.entry(node).or_insert_with(|| Doubt {
@@ -179,7 +179,7 @@ impl Swim {
     /// A doubted member counts as unreachable; its time to speak up begins.
     fn unreachable(&mut self, node: NodeId, now: Now) {
         let rank = self.rank(node);
-        let wait = Millis(self.config.dead_after.0 * (1 + self.ill));
+        let wait = self.stretched(self.config.dead_after);
         let Some(doubt) = self.doubts.get_mut(&node) else { return };
         doubt.missed_at = None;
         let begin = match (rank, doubt.try_at) {
@@ -195,7 +195,7 @@ impl Swim {
 
     /// An unreachable member answered this one: it is not this one that declares it dead.
     fn give_time(&mut self, node: NodeId, now: Now) {
-        let wait = Millis(self.config.dead_after.0 * (1 + self.ill));
+        let wait = self.stretched(self.config.dead_after);
         if let Some(doubt) = self.doubts.get_mut(&node) {
             doubt.dead_at = doubt.dead_at.map(|_| now.moment + wait);
         }

@@ -239,6 +239,11 @@ impl Swim {
         self.outputs.push(Output::Spread(vec![Rumour { about, incarnation, claim: Claim::Left }]));
     }
 
+    /// A wait, as long as this member's own health makes it: who may be ill waits longer.
+    fn stretched(&self, wait: Millis) -> Millis {
+        Millis(wait.0 * (1 + self.ill))
+    }
+
     /// Something that this member found out: for everyone.
     fn announce(&mut self, rumour: Rumour) {
         self.spread.push(rumour);

@@ -112,7 +112,7 @@ impl Swim {
             let rest = self.schedule.healing.len().saturating_sub(HEALED_AT_ONCE);
             for node in self.schedule.healing.split_off(rest) {
                 if self.state(node) == Some(NodeState::Dead) {
-                    self.probe(node, Purpose::Hope, now);
+                    self.try_again(node, now);
                 }
             }
         }
@@ -155,7 +155,7 @@ impl Swim {
             .map(|(id, _)| id)
             .collect();
         if let Some(&node) = dead.get(self.random.below(dead.len())) {
-            self.probe(node, Purpose::Hope, now);
+            self.try_again(node, now);
         }
     }
 
@@ -184,12 +184,11 @@ impl Swim {
         self.send(target, Kind::Ping { number, incarnation, missed });
     }
 
-    /// How long a member's answer may take. Who may be ill itself waits longer.
+    /// How long a member's answer may take.
     fn patience(&self, target: NodeId) -> Millis {
         let known = self.members.get(target).and_then(|it| it.trip.patience());
         let wait = known.or(self.trips.patience()).unwrap_or(self.config.answer_max.0);
-        let wait = wait.clamp(self.config.answer_min.0, self.config.answer_max.0);
-        Millis(wait * (1 + self.ill))
+        self.stretched(Millis(wait.clamp(self.config.answer_min.0, self.config.answer_max.0)))
     }
 
     /// Nobody has answered.
