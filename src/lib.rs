@@ -10,6 +10,7 @@ pub mod compose;
 pub mod state;
 pub mod swim;
 pub mod gossip;
+pub mod scheduler;
 pub mod health;
 pub mod reconcile;
 pub mod secrets;

@@ -1,9 +1,10 @@
 //! The loop: events in, the node's answer out, in the order that durability asks for.
 //!
-//! Everything that waits is taken at once, so that one synchronised commit serves many events. Only
-//! then does anyone hear of it: first the view, then whoever asked, then the executor.
+//! Everything that waits is taken at once, and a commit takes all that came while the one before was
+//! under way. Only what is durable is heard of: first in the view, then by whoever asked, then by the
+//! executor. What members say about who is alive waits for nothing.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -13,18 +14,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::{
-    clock::Clock,
-    executor::Executor,
-    notices,
-    prober::Prober,
-    store::{Store, StoreError},
-    systemd, tasks,
+    clock::Clock, commits::Commits, executor::Executor, members::Members, notices, prober::Prober,
+    store::StoreError, systemd,
 };
 use crate::{
     api::{Ask, EventLog, Metrics},
     model::{Millis, Moment, NodeName},
     node::{Effect, Event, Node, Refusal, RequestId, Response, View},
-    state::Step,
 };
 
 /// How many events one commit serves at most.
@@ -32,6 +28,9 @@ const BATCH_MAX: usize = 256;
 
 /// The shortest time between two ticks, so that a node that always wants one cannot fill a core.
 const TICK_INTERVAL: Millis = Millis(2);
+
+/// Between two pictures of a node of which only the others' round-trip times change.
+const VIEW_INTERVAL: Millis = Millis(1_000);
 
 /// How long a step may take before it is told.
 const STEP_MS_MAX: u64 = 250;
@@ -42,8 +41,10 @@ pub(super) struct Core {
     pub(super) node: Node,
     /// Its name, for notices.
     pub(super) name: NodeName,
-    /// Where its writes become durable.
-    pub(super) store: Arc<Store>,
+    /// Its writes on their way to the disk, and what waits for them.
+    pub(super) commits: Commits<Outcome>,
+    /// The way to the other members, if it is in a cluster.
+    pub(super) members: Option<Members>,
     /// Carries out its effects.
     pub(super) executor: Executor,
     /// Makes its health checks.
@@ -60,8 +61,27 @@ pub(super) struct Core {
     pub(super) asks: mpsc::Receiver<Ask>,
     /// What happens.
     pub(super) events: mpsc::Receiver<Event>,
+    /// What other members send.
+    pub(super) datagrams: mpsc::Receiver<(SocketAddr, Vec<u8>)>,
     /// How often the service manager wants a sign of life.
     pub(super) watchdog: Option<Duration>,
+}
+
+/// Something that waits for the disk.
+pub(super) enum Outcome {
+    /// What others may read now.
+    View(Arc<View>),
+    /// What the node wants done.
+    Effect(Effect),
+}
+
+/// How the loop ended by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// It was told to.
+    Stopped,
+    /// The node is out of its cluster.
+    Gone,
 }
 
 /// Whoever waits for an answer.
@@ -82,20 +102,32 @@ impl Waiting {
 
 impl Core {
     /// Turns until told to stop, or until the disk takes no more.
-    pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), StoreError> {
+    pub(super) async fn run(mut self, stop: CancellationToken) -> Result<Ended, StoreError> {
         let mut waiting = Waiting::default();
-        let mut last_tick = Moment::default();
+        let (mut last_tick, mut last_view) = (Moment::default(), Moment::default());
         let mut sign_of_life = self.watchdog.map(|interval| (interval, Instant::now()));
         loop {
             let tick = self.node.next_wake().map(|at| at.max(last_tick + TICK_INTERVAL));
             let mut batch = vec![];
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return Ok(()),
+                () = stop.cancelled() => return Ok(Ended::Stopped),
                 () = due(sign_of_life) => {
                     systemd::alive();
                     sign_of_life = sign_of_life.map(|(every, _)| (every, Instant::now() + every));
                     continue;
+                }
+                groups = self.commits.done() => {
+                    let groups = groups?;
+                    batch.push(Event::Persisted(groups));
+                    for outcome in self.commits.due(groups) {
+                        if self.carry_out(outcome, &mut waiting) == Some(Ended::Gone) {
+                            return Ok(Ended::Gone);
+                        }
+                    }
+                }
+                Some((from, datagram)) = self.datagrams.recv() => {
+                    batch.push(Event::Datagram(from, datagram));
                 }
                 Some(event) = self.events.recv() => batch.push(event),
                 Some(ask) = self.asks.recv() => batch.push(waiting.number(ask)),
@@ -107,7 +139,9 @@ impl Core {
                 batch.push(Event::Tick);
                 last_tick = now;
             }
-            self.step(batch, &mut waiting).await?;
+            if self.step(batch, &mut last_view, &mut waiting) == Some(Ended::Gone) {
+                return Ok(Ended::Gone);
+            }
         }
     }
 
@@ -116,60 +150,75 @@ impl Core {
         while batch.len() < BATCH_MAX {
             let event = self.events.try_recv().ok();
             let ask = self.asks.try_recv().ok().map(|ask| waiting.number(ask));
-            if event.is_none() && ask.is_none() {
+            let datagram = self.datagrams.try_recv().ok();
+            let datagram = datagram.map(|(from, datagram)| Event::Datagram(from, datagram));
+            if event.is_none() && ask.is_none() && datagram.is_none() {
                 return;
             }
-            batch.extend(event.into_iter().chain(ask));
+            batch.extend(event.into_iter().chain(ask).chain(datagram));
         }
     }
 
-    async fn step(&mut self, batch: Vec<Event>, waiting: &mut Waiting) -> Result<(), StoreError> {
+    fn step(
+        &mut self,
+        batch: Vec<Event>,
+        last_view: &mut Moment,
+        waiting: &mut Waiting,
+    ) -> Option<Ended> {
         let begun = self.clock.now().moment;
         self.metrics.turned(batch.len() as u64);
-        let quiet = batch.iter().all(|it| matches!(it, Event::Tick | Event::RuntimeFound(_)));
-        let mut steps = vec![];
-        let mut effects = vec![];
+        // What is said between members changes what others read only where it leads to more.
+        let mut changed = !batch.iter().all(is_quiet) || *last_view + VIEW_INTERVAL <= begun;
+        let mut later = vec![];
         for event in batch {
             for effect in self.node.handle(event, self.clock.now()) {
-                if let Effect::Persist(some) = effect {
-                    steps.extend(some);
-                } else {
-                    effects.push(effect);
+                match effect {
+                    Effect::Persist(steps) => {
+                        self.commits.persist(steps);
+                        changed = true;
+                    }
+                    Effect::Send { to, datagram, once_durable: false } => self.send(to, &datagram),
+                    effect => {
+                        changed |= !matches!(effect, Effect::Send { .. });
+                        later.push(effect);
+                    }
                 }
             }
         }
-        if quiet && steps.is_empty() && effects.is_empty() {
-            return Ok(());
+        let mut outcomes = vec![];
+        if changed {
+            *last_view = begun;
+            outcomes.push(Outcome::View(Arc::new(self.node.view())));
         }
-        self.persist(steps).await?;
-        self.view.send_replace(Arc::new(self.node.view()));
-        for effect in effects {
-            self.carry_out(effect, waiting);
+        outcomes.extend(later.into_iter().map(Outcome::Effect));
+        let mut ended = None;
+        for outcome in outcomes {
+            if let Some(outcome) = self.commits.then(outcome) {
+                ended = ended.or(self.carry_out(outcome, waiting));
+            }
         }
+        self.commits.begin();
         let took = self.clock.now().moment - begun;
         if STEP_MS_MAX < took.0 {
-            warn!(%took, "a step took long: is the disk slow?");
+            warn!(%took, "a step took long");
         }
-        Ok(())
+        ended
     }
 
-    /// A node whose disk takes no writes has nothing to say: what it knows would be lost. It ends, and
-    /// begins again from what is durable.
-    async fn persist(&self, steps: Vec<Step>) -> Result<(), StoreError> {
-        if steps.is_empty() {
-            return Ok(());
+    fn send(&self, to: SocketAddr, datagram: &[u8]) {
+        if let Some(members) = &self.members {
+            members.send(to, datagram);
         }
-        let (store, begun) = (Arc::clone(&self.store), Instant::now());
-        match tasks::blocking(move || store.commit(&steps)).await {
-            Ok(result) => {
-                self.metrics.committed(begun.elapsed());
-                result
+    }
+
+    fn carry_out(&self, outcome: Outcome, waiting: &mut Waiting) -> Option<Ended> {
+        let effect = match outcome {
+            Outcome::View(view) => {
+                self.view.send_replace(view);
+                return None;
             }
-            Err(panic) => Err(self.store.failed("write", &panic)),
-        }
-    }
-
-    fn carry_out(&self, effect: Effect, waiting: &mut Waiting) {
+            Outcome::Effect(effect) => effect,
+        };
         match effect {
             Effect::Persist(_) => {}
             Effect::Reply(id, answer) => match waiting.replies.remove(&id) {
@@ -183,6 +232,18 @@ impl Core {
             Effect::Probe { container, runtime_id, test, timeout } => {
                 self.prober.begin(container, runtime_id, test, timeout);
             }
+            Effect::Send { to, datagram, .. } => self.send(to, &datagram),
+            Effect::Fetch(fetch) => {
+                if let Some(members) = &self.members {
+                    members.fetch(fetch);
+                }
+            }
+            Effect::Unwrap(epoch, sealed) => {
+                if let Some(members) = &self.members {
+                    members.unwrap(epoch, sealed);
+                }
+            }
+            Effect::Gone => return Some(Ended::Gone),
             effect @ (Effect::Launch(_)
             | Effect::Start(_)
             | Effect::Halt { .. }
@@ -191,7 +252,21 @@ impl Core {
             | Effect::Clear { .. }
             | Effect::Look(..)) => self.executor.begin(effect),
         }
+        None
     }
+}
+
+/// What changes nothing that others read, unless the node makes something of it.
+fn is_quiet(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Tick
+            | Event::RuntimeFound(_)
+            | Event::Datagram(..)
+            | Event::Persisted(_)
+            | Event::Fetched(..)
+            | Event::FetchEnded(..)
+    )
 }
 
 async fn due(sign_of_life: Option<(Duration, Instant)>) {

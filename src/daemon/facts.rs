@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     model::{NodeName, NodeState, WallTime},
-    state::NodeRecord,
+    state::{NodeRecord, ReplicaId},
 };
 
 /// The machine's host name, up to its first dot, where it makes a node name.
@@ -32,8 +32,15 @@ pub fn measure(
         state: NodeState::Alive,
         since: now,
         address: None,
+        replica: ReplicaId::default(),
+        incarnation: 0,
+        admission: None,
+        recipient: String::new(),
+        key_epoch: 0,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         labels,
+        assigned: BTreeMap::new(),
+        draining: false,
         cpus: u32::try_from(cores).unwrap_or(u32::MAX),
         memory_bytes: memory_bytes().unwrap_or(0),
         architecture: word(system.as_ref().map(|it| it.machine())),

@@ -18,6 +18,7 @@ pub(super) fn publish(log: &EventLog, node: &NodeName, notice: Notice, now: Wall
     };
     match notice.subject {
         Subject::Node => told.name = Some(node.to_string()),
+        Subject::Peer(_, name) => told.name = Some(name.to_string()),
         Subject::Project(project) => told.project = Some(project.to_string()),
         Subject::Service(key) => {
             told.project = Some(key.project.to_string());

@@ -55,6 +55,12 @@ impl Keyring {
         self.0.retain(|it, _| epoch <= *it || *it == newest);
     }
 
+    /// Whether a key is there.
+    #[must_use]
+    pub fn contains(&self, epoch: Epoch) -> bool {
+        self.0.contains_key(&epoch)
+    }
+
     /// The one that seals.
     #[must_use]
     pub fn newest(&self) -> Epoch {

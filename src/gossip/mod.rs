@@ -1,11 +1,581 @@
 //! How news travels: who tells whom, in which bytes, and sealed so that only members can.
+//!
+//! [`Gossip`] is one member's side of it, as a value. Of who is alive it knows by [`Swim`], whose packets
+//! it carries. New writes it *spreads* ([`spread`]): they cross the cluster in a few network delays. What
+//! was lost on the way, *anti-entropy* finds ([`exchange`]): answers carry a digest of what the answerer
+//! has seen, and where two differ, they compare. What is too much for packets is *fetched* by stream.
+//!
+//! What a member says of what it has seen, and its own writes, leave only once they are durable here.
+//! What others wrote may be passed on before: its writer has it.
 
+mod exchange;
+mod fetches;
 mod keyring;
 mod packet;
 mod seal;
 mod spread;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 pub use keyring::{Epoch, Key, Keyring};
-pub use packet::{Digest, PACKET_BYTES_MAX, Packet, PacketError};
-pub use seal::{Opener, Rejected, SEAL_BYTES, Sealer};
-pub use spread::{FAN_OUT, PASSES, Span, delegates};
+pub use packet::{
+    Clock, News, PACKET_BYTES_MAX, Packet, PacketError, Part, Sum, Vitals,
+};
+pub use seal::{Opener, Peer, Rejected, SEAL_BYTES, Sealer};
+pub use spread::{FAN_OUT, PASSES, Span, cut, delegates};
+
+use crate::{
+    model::{Millis, Moment, NodeId, NodeState, Now, Random},
+    state::{
+        Applied, ClusterState, Digest, Dot, Inventory, ReplicaId, Step, VersionVector, Write,
+        decode_write,
+    },
+    swim::{self, Config, Incarnation, Kind, Rumour, Swim},
+};
+use exchange::{Exchanges, Turn, by_length};
+use fetches::Fetches;
+
+/// Between two comparisons that this member begins, however many digests differ.
+const COMPARE_INTERVAL: Millis = Millis(1_000);
+
+/// How soon it may begin one where nothing new came for that long: what is still missing was lost.
+const COMPARE_QUIET: Millis = Millis(100);
+
+/// How many are asked at once by a member that was just started, and how often.
+const COMPARE_FRESH: usize = 3;
+const COMPARE_FRESH_INTERVAL: Millis = Millis(300);
+
+/// How long a member that was just started waits for anyone to compare with. If all others are away, it
+/// goes on without.
+const COMPARE_FRESH_MAX: Millis = Millis(3_000);
+
+/// What happens to the conversation.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A member sent this.
+    Packet(NodeId, Packet),
+    /// This member wrote something.
+    Wrote(Vec<Write>),
+    /// The nodes in the state have changed.
+    MembersChanged,
+    /// Writes that were fetched from a member.
+    Fetched(NodeId, Vec<Write>),
+    /// All that there was to fetch came, or it did not work.
+    FetchEnded(NodeId, Option<Fetched>),
+    /// This member leaves.
+    Leave,
+    /// Time has passed.
+    Tick,
+}
+
+/// How a fetch ends: what the sender had seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fetched {
+    /// A delta came.
+    Delta(VersionVector),
+    /// Everything came.
+    Full(Inventory),
+}
+
+/// What the conversation leads to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// Send this at once.
+    Send(NodeId, Packet),
+    /// Send this once all that was taken in so far is durable.
+    SendDurable(NodeId, Packet),
+    /// The state has changed.
+    Took(Step),
+    /// A member is like that now.
+    Changed(NodeId, NodeState),
+    /// Fetch what this member lacks from that one, by stream.
+    Fetch(NodeId),
+    /// That one knows of more writes of this member than it does itself: its data directory was set
+    /// back. It is to take a new replica id, and to enter the cluster again.
+    SetBack(NodeId),
+    /// A member was seen to have just what this one has.
+    Agreed,
+    /// This member has compared its state with another's, or nobody was there to compare with: it may
+    /// write.
+    Ready,
+}
+
+/// One member's side of the conversation.
+#[derive(Debug)]
+pub struct Gossip {
+    me: NodeId,
+    swim: Swim,
+    random: Random,
+    exchanges: Exchanges,
+    fetches: Fetches,
+    /// What others are known to have durably seen.
+    acknowledged: BTreeMap<NodeId, VersionVector>,
+    /// How far others' clocks are ahead of this one's.
+    clocks: BTreeMap<NodeId, i64>,
+    /// What is durable here.
+    durable: Digest,
+    vouched: bool,
+    changed_at: Moment,
+    compared_at: Option<Moment>,
+    began: Moment,
+    ready: bool,
+    /// The last of its own writes that the disk held.
+    own_last: u64,
+    left: bool,
+    outputs: Vec<Output>,
+}
+
+impl Gossip {
+    /// Of a member that was just started, with what its disk holds.
+    #[must_use]
+    pub fn new(
+        me: NodeId,
+        incarnation: Incarnation,
+        config: Config,
+        state: &ClusterState,
+        seed: u64,
+        now: Now,
+    ) -> Self {
+        let mut gossip = Self {
+            me,
+            swim: Swim::new(me, incarnation, config, seed, now),
+            random: Random::new(!seed),
+            exchanges: Exchanges::default(),
+            fetches: Fetches::default(),
+            acknowledged: BTreeMap::new(),
+            clocks: BTreeMap::new(),
+            durable: state.digest(),
+            vouched: false,
+            changed_at: now.moment,
+            compared_at: None,
+            began: now.moment,
+            ready: false,
+            own_last: state.seen().last(state.replica()),
+            left: false,
+            outputs: vec![],
+        };
+        gossip.members_changed(state, now);
+        gossip
+    }
+
+    /// Takes one step.
+    pub fn handle(&mut self, input: Input, state: &mut Arc<ClusterState>, now: Now) -> Vec<Output> {
+        if self.left {
+            return vec![];
+        }
+        match input {
+            Input::Packet(from, packet) => self.heard(from, packet, state, now),
+            Input::Wrote(writes) => self.tell_all(&writes),
+            Input::MembersChanged => self.members_changed(state, now),
+            Input::Fetched(from, writes) => self.fetched(from, writes, state, now),
+            Input::FetchEnded(from, how) => self.fetch_ended(from, how, state, now),
+            Input::Leave => {
+                self.swim(swim::Input::Leave, state, now);
+                self.left = true;
+            }
+            Input::Tick => self.swim(swim::Input::Tick, state, now),
+        }
+        self.prepare(state, now);
+        self.pass_on_what_came(state);
+        std::mem::take(&mut self.outputs)
+    }
+
+    /// When it wants the next [`Input::Tick`], if nothing happens before.
+    #[must_use]
+    pub fn next_wake(&self) -> Moment {
+        let mine = match (self.ready, self.compared_at) {
+            (true, _) => None,
+            (false, None) => Some(self.began),
+            (false, Some(at)) => Some(at + COMPARE_FRESH_INTERVAL),
+        };
+        mine.into_iter().fold(self.swim.next_wake(), Moment::min)
+    }
+
+    /// Everything up to here is durable.
+    pub fn durable(&mut self, digest: Digest, vouched: bool) {
+        (self.durable, self.vouched) = (digest, vouched);
+    }
+
+    /// Whether this member may write.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.ready
+    }
+
+    /// Who is alive.
+    #[must_use]
+    pub fn membership(&self) -> &Swim {
+        &self.swim
+    }
+
+    /// What a member is known to have durably seen.
+    #[must_use]
+    pub fn acknowledged(&self, node: NodeId) -> Option<&VersionVector> {
+        self.acknowledged.get(&node)
+    }
+
+    /// How far this node's wall clock is ahead of the median of those of its reachable peers, in
+    /// milliseconds. Two clocks that differ do not tell which is wrong: it takes two peers.
+    #[must_use]
+    pub fn clock_error(&self) -> Option<i64> {
+        let reachable = |it: &&NodeId| self.swim.state(**it) == Some(NodeState::Alive);
+        let clocks = self.clocks.iter().filter(|(id, _)| reachable(id));
+        let mut ahead: Vec<i64> = clocks.map(|(_, it)| *it).collect();
+        ahead.sort_unstable();
+        (2 <= ahead.len()).then(|| -ahead[ahead.len() / 2])
+    }
+
+    fn heard(
+        &mut self,
+        from: NodeId,
+        packet: Packet,
+        state: &mut Arc<ClusterState>,
+        now: Now,
+    ) {
+        match packet {
+            Packet::Swim(message, vitals) => {
+                let answers = matches!(message.kind, Kind::Ack { .. });
+                self.swim(swim::Input::Heard(from, message), state, now);
+                if let Some(vitals) = vitals.filter(|_| answers) {
+                    self.looked_at(from, vitals, state, now);
+                }
+            }
+            Packet::Spread(span, news) => self.told(from, span, news, state, now),
+            Packet::Compare { number, fresh, sums } => {
+                let vouched = self.vouched;
+                let turn =
+                    self.exchanges.compared(from, number, &sums, state, vouched, now.moment);
+                self.take_turn(from, turn, state, now);
+                if fresh {
+                    self.tell_newcomer(from);
+                }
+            }
+            Packet::Differ { number, part, more } => {
+                let vouched = self.vouched;
+                let turn = self.exchanges.differs(from, number, &part, more, state, vouched);
+                self.take_turn(from, turn, state, now);
+            }
+            Packet::Writes { number, back, index, of, part, writes } => {
+                let (vouched, place) = (self.vouched, (index, of));
+                let turn = self
+                    .exchanges
+                    .writes(from, number, back, place, part, writes, state, vouched);
+                if self.take_turn(from, turn, state, now) {
+                    self.exchanges.refused(from, number, back);
+                }
+                if let Some(seen) = self.exchanges.whole(from, number, back) {
+                    self.join(&seen, state, now);
+                }
+            }
+            Packet::Refer { number } => {
+                if self.exchanges.referred(from, number) {
+                    self.fetch(from, now);
+                }
+            }
+        }
+    }
+
+    /// Looks at what an answer says beside the answer.
+    fn looked_at(&mut self, from: NodeId, vitals: Vitals, state: &Arc<ClusterState>, now: Now) {
+        let half = self.swim.round_trip(from).map_or(0, |it| it.0 / 2);
+        self.clocks.insert(from, vitals.clock.ahead_of(now.wall.0.saturating_sub(half)));
+        let Some(theirs) = vitals.digest else { return };
+        if theirs == state.digest() {
+            self.outputs.push(Output::Agreed);
+            self.knows(from, state.seen().clone(), true, state);
+        } else if theirs != self.durable {
+            let since = |it: Moment| now.moment - it;
+            let waited = self.compared_at.is_none_or(|it| COMPARE_INTERVAL <= since(it));
+            let lost = COMPARE_QUIET <= since(self.changed_at)
+                && self.compared_at.is_none_or(|it| COMPARE_QUIET <= since(it));
+            if self.ready && (waited || lost) {
+                self.compare(from, state, now);
+            }
+        }
+    }
+
+    fn compare(&mut self, peer: NodeId, state: &ClusterState, now: Now) {
+        let fresh = !self.ready;
+        let packet = self.exchanges.begin(peer, fresh, state, now.moment);
+        self.compared_at = Some(now.moment);
+        self.outputs.push(Output::Send(peer, packet));
+    }
+
+    /// Whether something was not taken in.
+    fn take_turn(
+        &mut self,
+        from: NodeId,
+        turn: Turn,
+        state: &mut Arc<ClusterState>,
+        now: Now,
+    ) -> bool {
+        if let Some((seen, vouched)) = turn.knows {
+            self.knows(from, seen, vouched, state);
+        }
+        let mut refused = false;
+        for bytes in &turn.writes {
+            refused |= !decode_write(bytes).is_ok_and(|it| self.take(it, state, now));
+        }
+        // What this says was seen may have just come.
+        self.outputs.extend(turn.packets.into_iter().map(|it| Output::SendDurable(from, it)));
+        if turn.fetch {
+            self.fetch(from, now);
+        }
+        refused
+    }
+
+    /// A peer is known to have seen all this.
+    fn knows(&mut self, peer: NodeId, seen: VersionVector, vouched: bool, state: &ClusterState) {
+        if !self.ready {
+            if self.own_last < seen.last(state.replica()) {
+                return self.outputs.push(Output::SetBack(peer));
+            }
+            self.become_ready();
+        }
+        if vouched {
+            self.acknowledged.entry(peer).or_default().join(&seen);
+        }
+    }
+
+    fn become_ready(&mut self) {
+        if !self.ready {
+            self.ready = true;
+            self.outputs.push(Output::Ready);
+        }
+    }
+
+    /// Before it is ready: asks others, and gives up where nobody answers.
+    fn prepare(&mut self, state: &ClusterState, now: Now) {
+        if self.ready || self.left {
+            return;
+        }
+        let alone = self.swim.ring().len() < 2;
+        let hopeless = self.began + COMPARE_FRESH_MAX <= now.moment && !self.fetches.any();
+        if alone || hopeless {
+            return self.become_ready();
+        }
+        if self.compared_at.is_some_and(|it| now.moment < it + COMPARE_FRESH_INTERVAL) {
+            return;
+        }
+        let ring = self.swim.ring();
+        let others = (0..COMPARE_FRESH).map(|_| ring[self.random.below(ring.len())]);
+        let others: BTreeSet<NodeId> = others.filter(|it| *it != self.me).collect();
+        // Where all hit this one it is tried again shortly.
+        self.compared_at = Some(now.moment);
+        others.into_iter().for_each(|it| self.compare(it, state, now));
+    }
+
+    /// A member that was just started learns how the others are.
+    fn tell_newcomer(&mut self, to: NodeId) {
+        let rumours = self.swim.verdicts();
+        for news in cut(News { rumours, ..News::default() }) {
+            self.outputs.push(Output::Send(to, Packet::Spread(Span::nobody(), news)));
+        }
+    }
+
+    /// News for everyone in a span.
+    fn told(
+        &mut self,
+        from: NodeId,
+        span: Span,
+        news: News,
+        state: &mut Arc<ClusterState>,
+        now: Now,
+    ) {
+        // Whoever says a hint has what it is about; this member may not yet.
+        let (have, lack): (Vec<Dot>, Vec<Dot>) =
+            news.hints.iter().partition(|it| state.knows(**it));
+        let onward = News { hints: have, ..news.clone() };
+        self.pass_on(span, &onward);
+        for dot in lack {
+            self.fetches.hint(dot, span, now.moment);
+            self.fetch(from, now);
+        }
+        for bytes in &news.writes {
+            if let Ok(write) = decode_write(bytes) {
+                self.take(write, state, now);
+            }
+        }
+        if !news.rumours.is_empty() {
+            self.swim(swim::Input::Rumoured(news.rumours), state, now);
+        }
+    }
+
+    fn pass_on(&mut self, span: Span, news: &News) {
+        if news.is_empty() {
+            return;
+        }
+        for (to, span) in delegates(self.swim.ring(), self.me, span, &mut self.random) {
+            self.outputs.push(Output::Send(to, Packet::Spread(span, news.clone())));
+        }
+    }
+
+    /// Tells everyone what this member wrote, once it is durable.
+    fn tell_all(&mut self, writes: &[Write]) {
+        let (writes, hints) = by_length(writes);
+        for news in cut(News { writes, hints, ..News::default() }) {
+            for (to, packet) in self.to_everyone(&news) {
+                self.outputs.push(Output::SendDurable(to, packet));
+            }
+        }
+    }
+
+    fn to_everyone(&mut self, news: &News) -> Vec<(NodeId, Packet)> {
+        let mut packets = vec![];
+        for _ in 0..PASSES {
+            let span = Span::all(self.swim.ring(), &mut self.random);
+            let parts = delegates(self.swim.ring(), self.me, span, &mut self.random);
+            let packet = |(to, span)| (to, Packet::Spread(span, news.clone()));
+            packets.extend(parts.into_iter().map(packet));
+        }
+        packets
+    }
+
+    /// Takes in a write; whether that worked.
+    fn take(&mut self, write: Write, state: &mut Arc<ClusterState>, now: Now) -> bool {
+        if state.knows(write.dot) {
+            return true;
+        }
+        match Arc::make_mut(state).apply(write, now.wall) {
+            Applied::New(step) => self.took(step, now),
+            Applied::Known => {}
+            Applied::Refused => return false,
+        }
+        true
+    }
+
+    fn join(&mut self, seen: &VersionVector, state: &mut Arc<ClusterState>, now: Now) {
+        if !state.seen().covers(seen) {
+            let step = Arc::make_mut(state).join(seen);
+            self.took(step, now);
+        }
+    }
+
+    fn took(&mut self, step: Step, now: Now) {
+        if !step.is_empty() {
+            self.changed_at = now.moment;
+            self.outputs.push(Output::Took(step));
+        }
+    }
+
+    fn fetch(&mut self, from: NodeId, now: Now) {
+        if self.fetches.begin(from, now.moment) {
+            self.outputs.push(Output::Fetch(from));
+        }
+    }
+
+    fn fetched(
+        &mut self,
+        from: NodeId,
+        writes: Vec<Write>,
+        state: &mut Arc<ClusterState>,
+        now: Now,
+    ) {
+        for write in writes {
+            if !self.take(write, state, now) {
+                self.fetches.refused(from);
+            }
+        }
+    }
+
+    fn fetch_ended(
+        &mut self,
+        from: NodeId,
+        how: Option<Fetched>,
+        state: &mut Arc<ClusterState>,
+        now: Now,
+    ) {
+        let (whole, again) = self.fetches.end(from);
+        match how.filter(|_| whole) {
+            Some(Fetched::Delta(seen)) => {
+                self.join(&seen, state, now);
+                self.knows(from, seen, false, state);
+            }
+            Some(Fetched::Full(inventory)) => {
+                let step = if self.ready {
+                    Arc::make_mut(state).join_all(&inventory)
+                } else {
+                    Arc::make_mut(state).enter(&inventory, now.wall)
+                };
+                let writes = step.writes().to_vec();
+                self.took(step, now);
+                self.become_ready();
+                self.tell_all(&writes);
+            }
+            None => {}
+        }
+        if again {
+            self.fetch(from, now);
+        }
+    }
+
+    /// What was hinted at and has come meanwhile goes on.
+    fn pass_on_what_came(&mut self, state: &ClusterState) {
+        for (dot, spans) in self.fetches.came(|dot| state.knows(dot)) {
+            let news = News { hints: vec![dot], ..News::default() };
+            for span in spans {
+                for (to, span) in delegates(self.swim.ring(), self.me, span, &mut self.random) {
+                    let packet = Packet::Spread(span, news.clone());
+                    self.outputs.push(Output::SendDurable(to, packet));
+                }
+            }
+        }
+    }
+
+    /// Brings the membership up to date with the nodes in the state.
+    fn members_changed(&mut self, state: &ClusterState, now: Now) {
+        let mut gone: BTreeSet<NodeId> = self.swim.states().map(|(id, _, _)| id).collect();
+        let nodes = state.nodes().iter().filter(|(id, it)| {
+            **id != self.me && it.is_member() && !state.has_left(**id)
+        });
+        let nodes: Vec<(NodeId, Incarnation)> =
+            nodes.map(|(id, it)| (*id, Incarnation(it.incarnation))).collect();
+        for (id, incarnation) in nodes {
+            gone.remove(&id);
+            self.swim(swim::Input::Learned(id, incarnation), state, now);
+        }
+        for id in gone {
+            self.acknowledged.remove(&id);
+            self.clocks.remove(&id);
+            self.swim(swim::Input::Forgotten(id), state, now);
+        }
+    }
+
+    fn swim(&mut self, input: swim::Input, state: &ClusterState, now: Now) {
+        for output in self.swim.handle(input, now) {
+            match output {
+                swim::Output::Send(to, message) => {
+                    let answers = matches!(message.kind, Kind::Ack { .. });
+                    let vitals = answers.then(|| self.vitals(state, now));
+                    self.outputs.push(Output::Send(to, Packet::Swim(message, vitals)));
+                }
+                swim::Output::Spread(rumours) => self.spread(rumours),
+                swim::Output::Changed(id, state) => self.outputs.push(Output::Changed(id, state)),
+            }
+        }
+    }
+
+    fn spread(&mut self, rumours: Vec<Rumour>) {
+        for news in cut(News { rumours, ..News::default() }) {
+            for (to, packet) in self.to_everyone(&news) {
+                self.outputs.push(Output::Send(to, packet));
+            }
+        }
+    }
+
+    fn vitals(&self, _: &ClusterState, now: Now) -> Vitals {
+        let digest = self.vouched.then_some(self.durable);
+        Vitals { digest, clock: Clock::of(now.wall.0) }
+    }
+}
+
+/// The replicas of a state's members.
+#[must_use]
+pub fn replicas(state: &ClusterState) -> BTreeSet<ReplicaId> {
+    state.nodes().iter().map(|(_, it)| it.replica).collect()
+}

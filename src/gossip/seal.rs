@@ -40,11 +40,14 @@ const COUNT_MAX: u64 = (1 << 40) - 1;
 const WINDOW: u64 = 1_024;
 const WINDOW_WORDS: usize = 16;
 
+/// Keys that a sender keeps at hand: the newest, and the one of members that lack it.
+const CIPHERS_MAX: usize = 2;
+
 /// Senders that windows are kept for at most. More than members are, as some come back.
 const SENDERS_MAX: usize = 65_536;
 
 /// Why a datagram was not opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum Rejected {
     /// Not of this format.
     #[error("not a datagram of this version of fizz")]
@@ -63,13 +66,22 @@ pub enum Rejected {
     Repeated,
 }
 
+/// Someone who may speak to this member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Who.
+    pub id: NodeId,
+    /// The newest key that it is known to have: what is sealed with an older one is not its.
+    pub epoch: Epoch,
+}
+
 /// Seals what this member sends.
 #[derive(Debug)]
 pub struct Sealer {
     me: NodeId,
     life: u32,
     count: u64,
-    cipher: Option<(Epoch, Cipher)>,
+    ciphers: BTreeMap<Epoch, Cipher>,
 }
 
 /// Opens what this member receives.
@@ -109,20 +121,29 @@ impl Sealer {
     /// For one life of a member. No two lives may bear one number: the caller keeps the last one on disk.
     #[must_use]
     pub fn new(me: NodeId, life: u32) -> Self {
-        Self { me, life, count: 0, cipher: None }
+        Self { me, life, count: 0, ciphers: BTreeMap::new() }
     }
 
-    /// A packet as a datagram for one member. `None` once this life has sent all that it may, or where a
-    /// packet is longer than may be.
-    pub fn seal(&mut self, to: NodeId, packet: &[u8], keys: &Keyring) -> Option<Vec<u8>> {
+    /// A packet as a datagram for one member, under the newest key that it has. `None` where there is no
+    /// such key, once this life has sent all that it may, or where a packet is longer than may be.
+    pub fn seal(
+        &mut self,
+        to: NodeId,
+        packet: &[u8],
+        keys: &Keyring,
+        epoch: Epoch,
+    ) -> Option<Vec<u8>> {
         if COUNT_MAX <= self.count || PACKET_BYTES_MAX < packet.len() {
             return None;
         }
-        let epoch = keys.newest();
-        if self.cipher.as_ref().is_none_or(|(known, _)| *known != epoch) {
-            self.cipher = Some((epoch, Cipher::derive(keys, epoch, self.me, self.life)?));
+        if !self.ciphers.contains_key(&epoch) {
+            let cipher = Cipher::derive(keys, epoch, self.me, self.life)?;
+            if CIPHERS_MAX <= self.ciphers.len() {
+                self.ciphers.pop_first();
+            }
+            self.ciphers.insert(epoch, cipher);
         }
-        let (_, cipher) = self.cipher.as_ref()?;
+        let cipher = self.ciphers.get(&epoch)?;
         self.count += 1;
         let epoch = (epoch.0 & 0xff) as u8;
         let header = Header { epoch, sender: short(self.me), life: self.life, count: self.count };
@@ -143,11 +164,12 @@ impl Opener {
         Self { me, senders: BTreeMap::new() }
     }
 
-    /// The packet in a datagram and who sent it. `known` is sorted: whoever may speak to this member.
+    /// The packet in a datagram and who sent it. `known` is sorted by id: whoever may speak to
+    /// this member.
     pub fn open(
         &mut self,
         datagram: &[u8],
-        known: &[NodeId],
+        known: &[Peer],
         keys: &Keyring,
     ) -> Result<(NodeId, Vec<u8>), Rejected> {
         let (header, sealed) = Header::decode(datagram)?;
@@ -157,9 +179,12 @@ impl Opener {
             return Err(Rejected::Unknown);
         }
         // Two members may share their first 48 bits; only one has the key.
-        for &sender in senders {
-            match self.open_from(sender, epoch, header, sealed, datagram, keys) {
-                Ok(packet) => return Ok((sender, packet)),
+        for sender in senders {
+            if epoch < sender.epoch {
+                continue;
+            }
+            match self.open_from(sender.id, epoch, header, sealed, datagram, keys) {
+                Ok(packet) => return Ok((sender.id, packet)),
                 Err(Rejected::Forged) => {}
                 Err(other) => return Err(other),
             }
@@ -263,9 +288,9 @@ fn short(node: NodeId) -> u64 {
 }
 
 /// Those of a sorted list that begin so.
-fn with_prefix(known: &[NodeId], prefix: u64) -> &[NodeId] {
-    let begin = known.partition_point(|it| short(*it) < prefix);
-    let end = known.partition_point(|it| short(*it) <= prefix);
+fn with_prefix(known: &[Peer], prefix: u64) -> &[Peer] {
+    let begin = known.partition_point(|it| short(it.id) < prefix);
+    let end = known.partition_point(|it| short(it.id) <= prefix);
     known.get(begin..end).unwrap_or_default()
 }
 
@@ -333,6 +358,10 @@ mod tests {
     const A: NodeId = NodeId(1 << 100);
     const B: NodeId = NodeId(2 << 100);
 
+    fn known<const N: usize>(ids: [NodeId; N]) -> [Peer; N] {
+        ids.map(|id| Peer { id, epoch: Epoch(0) })
+    }
+
     fn keys() -> Keyring {
         Keyring::new(Epoch(7), Key::new([3; 32]))
     }
@@ -340,62 +369,72 @@ mod tests {
     #[test]
     fn what_a_member_seals_its_receiver_opens_once() {
         let (mut sealer, mut opener) = (Sealer::new(A, 5), Opener::new(B));
-        let datagram = sealer.seal(B, b"hello", &keys()).unwrap();
+        let datagram = sealer.seal(B, b"hello", &keys(), Epoch(7)).unwrap();
         assert_eq!(datagram.len(), 5 + SEAL_BYTES);
-        assert_eq!(opener.open(&datagram, &[A, B], &keys()), Ok((A, b"hello".to_vec())));
-        assert_eq!(opener.open(&datagram, &[A, B], &keys()), Err(Rejected::Repeated));
+        assert_eq!(opener.open(&datagram, &known([A, B]), &keys()), Ok((A, b"hello".to_vec())));
+        assert_eq!(opener.open(&datagram, &known([A, B]), &keys()), Err(Rejected::Repeated));
     }
 
     #[test]
     fn another_receiver_another_key_and_a_stranger_get_nothing() {
-        let datagram = Sealer::new(A, 5).seal(B, b"hello", &keys()).unwrap();
-        let opened = |me, known: &[NodeId], keys: &Keyring| {
+        let datagram = Sealer::new(A, 5).seal(B, b"hello", &keys(), Epoch(7)).unwrap();
+        let opened = |me, known: &[Peer], keys: &Keyring| {
             Opener::new(me).open(&datagram, known, keys).unwrap_err()
         };
-        assert_eq!(opened(A, &[A, B], &keys()), Rejected::Forged);
+        assert_eq!(opened(A, &known([A, B]), &keys()), Rejected::Forged);
         let wrong = Keyring::new(Epoch(7), Key::new([4; 32]));
-        assert_eq!(opened(B, &[A, B], &wrong), Rejected::Forged);
+        assert_eq!(opened(B, &known([A, B]), &wrong), Rejected::Forged);
         let later = Keyring::new(Epoch(8), Key::new([3; 32]));
-        assert_eq!(opened(B, &[A, B], &later), Rejected::Epoch);
-        assert_eq!(opened(B, &[B], &keys()), Rejected::Unknown);
+        assert_eq!(opened(B, &known([A, B]), &later), Rejected::Epoch);
+        assert_eq!(opened(B, &known([B]), &keys()), Rejected::Unknown);
     }
 
     #[test]
     fn an_earlier_life_is_over_once_a_later_one_spoke() {
         let mut opener = Opener::new(B);
-        let old = Sealer::new(A, 5).seal(B, b"old", &keys()).unwrap();
-        let new = Sealer::new(A, 6).seal(B, b"new", &keys()).unwrap();
-        assert!(opener.open(&new, &[A], &keys()).is_ok());
-        assert_eq!(opener.open(&old, &[A], &keys()), Err(Rejected::Repeated));
+        let old = Sealer::new(A, 5).seal(B, b"old", &keys(), Epoch(7)).unwrap();
+        let new = Sealer::new(A, 6).seal(B, b"new", &keys(), Epoch(7)).unwrap();
+        assert!(opener.open(&new, &known([A]), &keys()).is_ok());
+        assert_eq!(opener.open(&old, &known([A]), &keys()), Err(Rejected::Repeated));
     }
 
     #[test]
     fn after_a_rotation_the_count_goes_on_and_what_was_under_way_still_opens() {
         let (mut sealer, mut opener) = (Sealer::new(A, 5), Opener::new(B));
         let mut ring = keys();
-        let first = sealer.seal(B, b"1", &ring).unwrap();
-        let late = sealer.seal(B, b"2", &ring).unwrap();
+        let first = sealer.seal(B, b"1", &ring, Epoch(7)).unwrap();
+        let late = sealer.seal(B, b"2", &ring, Epoch(7)).unwrap();
         ring.add(Epoch(8), Key::new([9; 32]));
-        let after = sealer.seal(B, b"3", &ring).unwrap();
+        let after = sealer.seal(B, b"3", &ring, Epoch(8)).unwrap();
         for datagram in [&first, &after, &late] {
-            assert!(opener.open(datagram, &[A], &ring).is_ok());
+            assert!(opener.open(datagram, &known([A]), &ring).is_ok());
         }
         for datagram in [&first, &after, &late] {
-            assert_eq!(opener.open(datagram, &[A], &ring), Err(Rejected::Repeated));
+            assert_eq!(opener.open(datagram, &known([A]), &ring), Err(Rejected::Repeated));
         }
+    }
+
+    #[test]
+    fn a_member_that_has_a_newer_key_does_not_speak_under_an_older_one() {
+        let mut ring = keys();
+        ring.add(Epoch(8), Key::new([9; 32]));
+        let datagram = Sealer::new(A, 5).seal(B, b"old", &ring, Epoch(7)).unwrap();
+        let moved_on = [Peer { id: A, epoch: Epoch(8) }];
+        assert_eq!(Opener::new(B).open(&datagram, &moved_on, &ring), Err(Rejected::Forged));
+        assert!(Opener::new(B).open(&datagram, &known([A]), &ring).is_ok());
     }
 
     #[test]
     fn members_whose_ids_begin_alike_are_told_apart() {
         let twin = NodeId(A.0 + 1);
-        let datagram = Sealer::new(twin, 5).seal(B, b"hello", &keys()).unwrap();
-        let opened = Opener::new(B).open(&datagram, &[A, twin], &keys());
+        let datagram = Sealer::new(twin, 5).seal(B, b"hello", &keys(), Epoch(7)).unwrap();
+        let opened = Opener::new(B).open(&datagram, &known([A, twin]), &keys());
         assert_eq!(opened, Ok((twin, b"hello".to_vec())));
     }
 
     #[test]
     fn the_format_is_what_it_was() {
-        let datagram = Sealer::new(A, 0x0102_0304).seal(B, b"hi", &keys()).unwrap();
+        let datagram = Sealer::new(A, 0x0102_0304).seal(B, b"hi", &keys(), Epoch(7)).unwrap();
         let hex: String = datagram.iter().map(|it| format!("{it:02x}")).collect();
         let header = "01 07 000000100000 01020304 0000000001".replace(' ', "");
         assert_eq!(hex, header + "d3287c215b6be6631b2ecc8f5caf7d872c31");
@@ -404,16 +443,16 @@ mod tests {
     proptest! {
         #[test]
         fn a_changed_datagram_never_opens(at: usize, bit in 0..8_u8, text: Vec<u8>) {
-            let mut datagram = Sealer::new(A, 5).seal(B, &text, &keys()).unwrap();
+            let mut datagram = Sealer::new(A, 5).seal(B, &text, &keys(), Epoch(7)).unwrap();
             let at = at % datagram.len();
             datagram[at] ^= 1 << bit;
-            prop_assert!(Opener::new(B).open(&datagram, &[A, B], &keys()).is_err());
+            prop_assert!(Opener::new(B).open(&datagram, &known([A, B]), &keys()).is_err());
         }
 
         #[test]
         fn no_bytes_make_it_panic(bytes: Vec<u8>) {
             let bytes: Vec<u8> = [VERSION, 7].into_iter().chain(bytes).collect();
-            prop_assert!(Opener::new(B).open(&bytes, &[NodeId(0), A, B], &keys()).is_err());
+            prop_assert!(Opener::new(B).open(&bytes, &known([NodeId(0), A, B]), &keys()).is_err());
         }
 
         #[test]

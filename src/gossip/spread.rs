@@ -9,6 +9,7 @@
 
 use std::cmp::Ordering;
 
+use super::packet::{DOT_BYTES_MAX, LISTS_BYTES_MAX, News, RUMOUR_BYTES_MAX};
 use crate::model::{NodeId, Random};
 
 /// Into how many spans one member divides: the cluster of a thousand is reached in three steps.
@@ -33,6 +34,12 @@ impl Span {
     pub fn all(ring: &[NodeId], random: &mut Random) -> Self {
         let first = ring.get(random.below(ring.len())).copied().map_or(0, place);
         Self { after: first.wrapping_sub(1), length: u32::MAX }
+    }
+
+    /// Who is told passes it on to nobody.
+    #[must_use]
+    pub fn nobody() -> Self {
+        Self { after: 0, length: 0 }
     }
 
     /// The members of a sorted ring that are in the span: where they begin, and how many they are.
@@ -83,6 +90,36 @@ pub fn delegates(
         Some((chosen, Span { after, length: until.wrapping_sub(after) }))
     };
     (0..parts).filter_map(delegate).collect()
+}
+
+/// Cuts news so that each piece fits into a packet.
+#[must_use]
+pub fn cut(news: News) -> Vec<News> {
+    let mut pieces = vec![];
+    let (mut piece, mut room) = (News::default(), LISTS_BYTES_MAX);
+    let mut fit = |piece: &mut News, bytes: usize| {
+        if room < bytes {
+            pieces.push(std::mem::take(piece));
+            room = LISTS_BYTES_MAX;
+        }
+        room -= bytes;
+    };
+    for rumour in news.rumours {
+        fit(&mut piece, RUMOUR_BYTES_MAX);
+        piece.rumours.push(rumour);
+    }
+    for dot in news.hints {
+        fit(&mut piece, DOT_BYTES_MAX);
+        piece.hints.push(dot);
+    }
+    for write in news.writes {
+        fit(&mut piece, write.len() + 2);
+        piece.writes.push(write);
+    }
+    if !piece.is_empty() {
+        pieces.push(piece);
+    }
+    pieces
 }
 
 #[cfg(test)]

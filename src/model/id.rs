@@ -193,6 +193,30 @@ impl fmt::Display for ServiceKey {
     }
 }
 
+/// A join token, written as sixteen hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TokenId(pub u64);
+
+impl FromStr for TokenId {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        let right = text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        let number = right.then(|| u64::from_str_radix(text, 16).ok()).flatten();
+        number.map(Self).ok_or_else(|| InvalidName {
+            text: text.to_owned(),
+            what: "a token's id",
+            why: "it has 16 hexadecimal digits",
+        })
+    }
+}
+
+impl fmt::Display for TokenId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,7 @@ pub mod spec;
 
 pub use id::{
     ContainerId, ContainerName, ImageId, InvalidName, NodeId, NodeName, ProjectName, Revision,
-    ServiceKey, ServiceName, Slot,
+    ServiceKey, ServiceName, Slot, TokenId,
 };
 pub use lifecycle::{ContainerEvent, ContainerState, Illegal, NodeEvent, NodeState};
 pub use moment::{Millis, Moment, Now, WallTime};

@@ -1,15 +1,16 @@
 //! Everything a node can do to the world.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc};
 
 use super::{Refusal, RequestId, Response};
 use crate::{
     model::{
-        ContainerId, ContainerName, ContainerState, ImageId, Millis, ProjectName, Revision,
+        ContainerId, ContainerName, ContainerState, ImageId, Millis, NodeId, NodeName, ProjectName, Revision,
         RuntimeId, ServiceKey, ServiceName, Slot,
         spec::{ContainerSpec, HealthTest, HookSpec, ProjectSpec, PullPolicy},
     },
-    state::Step,
+    gossip::Epoch,
+    state::{ReplicaId, SealedSecret, Step, VersionVector},
 };
 
 /// Everything a node can do to the world. For one container the node has at most one of `Launch`,
@@ -81,6 +82,35 @@ pub enum Effect {
     },
     /// Look at a container, whatever it was thought to be. Answered by [`super::Event::Seen`].
     Look(ContainerId, RuntimeId),
+    /// Send a sealed datagram to a member.
+    Send {
+        /// Where it is.
+        to: SocketAddr,
+        /// The datagram.
+        datagram: Vec<u8>,
+        /// Only once everything that this node wrote before is durable; otherwise at once.
+        once_durable: bool,
+    },
+    /// Fetch by stream what this node lacks. Answered by [`super::Event::Fetched`], any number of times,
+    /// and one [`super::Event::FetchEnded`].
+    Fetch(Fetch),
+    /// Unwrap one of the cluster's keys and keep it on disk. Answered by [`super::Event::Unwrapped`].
+    Unwrap(Epoch, Arc<SealedSecret>),
+    /// Everything is said: this node is out of its cluster.
+    Gone,
+}
+
+/// What to fetch, and from whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetch {
+    /// From whom.
+    pub from: NodeId,
+    /// Where it is, if that is known.
+    pub address: Option<SocketAddr>,
+    /// What this node has seen.
+    pub seen: VersionVector,
+    /// This node comes in again, as this writer: let it in first, and tell everything.
+    pub enter: Option<ReplicaId>,
 }
 
 /// What it takes to make or start a container.
@@ -160,6 +190,8 @@ pub struct Notice {
 pub enum Subject {
     /// This node.
     Node,
+    /// Another.
+    Peer(NodeId, NodeName),
     /// A deployment.
     Project(ProjectName),
     /// A service.

@@ -1,9 +1,13 @@
 //! Everything that can happen to a node.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use super::{Activity, Request, RequestId};
-use crate::model::{ContainerId, ImageId, Observed, ProjectName, spec::HealthSpec};
+use crate::{
+    gossip::{Epoch, Fetched, Key},
+    model::{ContainerId, ImageId, NodeId, Observed, ProjectName, spec::HealthSpec},
+    state::Write,
+};
 
 /// Everything that can happen to a node.
 #[derive(Debug)]
@@ -27,6 +31,16 @@ pub enum Event {
     Cleared(ProjectName, Result<(), Failure>),
     /// A health check has a result, or `None`: it could not be made, which says nothing.
     Probed(ContainerId, Option<ProbeResult>),
+    /// A datagram came from there.
+    Datagram(SocketAddr, Vec<u8>),
+    /// So many [`super::Effect::Persist`] since the start are durable.
+    Persisted(u64),
+    /// Writes came that were fetched.
+    Fetched(NodeId, Vec<Write>),
+    /// A fetch is over: what its sender had seen, if all came.
+    FetchEnded(NodeId, Option<Fetched>),
+    /// One of the cluster's keys is on disk, or could not be unwrapped.
+    Unwrapped(Epoch, Option<Key>),
     /// Time has passed.
     Tick,
 }

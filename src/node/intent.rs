@@ -18,7 +18,20 @@ use crate::{
 impl Node {
     /// Carries out a request.
     pub(super) fn asked(&mut self, request: Request, now: Now) -> Result<Response, Refusal> {
+        if request.is_a_users() && let Some(why) = self.clock_is_wrong() {
+            return Err(Refusal::Conflict(why));
+        }
         match request {
+            Request::Admit(request) => self.admit(*request, now),
+            Request::Readmit(node, replica) => self.readmit(node, replica, now),
+            Request::RemoveNode { node, force, rotation } => {
+                self.remove_node(node, force, rotation.map(|it| *it), now)
+            }
+            Request::Rotate(rotation) => self.rotate(*rotation, now),
+            Request::Keep(path, sealed) => self.keep(path, sealed, now),
+            Request::Label(labels) => self.label(labels, now),
+            Request::Drain(draining) => self.drain(draining, now),
+            Request::Leave => self.leave(),
             Request::Deploy(request) => self.deploy(&request, now),
             Request::Down(request) => self.down(&request, now),
             Request::Services(project, services, verb) => {

@@ -4,12 +4,14 @@
 //! daemon carries its effects out and brings back what happened. Whatever the event, the tail is the
 //! same: settle what is wanted against what is, and check the health that is due.
 
+mod cluster;
 mod definition;
 mod deploy;
 mod effect;
 mod event;
 mod intent;
 mod local;
+mod membership;
 mod peers;
 mod request;
 mod settle;
@@ -25,21 +27,25 @@ use std::{
 };
 
 pub use crate::model::Now;
-pub use effect::{Activity, Effect, Launch, Notice, Subject};
+pub use cluster::{NO_RUNTIME, Seat};
+pub use effect::{Activity, Effect, Fetch, Launch, Notice, Subject};
 pub use event::{Event, Failure, ProbeResult, Sight};
+pub use membership::{AdmitRequest, Rotation};
 pub use request::{
     DeployRequest, DownRequest, Planned, PlannedAction, PlannedService, Refusal, Request,
     RequestId, Response, RunRequest, ServiceVerb,
 };
-pub use view::{CheckResult, RuntimeStatus, View};
+pub use view::{CheckResult, ClusterView, RuntimeStatus, Standing, Traffic, View};
 
 use crate::{
     model::{
         ContainerEvent, ContainerId, ContainerState, Moment, NodeId, NodeState, ProjectName,
         Random, ServiceKey, spec::ProjectSpec,
     },
-    state::{Change, ClusterState, ContainerRecord, NodeRecord, Step},
+    gossip::Input,
+    state::{Change, ClusterState, ContainerRecord, NodeRecord, Step, Write},
 };
+use cluster::Cluster;
 use local::Local;
 
 /// A member of the cluster.
@@ -47,7 +53,8 @@ use local::Local;
 pub struct Node {
     me: NodeId,
     facts: NodeRecord,
-    state: ClusterState,
+    state: Arc<ClusterState>,
+    cluster: Option<Box<Cluster>>,
     random: Random,
     projects: BTreeMap<ProjectName, Arc<ProjectSpec>>,
     local: BTreeMap<ContainerId, Local>,
@@ -57,7 +64,13 @@ pub struct Node {
     stuck: BTreeMap<ServiceKey, Arc<str>>,
     ready: BTreeSet<ServiceKey>,
     runtime: RuntimeStatus,
+    /// Other nodes' containers, as they were told of.
+    elsewhere: BTreeMap<ContainerId, Arc<ContainerRecord>>,
     steps: Vec<Step>,
+    wrote: Vec<Write>,
+    nodes_changed: bool,
+    leaving: bool,
+    persists: u64,
     effects: Vec<Effect>,
 }
 
@@ -79,7 +92,8 @@ impl Node {
         let mut node = Self {
             me,
             facts: NodeRecord { state: NodeState::Alive, ..facts },
-            state,
+            state: Arc::new(state),
+            cluster: None,
             random: Random::new(seed),
             projects: BTreeMap::new(),
             local: BTreeMap::new(),
@@ -88,9 +102,16 @@ impl Node {
             stuck: BTreeMap::new(),
             ready: BTreeSet::new(),
             runtime: RuntimeStatus::Unknown,
+            elsewhere: BTreeMap::new(),
             steps: vec![],
+            wrote: vec![],
+            nodes_changed: false,
+            leaving: false,
+            persists: 0,
             effects: vec![],
         };
+        node.elsewhere =
+            node.state.containers().filter(|it| it.node != me).map(|it| (it.id, it.clone())).collect();
         let names: Vec<ProjectName> =
             node.state.deployments().iter().map(|(name, _)| name.clone()).collect();
         for name in names {
@@ -99,11 +120,53 @@ impl Node {
         node
     }
 
+    /// The same node as a member of a cluster.
+    #[must_use]
+    pub fn seated(mut self, seat: Seat, now: Now) -> Self {
+        let seed = self.random.bits();
+        self.facts.incarnation = seat.life;
+        self.cluster = Some(Box::new(Cluster::new(&self, seat, seed, now)));
+        self.take_seat(now);
+        self
+    }
+
     /// Takes one step.
     pub fn handle(&mut self, event: Event, now: Now) -> Vec<Effect> {
-        self.introduce(now);
+        if self.must_wait(&event) {
+            self.hold(event);
+            return self.answer(now);
+        }
+        let due = self.local_wake().is_some_and(|it| it <= now.moment);
+        let mut stirred = self.take(event, now) | due;
+        for event in self.released() {
+            stirred |= self.take(event, now);
+        }
+        if stirred && self.may_write() {
+            self.look_around(now);
+        }
+        self.tidy(now);
+        self.answer(now)
+    }
+
+    /// Takes an event in. Whether anything is to be settled.
+    fn take(&mut self, event: Event, now: Now) -> bool {
         match event {
+            Event::Datagram(from, datagram) => return self.received(from, &datagram, now),
+            Event::Persisted(groups) => {
+                self.persisted(groups);
+                return false;
+            }
+            Event::Fetched(from, writes) => {
+                return self.converse(Input::Fetched(from, writes), now);
+            }
+            Event::FetchEnded(from, how) => {
+                return self.converse(Input::FetchEnded(from, how), now);
+            }
+            Event::Unwrapped(epoch, key) => self.unwrapped(epoch, key),
+            Event::Tick if self.cluster.is_some() => return self.converse(Input::Tick, now),
+            Event::Tick => {}
             Event::Asked(id, request) => {
+                self.introduce(now);
                 let answer = self.asked(request, now);
                 self.effects.push(Effect::Reply(id, answer));
             }
@@ -117,8 +180,12 @@ impl Node {
             }
             Event::Cleared(project, result) => self.cleared(&project, result, now),
             Event::Probed(container, result) => self.probed(container, result, now),
-            Event::Tick => {}
         }
+        true
+    }
+
+    /// Whatever happened: settles what is wanted against what is, and checks the health that is due.
+    fn look_around(&mut self, now: Now) {
         for local in self.local.values_mut() {
             local.wake(now.moment);
         }
@@ -127,14 +194,21 @@ impl Node {
             Clearing::Stalled(until) => now.moment < *until,
         });
         self.introduce(now);
+        if std::mem::take(&mut self.nodes_changed) {
+            self.meet(now);
+        }
         self.settle(now);
         self.probe(now);
-        self.answer()
     }
 
     /// When it wants the next [`Event::Tick`], if nothing happens before.
     #[must_use]
     pub fn next_wake(&self) -> Option<Moment> {
+        let cluster = self.cluster.as_ref().map(|it| it.next_wake());
+        self.local_wake().into_iter().chain(cluster).min()
+    }
+
+    fn local_wake(&self) -> Option<Moment> {
         let containers = self.local.values().filter_map(Local::due);
         let clearing = self.clearing.values().filter_map(|it| match it {
             Clearing::Begun => None,
@@ -152,21 +226,35 @@ impl Node {
         };
         View {
             me: self.me,
-            state: Arc::new(self.state.clone()),
+            state: self.state.clone(),
             projects: self.projects.clone(),
             doing: self.local.iter().filter_map(doing).collect(),
             checks: self.local.iter().filter_map(checks).collect(),
             stuck: self.stuck.clone(),
             ready: self.ready.clone(),
             runtime: self.runtime.clone(),
+            cluster: self.cluster_view(),
         }
     }
 
     /// Writes this node's own record if it is not as it should be.
     fn introduce(&mut self, now: Now) {
         let known = self.state.nodes().get(&self.me);
+        if self.state.has_left(self.me) || !self.may_write() {
+            return;
+        }
         let since = known.filter(|it| it.state == self.facts.state).map_or(now.wall, |it| it.since);
-        let record = NodeRecord { since, ..self.facts.clone() };
+        let mut record = NodeRecord {
+            since,
+            replica: self.state.replica(),
+            key_epoch: self.key_epoch().0,
+            ..self.facts.clone()
+        };
+        if let Some(known) = known {
+            record.admission.clone_from(&known.admission);
+            record.assigned.clone_from(&known.assigned);
+            record.draining = known.draining;
+        }
         if known.is_none_or(|known| **known != record) {
             let state = Some(record.state.to_string());
             self.commit(Change::Node(self.me, Some(Arc::new(record))), now);
@@ -175,24 +263,47 @@ impl Node {
     }
 
     /// What this step comes to: its writes first.
-    fn answer(&mut self) -> Vec<Effect> {
-        let effects = std::mem::take(&mut self.effects);
+    fn answer(&mut self, now: Now) -> Vec<Effect> {
+        if self.nodes_changed {
+            self.nodes_changed = false;
+            self.meet(now);
+        }
+        let wrote = std::mem::take(&mut self.wrote);
+        if !wrote.is_empty() {
+            self.converse(Input::Wrote(wrote), now);
+        }
+        if self.leaving {
+            self.say_farewell(now);
+        }
         let mut steps = std::mem::take(&mut self.steps);
+        let effects = std::mem::take(&mut self.effects);
         if steps.is_empty() {
             return effects;
         }
-        // There are no other members yet, who would have to know of what was removed.
-        let collected = self.state.collect(&BTreeMap::new());
-        if !collected.is_empty() {
-            steps.push(collected);
+        if self.cluster.is_none() {
+            // There are no other members, who would have to know of what was removed.
+            let collected = self.in_state().collect(&BTreeMap::new());
+            if !collected.is_empty() {
+                steps.push(collected);
+            }
         }
+        self.persists += 1;
+        self.note_undurable(self.persists);
         let mut all = vec![Effect::Persist(steps)];
         all.extend(effects);
         all
     }
 
+    fn in_state(&mut self) -> &mut ClusterState {
+        Arc::make_mut(&mut self.state)
+    }
+
     fn commit(&mut self, change: Change, now: Now) {
-        let step = self.state.commit(change, now.wall);
+        self.nodes_changed |= matches!(change, Change::Node(..));
+        let step = self.in_state().commit(change, now.wall);
+        if self.cluster.is_some() {
+            self.wrote.extend_from_slice(step.writes());
+        }
         self.steps.push(step);
     }
 
@@ -247,6 +358,12 @@ impl Node {
         reason: Option<Arc<str>>,
     ) {
         self.effects.push(Effect::Notify(Notice { kind, subject, state, reason, exit_code: None }));
+    }
+
+    fn notify_peer(&mut self, node: NodeId, state: NodeState) {
+        let name = self.state.nodes().get(&node).map(|it| it.name.clone());
+        let Some(name) = name else { return };
+        self.notify("node.state", Subject::Peer(node, name), Some(state.to_string()), None);
     }
 
     fn subject(&self, id: ContainerId) -> Option<Subject> {

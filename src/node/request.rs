@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::membership::{AdmitRequest, Rotation};
 use crate::{
     compose::diff::Change,
-    model::{ContainerId, ContainerName, ImageId, Millis, ProjectName, ServiceName},
-    state::SealedSecret,
+    model::{ContainerId, ContainerName, ImageId, Millis, NodeId, ProjectName, ServiceName},
+    state::{ReplicaId, SealedSecret, SecretPath},
 };
 
 /// A request, for matching its answer; the shell numbers them.
@@ -34,6 +35,49 @@ pub enum Request {
         /// With anonymous volumes.
         volumes: bool,
     },
+    /// Let a node into the cluster.
+    Admit(Box<AdmitRequest>),
+    /// Let a member in again that goes on as another writer.
+    Readmit(NodeId, ReplicaId),
+    /// Put a node out of the cluster.
+    RemoveNode {
+        /// Which.
+        node: NodeId,
+        /// Even if it is alive.
+        force: bool,
+        /// With a new key that it does not get.
+        rotation: Option<Box<Rotation>>,
+    },
+    /// Take another key.
+    Rotate(Box<Rotation>),
+    /// Keep a sealed value at its place, or drop it.
+    Keep(SecretPath, Option<SealedSecret>),
+    /// Give this node labels, or take them.
+    Label(BTreeMap<String, Option<String>>),
+    /// Send this node's containers away, or let some come again.
+    Drain(bool),
+    /// Leave the cluster.
+    Leave,
+}
+
+impl Request {
+    /// Whether it says what a user wants, which stamps must order rightly among all nodes.
+    #[must_use]
+    pub fn is_a_users(&self) -> bool {
+        match self {
+            Self::Deploy(_)
+            | Self::Down(_)
+            | Self::Services(..)
+            | Self::Run(_)
+            | Self::Remove { .. }
+            | Self::RemoveNode { .. }
+            | Self::Rotate(_)
+            | Self::Keep(..)
+            | Self::Label(_)
+            | Self::Drain(_) => true,
+            Self::Release(_) | Self::Admit(_) | Self::Readmit(..) | Self::Leave => false,
+        }
+    }
 }
 
 /// A model, and how to apply it.

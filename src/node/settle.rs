@@ -9,10 +9,11 @@ use super::{
 };
 use crate::{
     model::{
-        ContainerId, ContainerName, ContainerState, ProjectName, ServiceKey, ServiceName, Slot,
+        ContainerId, ContainerName, ContainerState, NodeId, ProjectName, ServiceKey, ServiceName, Slot,
         spec::{ContainerSpec, PullPolicy, ServiceSpec},
     },
     reconcile::{self, Cause, Instance, Outcome, Owners, Project, Share, Step},
+    scheduler,
     state::{Change, ContainerRecord, ServiceRecord},
 };
 
@@ -45,6 +46,7 @@ impl Node {
 
     fn settle_project(&mut self, project: &ProjectName, now: Now) {
         self.note_started(project, now);
+        let home = self.home(project);
         let mut outcome = self.outcome(project, now);
         for _ in 0..PASSES_MAX {
             let steps = std::mem::take(&mut outcome.steps);
@@ -64,9 +66,14 @@ impl Node {
                 break;
             }
         }
-        self.judge(project, &outcome);
-        let forgets = !outcome.gone.is_empty();
-        for service in outcome.gone {
+        let seen = match home {
+            Some(home) if home != self.me => self.outcome_at(project, home, now),
+            Some(_) | None => outcome,
+        };
+        self.judge(project, &seen);
+        let gone = if home == Some(self.me) { seen.gone } else { vec![] };
+        let forgets = !gone.is_empty();
+        for service in gone {
             let key = ServiceKey { project: project.clone(), service };
             self.forget_service(key, now);
         }
@@ -132,16 +139,37 @@ impl Node {
         }
     }
 
-    /// Looks at a project as it is now.
+    /// The node that has a project. Where it runs it stays; of several that think so, as after a
+    /// partition, the one that began last.
+    pub(super) fn home(&self, project: &ProjectName) -> Option<NodeId> {
+        if !self.is_clustered() {
+            return Some(self.me);
+        }
+        let may = |id: &NodeId| self.may_have_containers(*id);
+        let running = self.state.containers().filter(|it| {
+            it.service.project == *project && it.one_off.is_none() && may(&it.node)
+        });
+        let runs = running.max_by_key(|it| (it.created, it.node)).map(|it| it.node);
+        runs.or_else(|| {
+            scheduler::home(project, self.state.nodes().iter().map(|(id, _)| *id).filter(may))
+        })
+    }
+
+    /// Looks at a project as it is now: at this node's part.
     fn outcome(&self, name: &ProjectName, now: Now) -> Outcome {
+        self.outcome_at(name, self.me, now)
+    }
+
+    fn outcome_at(&self, name: &ProjectName, node: NodeId, now: Now) -> Outcome {
+        let is_home = self.home(name) == Some(node);
         let Some(specs) = self.projects.get(name) else { return Outcome::default() };
         let mut project: Project<'_> = BTreeMap::new();
         for (key, record) in self.state.services_of(name) {
             let Some(spec) = specs.services.get(&key.service) else { continue };
-            let slots = (1..=record.replicas).map(Slot).collect();
+            let slots = if is_home { (1..=record.replicas).map(Slot).collect() } else { vec![] };
             project.insert(key.service.clone(), Share { record, spec, slots, instances: vec![] });
         }
-        for record in self.state.containers().filter(|it| it.node == self.me) {
+        for record in self.state.containers().filter(|it| it.node == node) {
             if record.service.project == *name
                 && let Some(share) = project.get_mut(&record.service.service)
             {
@@ -152,6 +180,12 @@ impl Node {
     }
 
     fn instance<'a>(&self, record: &'a ContainerRecord, now: Now) -> Instance<'a> {
+        if record.node != self.me {
+            let checked = self.check_of(record.id).is_some();
+            let alive = record.state.is_up();
+            let (busy, resting, held_back) = (false, false, false);
+            return Instance { record, busy, resting, alive, checked, held_back, owners: Owners::Keep };
+        }
         let local = self.local.get(&record.id);
         Instance {
             record,
@@ -439,7 +473,9 @@ impl Node {
         let Some(deployment) = self.state.deployments().get(name) else { return };
         let Some(removal) = deployment.removal.clone() else { return };
         let left = self.state.services_of(name).next().is_some()
-            || self.state.containers().any(|it| it.service.project == *name);
+            || self.state.containers().any(|it| {
+                it.service.project == *name && (it.node == self.me || self.is_alive(it.node))
+            });
         let waits = match self.clearing.get(name) {
             None => false,
             Some(Clearing::Begun) => true,

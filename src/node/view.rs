@@ -1,11 +1,16 @@
 //! What a node lets others read: an immutable picture, made anew when something changed.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use super::Activity;
 use crate::{
-    model::{ContainerId, NodeId, ProjectName, ServiceKey, WallTime, spec::ProjectSpec},
+    gossip::{Keyring, Rejected},
+    model::{
+        ContainerId, Millis, Moment, NodeId, NodeState, ProjectName, ServiceKey, WallTime,
+        spec::ProjectSpec,
+    },
     state::ClusterState,
+    swim::Rumour,
 };
 
 /// What a node lets others read.
@@ -27,6 +32,63 @@ pub struct View {
     pub ready: std::collections::BTreeSet<ServiceKey>,
     /// How the container runtime is.
     pub runtime: RuntimeStatus,
+    /// The cluster, if this node is in one.
+    pub cluster: Option<ClusterView>,
+}
+
+/// The cluster as this node sees it.
+#[derive(Clone, Debug)]
+pub struct ClusterView {
+    /// How the other members are.
+    pub standings: BTreeMap<NodeId, Standing>,
+    /// The cluster's keys.
+    pub keys: Keyring,
+    /// This node has compared its state with the others', and writes.
+    pub ready: bool,
+    /// How ill this node thinks it is itself: 0 is well, 8 as ill as can be.
+    pub illness: u64,
+    /// How far its clock is ahead of the others'.
+    pub clock_error_ms: Option<i64>,
+    /// When another was last seen to have just what this node has.
+    pub agreed: Moment,
+    /// What it sent and received.
+    pub traffic: Traffic,
+    /// What a newcomer has to be told of the members.
+    pub verdicts: Vec<Rumour>,
+    /// Where members were last heard from.
+    pub endpoints: BTreeMap<NodeId, SocketAddr>,
+}
+
+/// How a member is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// How.
+    pub state: NodeState,
+    /// Since when.
+    pub since: WallTime,
+    /// How long it takes to answer.
+    pub round_trip: Option<Millis>,
+}
+
+/// What a node sent, received, and saw of the others since it was started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Datagrams sent, and their bytes.
+    pub sent: u64,
+    /// Their bytes.
+    pub sent_bytes: u64,
+    /// Datagrams received.
+    pub received: u64,
+    /// Their bytes.
+    pub received_bytes: u64,
+    /// Of those, such that were not taken.
+    pub rejected: BTreeMap<Rejected, u64>,
+    /// Members that became unreachable.
+    pub suspicions: u64,
+    /// Members that turned out to be well after all.
+    pub refutations: u64,
+    /// Streams by which state was fetched.
+    pub fetches: u64,
 }
 
 /// How the container runtime is.

@@ -50,6 +50,8 @@ pub enum VaultError {
 enum Envelope<'a> {
     Project { cluster: &'a str, project: &'a str, key: &'a str, value: &'a [u8] },
     Registry { cluster: &'a str, registry: &'a str, value: &'a [u8] },
+    Token { cluster: &'a str, token: u64, value: &'a [u8] },
+    ClusterKey { cluster: &'a str, epoch: u32, node: u128, value: &'a [u8] },
 }
 
 /// Seals to one identity, and opens what was sealed to it.
@@ -84,8 +86,35 @@ impl Vault {
         Ok(Self { identity, cluster: cluster.to_owned(), fingerprint_key })
     }
 
+    /// The public half of the identity: whoever has it can seal for this vault.
+    #[must_use]
+    pub fn recipient(&self) -> String {
+        self.identity.to_public().to_string()
+    }
+
     /// Seals a value for one place.
     pub fn seal(&self, path: &SecretPath, value: &[u8]) -> Result<SealedSecret, VaultError> {
+        self.seal_to(&self.identity.to_public(), path, value)
+    }
+
+    /// Seals a value for one place in another's vault of the same cluster.
+    pub fn seal_for(
+        &self,
+        recipient: &str,
+        path: &SecretPath,
+        value: &[u8],
+    ) -> Result<SealedSecret, VaultError> {
+        let recipient: x25519::Recipient =
+            recipient.parse().map_err(|why: &str| VaultError::Seal(why.to_owned()))?;
+        self.seal_to(&recipient, path, value)
+    }
+
+    fn seal_to(
+        &self,
+        recipient: &x25519::Recipient,
+        path: &SecretPath,
+        value: &[u8],
+    ) -> Result<SealedSecret, VaultError> {
         if value.len() > VALUE_BYTES_MAX {
             return Err(VaultError::TooLong(value.len()));
         }
@@ -94,7 +123,7 @@ impl Vault {
         let room = Zeroizing::new(Vec::with_capacity(texts + value.len() + ENVELOPE_BYTES_MAX));
         let plaintext = write(&envelope, room)?;
         let fingerprint = self.fingerprint(&plaintext);
-        let ciphertext = age::encrypt(&self.identity.to_public(), &plaintext)
+        let ciphertext = age::encrypt(recipient, &plaintext)
             .map_err(|error| VaultError::Seal(error.to_string()))?;
         Ok(SealedSecret { ciphertext, fingerprint })
     }
@@ -111,7 +140,10 @@ impl Vault {
         let envelope: Envelope<'_> =
             postcard::from_bytes(&plaintext).map_err(|_| VaultError::Misplaced)?;
         let value = match envelope {
-            Envelope::Project { value, .. } | Envelope::Registry { value, .. } => value,
+            Envelope::Project { value, .. }
+            | Envelope::Registry { value, .. }
+            | Envelope::Token { value, .. }
+            | Envelope::ClusterKey { value, .. } => value,
         };
         let expected = write(&self.envelope(path, value), Zeroizing::default())?;
         if *expected == *plaintext {
@@ -128,6 +160,10 @@ impl Vault {
                 Envelope::Project { cluster, project: project.as_str(), key, value }
             }
             SecretPath::Registry(registry) => Envelope::Registry { cluster, registry, value },
+            SecretPath::Token(token) => Envelope::Token { cluster, token: token.0, value },
+            SecretPath::ClusterKey(epoch, node) => {
+                Envelope::ClusterKey { cluster, epoch: *epoch, node: node.0, value }
+            }
         }
     }
 
@@ -147,6 +183,7 @@ impl Envelope<'_> {
                 cluster.len() + project.len() + key.len()
             }
             Self::Registry { cluster, registry, .. } => cluster.len() + registry.len(),
+            Self::Token { cluster, .. } | Self::ClusterKey { cluster, .. } => cluster.len(),
         }
     }
 }
@@ -188,6 +225,16 @@ mod tests {
         assert_eq!(vault.open(&place("other"), &sealed), Err(VaultError::Misplaced));
         let registry = SecretPath::Registry("password".to_owned());
         assert_eq!(vault.open(&registry, &sealed), Err(VaultError::Misplaced));
+    }
+
+    #[test]
+    fn what_is_sealed_for_a_member_opens_only_with_its_own_identity() {
+        let (one, other) = (vault(), vault());
+        let path = SecretPath::ClusterKey(3, crate::model::NodeId(7));
+        let sealed = one.seal_for(&other.recipient(), &path, b"key").unwrap();
+        assert_eq!(*other.open(&path, &sealed).unwrap(), b"key");
+        assert!(matches!(one.open(&path, &sealed), Err(VaultError::Open(_))));
+        assert!(matches!(one.seal_for("age1x", &path, b"key"), Err(VaultError::Seal(_))));
     }
 
     #[test]

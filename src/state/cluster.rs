@@ -16,7 +16,7 @@ use super::{
     step::{Applied, Step},
     vector::VersionVector,
 };
-use crate::model::{ContainerId, NodeId, ProjectName, ServiceKey, WallTime};
+use crate::model::{ContainerId, NodeId, NodeState, ProjectName, ServiceKey, WallTime};
 
 /// Everything the cluster has agreed, as this node knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -126,6 +126,16 @@ impl ClusterState {
     #[must_use]
     pub fn nodes(&self) -> &LwwMap<NodeId, NodeRecord> {
         &self.collections.nodes
+    }
+
+    /// Whether a node has left, or was removed. That holds also where the node wrote its record at the
+    /// same time, without knowing: it must come again to be back.
+    #[must_use]
+    pub fn has_left(&self, node: NodeId) -> bool {
+        let left = |it: &NodeRecord| it.state == NodeState::Left;
+        let nodes = self.nodes();
+        nodes.get(&node).is_some_and(|it| left(it))
+            || nodes.conflicts(&node).any(|it| it.value.as_deref().is_some_and(left))
     }
 
     /// Every service.

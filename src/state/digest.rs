@@ -44,6 +44,30 @@ impl Sums {
     }
 }
 
+/// A set of buckets, a bit for each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Buckets(pub u64);
+
+impl Buckets {
+    /// Whether a bucket is in it.
+    #[must_use]
+    pub fn has(self, bucket: usize) -> bool {
+        self.0 >> (bucket % BUCKETS) & 1 == 1
+    }
+
+    /// With one more.
+    #[must_use]
+    pub fn with(self, bucket: usize) -> Self {
+        Self(self.0 | 1 << (bucket % BUCKETS))
+    }
+}
+
+impl FromIterator<usize> for Buckets {
+    fn from_iter<I: IntoIterator<Item = usize>>(buckets: I) -> Self {
+        buckets.into_iter().fold(Self::default(), Self::with)
+    }
+}
+
 /// The bucket of a writer: the leading bits of its id, which is random.
 #[must_use]
 pub fn bucket_of(replica: ReplicaId) -> usize {

@@ -11,7 +11,7 @@ use super::{
     change::{Kind, Place, Write},
     clock::{Dot, ReplicaId},
     cluster::ClusterState,
-    digest::{BUCKETS, Digest, bucket_of},
+    digest::{BUCKETS, Digest},
     step::Step,
     vector::VersionVector,
 };
@@ -48,28 +48,16 @@ impl ClusterState {
         self.context.sums().buckets()
     }
 
-    /// The part of the vector that is in a bucket.
-    #[must_use]
-    pub fn vector_of_bucket(&self, bucket: usize) -> VersionVector {
-        self.seen().iter().filter(|dot| bucket_of(dot.replica) == bucket).collect()
-    }
-
-    /// A peer's whole vector, from the parts of it in the buckets that differ: where they do not, it
-    /// is as this one. Needs no more of the peer than what differs.
-    #[must_use]
-    pub fn complete(&self, parts: &[(usize, VersionVector)]) -> VersionVector {
-        let differs = |dot: &Dot| parts.iter().any(|(it, _)| *it == bucket_of(dot.replica));
-        let mut whole: VersionVector = self.seen().iter().filter(|dot| !differs(dot)).collect();
-        for (_, part) in parts {
-            whole.join(part);
-        }
-        whole
-    }
-
     /// Whether a write came before those that it comes after, so that the vector does not say all.
     #[must_use]
     pub fn has_gaps(&self) -> bool {
         self.context.has_gaps()
+    }
+
+    /// Whether a write was seen, in order or out of it.
+    #[must_use]
+    pub fn knows(&self, dot: Dot) -> bool {
+        self.context.has(dot)
     }
 
     /// Whether a delta is enough for a peer. One that has not seen a removal that was collected here

@@ -1,21 +1,22 @@
 //! The records' serialisable forms. Records are not serialisable themselves: these are what must
 //! stay readable, so fields are only ever added, in a new version.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
+    clock::ReplicaId,
     damage::CodecError,
     lists::{Bytes, List},
     records::{
-        ContainerRecord, DeploymentRecord, Intent, NodeRecord, OneOff, Removal, SealedSecret,
+        Admission, ContainerRecord, DeploymentRecord, Intent, NodeRecord, OneOff, Removal, SealedSecret,
         ServiceRecord,
     },
 };
 use crate::model::{
     ContainerId, ContainerState, ImageId, Millis, NodeId, NodeState, ObservedPort, Revision,
-    RuntimeId, ServiceKey, Slot, WallTime,
+    RuntimeId, ServiceKey, Slot, TokenId, WallTime,
 };
 
 #[derive(Serialize, Deserialize)]
@@ -23,9 +24,16 @@ pub(super) struct NodeForm {
     name: String,
     state: u8,
     since: u64,
-    address: Option<String>,
+    address: Option<SocketAddr>,
+    replica: u64,
+    incarnation: u32,
+    admission: Option<(u128, u64, Option<(u64, u16)>)>,
+    recipient: String,
+    key_epoch: u32,
     version: String,
     labels: List<(String, String)>,
+    assigned: List<(String, String)>,
+    draining: bool,
     cpus: u32,
     memory_bytes: u64,
     architecture: String,
@@ -112,9 +120,18 @@ impl From<&NodeRecord> for NodeForm {
             name: it.name.to_string(),
             state,
             since: it.since.0,
-            address: it.address.clone(),
+            address: it.address,
+            replica: it.replica.0,
+            incarnation: it.incarnation,
+            admission: it.admission.as_ref().map(|it| {
+                (it.by.0, it.at.0, it.token.map(|(token, uses)| (token.0, uses)))
+            }),
+            recipient: it.recipient.clone(),
+            key_epoch: it.key_epoch,
             version: it.version.clone(),
             labels: pairs(&it.labels),
+            assigned: pairs(&it.assigned),
+            draining: it.draining,
             cpus: it.cpus,
             memory_bytes: it.memory_bytes,
             architecture: it.architecture.clone(),
@@ -140,8 +157,19 @@ impl NodeForm {
             state,
             since: WallTime(self.since),
             address: self.address,
+            replica: ReplicaId(self.replica),
+            incarnation: self.incarnation,
+            admission: self.admission.map(|(by, at, token)| Admission {
+                by: NodeId(by),
+                at: WallTime(at),
+                token: token.map(|(token, uses)| (TokenId(token), uses)),
+            }),
+            recipient: self.recipient,
+            key_epoch: self.key_epoch,
             version: self.version,
             labels: self.labels.0.into_iter().collect(),
+            assigned: self.assigned.0.into_iter().collect(),
+            draining: self.draining,
             cpus: self.cpus,
             memory_bytes: self.memory_bytes,
             architecture: self.architecture,

@@ -12,7 +12,7 @@ use super::{
     records::{IpAllocation, SecretPath},
     vector::VersionVector,
 };
-use crate::model::{ContainerId, NodeId, ServiceKey};
+use crate::model::{ContainerId, NodeId, ServiceKey, TokenId};
 
 /// The greatest number of a write. Leaves room to count on from whatever a peer says.
 pub(super) const SEQUENCE_MAX: u64 = u64::MAX >> 1;
@@ -26,6 +26,8 @@ pub(super) enum PlaceForm {
     RegistrySecret(String),
     Container(u128),
     IpAllocation(IpAddr, u128),
+    Token(u64),
+    ClusterKey(u32, u128),
 }
 
 impl From<&Place> for PlaceForm {
@@ -38,6 +40,8 @@ impl From<&Place> for PlaceForm {
                 Self::ProjectSecret(project.to_string(), key.clone())
             }
             Place::Secret(SecretPath::Registry(registry)) => Self::RegistrySecret(registry.clone()),
+            Place::Secret(SecretPath::Token(id)) => Self::Token(id.0),
+            Place::Secret(SecretPath::ClusterKey(epoch, node)) => Self::ClusterKey(*epoch, node.0),
             Place::Container(id) => Self::Container(id.0),
             Place::IpAllocation(it) => Self::IpAllocation(it.address, it.container.0),
         }
@@ -56,6 +60,10 @@ impl PlaceForm {
                 Place::Secret(SecretPath::Project(project.parse()?, key))
             }
             Self::RegistrySecret(registry) => Place::Secret(SecretPath::Registry(registry)),
+            Self::Token(id) => Place::Secret(SecretPath::Token(TokenId(id))),
+            Self::ClusterKey(epoch, node) => {
+                Place::Secret(SecretPath::ClusterKey(epoch, NodeId(node)))
+            }
             Self::Container(id) => Place::Container(ContainerId(id)),
             Self::IpAllocation(address, id) => {
                 Place::IpAllocation(IpAllocation { address, container: ContainerId(id) })

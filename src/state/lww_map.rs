@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use super::{
-    clock::ReplicaId,
+    clock::{Dot, ReplicaId},
     dotted_map::{DottedMap, Sibling},
     vector::VersionVector,
 };
@@ -28,6 +28,12 @@ impl<K: Ord + Clone, V> LwwMap<K, V> {
     #[must_use]
     pub fn get(&self, key: &K) -> Option<&Arc<V>> {
         standing(self.0.of(key))?.value.as_ref()
+    }
+
+    /// The write that stands of a key.
+    #[must_use]
+    pub fn dot(&self, key: &K) -> Option<Dot> {
+        standing(self.0.of(key)).map(|it| it.dot)
     }
 
     /// Every key that has a value.

@@ -37,16 +37,16 @@ pub use cluster::ClusterState;
 pub use codec::{Row, decode, encode};
 pub use context::CLOUD_DOTS_MAX;
 pub use damage::CodecError;
-pub use digest::{BUCKETS, Digest, bucket_of};
+pub use digest::{BUCKETS, Buckets, Digest, bucket_of};
 pub use dotted_map::{DottedMap, Sibling};
 pub use exchange::Inventory;
 pub use lww_map::LwwMap;
 pub use or_set::OrSet;
 pub use records::{
-    ContainerRecord, DeploymentRecord, Intent, IpAllocation, NodeRecord, OneOff, Removal,
+    Admission, ContainerRecord, DeploymentRecord, Intent, IpAllocation, NodeRecord, OneOff, Removal,
     SealedSecret, SecretPath, ServiceRecord,
 };
-pub use step::{Applied, Step};
+pub use step::{Applied, Step, Touched};
 pub use vector::VersionVector;
 pub use wire::{
     INVENTORY_BYTES_MAX, VECTOR_BYTES_MAX, WRITE_BYTES_MAX, decode_inventory, decode_vector,

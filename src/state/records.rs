@@ -1,13 +1,19 @@
 //! What the collections hold.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use crate::model::{
     ContainerId, ContainerName, ContainerState, ImageId, Millis, NodeId, NodeName, NodeState,
-    ObservedPort, ProjectName, Revision, RuntimeId, ServiceKey, Slot, WallTime,
+    ObservedPort, ProjectName, Revision, RuntimeId, ServiceKey, Slot, TokenId, WallTime,
 };
 
-/// A node, written only by itself.
+use super::clock::ReplicaId;
+
+/// A node, written by itself; when it is admitted or removed, by the member that was asked to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeRecord {
     /// What people call it.
@@ -16,12 +22,26 @@ pub struct NodeRecord {
     pub state: NodeState,
     /// Since when.
     pub since: WallTime,
-    /// Where peers reach it: `host:port`.
-    pub address: Option<String>,
+    /// Where peers reach it.
+    pub address: Option<SocketAddr>,
+    /// As whom it writes.
+    pub replica: ReplicaId,
+    /// Its present life: the second of its start, or one more than its last.
+    pub incarnation: u32,
+    /// How it came into the cluster; `None` for the one that made it.
+    pub admission: Option<Admission>,
+    /// The public key that other members wrap the cluster's keys to, as age writes it.
+    pub recipient: String,
+    /// The newest of the cluster's keys that it has.
+    pub key_epoch: u32,
     /// Fizz's version.
     pub version: String,
-    /// The user's labels.
+    /// The labels that its configuration gives it.
     pub labels: BTreeMap<String, String>,
+    /// The labels that users gave it since; they go before those of its configuration.
+    pub assigned: BTreeMap<String, String>,
+    /// Its containers are to go elsewhere, and no others to come.
+    pub draining: bool,
     /// Cores.
     pub cpus: u32,
     /// Memory in bytes.
@@ -32,6 +52,37 @@ pub struct NodeRecord {
     pub kernel: String,
     /// The container runtime and its version, while it answers.
     pub runtime: Option<String>,
+}
+
+/// How a node came into the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admission {
+    /// The member that let it in.
+    pub by: NodeId,
+    /// When.
+    pub at: WallTime,
+    /// With which token, and how many nodes may come with that, 0 for any number. `None`: with the
+    /// cluster's secret itself.
+    pub token: Option<(TokenId, u16)>,
+}
+
+impl NodeRecord {
+    /// Its labels.
+    #[must_use]
+    pub fn all_labels(&self) -> BTreeMap<String, String> {
+        let mut labels = self.labels.clone();
+        labels.extend(self.assigned.clone());
+        labels
+    }
+
+    /// Whether it takes part: it has come, and has not left.
+    #[must_use]
+    pub fn is_member(&self) -> bool {
+        match self.state {
+            NodeState::Alive | NodeState::Suspicious | NodeState::Dead => true,
+            NodeState::Joining | NodeState::Left | NodeState::Failed => false,
+        }
+    }
 }
 
 /// A deployed Compose file. Its services as they were last applied have records of their own.
@@ -168,13 +219,17 @@ pub struct OneOff {
     pub no_deps: bool,
 }
 
-/// Where a secret belongs: a project's, by its key in the file, or a registry's.
+/// Where a secret belongs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SecretPath {
     /// `secrets:` of a project.
     Project(ProjectName, String),
     /// A registry's credentials.
     Registry(String),
+    /// What is kept of a join token.
+    Token(TokenId),
+    /// One of the cluster's keys, by its epoch, wrapped for one member.
+    ClusterKey(u32, NodeId),
 }
 
 /// A secret as it is stored: nobody reads it without the node's identity.

@@ -1,9 +1,11 @@
 //! What a step of the state changes.
 
 use super::{
-    change::{Kind, Place, Write},
+    change::{Change, Kind, Place, Write},
     clock::{Dot, HybridClock, ReplicaId},
+    records::{IpAllocation, SecretPath},
 };
+use crate::model::{ContainerId, NodeId, ProjectName};
 
 /// A step that the state took: what must become durable together, and what peers are to hear once it
 /// is. [`encode`](super::encode) makes rows of it.
@@ -35,10 +37,56 @@ impl Step {
         &self.writes
     }
 
+    /// The keys where something stands, or stood, other than before: what depends on them is to be
+    /// looked at again.
+    pub fn touched(&self) -> impl Iterator<Item = Touched<'_>> {
+        let placed = self.writes.iter().map(|it| Touched::of_change(&it.change));
+        placed.chain(self.ended.iter().map(|(place, _)| Touched::of_place(place)))
+    }
+
     /// Whether it changed nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+/// What a step may have changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Touched<'a> {
+    /// A node.
+    Node(NodeId),
+    /// A project: its deployment or a service of it.
+    Project(&'a ProjectName),
+    /// A secret.
+    Secret(&'a SecretPath),
+    /// A container.
+    Container(ContainerId),
+    /// An address.
+    Address(&'a IpAllocation),
+}
+
+impl<'a> Touched<'a> {
+    fn of_change(change: &'a Change) -> Self {
+        match change {
+            Change::Node(id, _) => Self::Node(*id),
+            Change::Service(key, _) => Self::Project(&key.project),
+            Change::Deployment(name, _) => Self::Project(name),
+            Change::Secret(path, _) => Self::Secret(path),
+            Change::Container(id, _) => Self::Container(*id),
+            Change::IpAllocation(it, _) => Self::Address(it),
+        }
+    }
+
+    fn of_place(place: &'a Place) -> Self {
+        match place {
+            Place::Node(id) => Self::Node(*id),
+            Place::Service(key) => Self::Project(&key.project),
+            Place::Deployment(name) => Self::Project(name),
+            Place::Secret(path) => Self::Secret(path),
+            Place::Container(id) => Self::Container(*id),
+            Place::IpAllocation(it) => Self::Address(it),
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! How far each writer's writes are known.
 
-use super::clock::{Dot, ReplicaId};
+use super::{
+    clock::{Dot, ReplicaId},
+    digest::{Buckets, bucket_of},
+};
 
 /// All writes of each writer up to a number: one dot for each, sorted by writer.
 ///
@@ -46,6 +49,20 @@ impl VersionVector {
         for &dot in &other.0 {
             self.see(dot);
         }
+    }
+
+    /// The part of it that is about writers in some buckets.
+    #[must_use]
+    pub fn within(&self, buckets: Buckets) -> Self {
+        Self(self.0.iter().filter(|it| buckets.has(bucket_of(it.replica))).copied().collect())
+    }
+
+    /// A peer's whole vector, from the part of it in those buckets that differ from this one: in all
+    /// others it is as this one. Needs no more of the peer than what differs.
+    #[must_use]
+    pub fn completed(&self, buckets: Buckets, part: &Self) -> Self {
+        let alike = self.0.iter().filter(|it| !buckets.has(bucket_of(it.replica))).copied();
+        alike.chain(part.0.iter().copied()).collect()
     }
 
     /// Takes out a writer.

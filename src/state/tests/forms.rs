@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::{
-    model::{Millis, NodeState},
+    model::{Millis, NodeState, TokenId},
     state::{
-        CodecError, DeploymentRecord, Intent, NodeRecord, Removal, ServiceRecord, WRITE_BYTES_MAX,
+        Admission, CodecError, DeploymentRecord, Intent, NodeRecord, Removal, ServiceRecord, WRITE_BYTES_MAX,
         damage::VERSION,
     },
 };
@@ -26,9 +26,20 @@ fn node() -> NodeRecord {
         name: "one".parse().unwrap(),
         state: NodeState::Alive,
         since: WallTime(5),
-        address: Some("a:1".to_owned()),
+        address: Some(([10, 0, 0, 1], 7780).into()),
+        replica: ReplicaId(0x0102),
+        incarnation: 300,
+        admission: Some(Admission {
+            by: NodeId(8),
+            at: WallTime(4),
+            token: Some((TokenId(9), 2)),
+        }),
+        recipient: "age1".to_owned(),
+        key_epoch: 1,
         version: "0.1.0".to_owned(),
         labels: BTreeMap::from([("zone".to_owned(), "b".to_owned())]),
+        assigned: BTreeMap::new(),
+        draining: false,
         cpus: 2,
         memory_bytes: 1 << 30,
         architecture: "x86_64".to_owned(),

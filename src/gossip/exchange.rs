@@ -1,0 +1,290 @@
+//! Anti-entropy in packets: two members find out what the one has seen and the other has not, and tell
+//! each other just that.
+//!
+//! Four steps, each a few packets at the most: what each bucket of my version vector comes to; what you
+//! have seen where that differs; what you lack of mine, and what I have seen there; what I lack of yours.
+//! Nothing is repeated. If a packet is lost, what came is kept, and the next pair whose digests differ
+//! goes on from there. What is too much for packets is fetched by stream.
+//!
+//! Both sides note their vector when the buckets are compared. Where buckets are equal, the peer has what
+//! this one had *then*; its present vector would claim too much.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::packet::{LISTS_BYTES_MAX, Packet, Part, Sum, WRITE_BYTES_MAX};
+use crate::{
+    model::{Millis, Moment, NodeId},
+    state::{BUCKETS, Buckets, ClusterState, Dot, VersionVector, encode_write},
+};
+
+/// How much a peer may lack before it is to fetch it by stream.
+const DELTA_BYTES_MAX: usize = 16 << 10;
+
+/// How many writers' numbers fit beside nothing else, and beside writes.
+const PART_DOTS_MAX: usize = 56;
+
+/// How long an exchange may take, and how many may be under way.
+const EXCHANGE_MAX: Millis = Millis(2_000);
+const EXCHANGES_MAX: usize = 64;
+
+/// Packets of writes in one direction.
+const PACKETS_MAX: u16 = 64;
+
+/// Everything that is being compared.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Exchanges {
+    numbers: u16,
+    open: BTreeMap<(NodeId, u16, Side), Exchange>,
+}
+
+/// Who asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Side {
+    Mine,
+    Theirs,
+}
+
+/// One comparison with one peer.
+#[derive(Clone, Debug)]
+struct Exchange {
+    /// What this member had seen when the buckets were compared.
+    base: VersionVector,
+    until: Moment,
+    /// What the peer's packets said so far.
+    part: Option<Part>,
+    came: BTreeSet<u16>,
+    of: u16,
+    refused: bool,
+}
+
+/// What a packet of an exchange leads to.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Turn {
+    /// Packets for the peer, of what is durable.
+    pub(super) packets: Vec<Packet>,
+    /// What the peer is known to have seen.
+    pub(super) knows: Option<(VersionVector, bool)>,
+    /// Writes to take in.
+    pub(super) writes: Vec<Vec<u8>>,
+    /// The peer has more than packets hold.
+    pub(super) fetch: bool,
+}
+
+impl Exchanges {
+    /// Begins one.
+    pub(super) fn begin(
+        &mut self,
+        peer: NodeId,
+        fresh: bool,
+        state: &ClusterState,
+        now: Moment,
+    ) -> Packet {
+        self.numbers = self.numbers.wrapping_add(1);
+        let number = self.numbers;
+        self.note(peer, number, Side::Mine, state, now);
+        Packet::Compare { number, fresh, sums: sums(state) }
+    }
+
+    /// A peer asks how this member's buckets differ from its own.
+    pub(super) fn compared(
+        &mut self,
+        peer: NodeId,
+        number: u16,
+        theirs: &[(u8, Sum)],
+        state: &ClusterState,
+        vouched: bool,
+        now: Moment,
+    ) -> Turn {
+        let theirs: BTreeMap<usize, Sum> =
+            theirs.iter().map(|(bucket, sum)| (usize::from(*bucket) % BUCKETS, *sum)).collect();
+        let mine: BTreeMap<usize, Sum> =
+            sums(state).into_iter().map(|(bucket, sum)| (usize::from(bucket), sum)).collect();
+        let differing = (0..BUCKETS).filter(|it| theirs.get(it) != mine.get(it));
+        let (part, more) = part(state, differing, vouched);
+        self.note(peer, number, Side::Theirs, state, now);
+        Turn { packets: vec![Packet::Differ { number, part, more }], ..Turn::default() }
+    }
+
+    /// A peer says what it has seen where it differs.
+    pub(super) fn differs(
+        &mut self,
+        peer: NodeId,
+        number: u16,
+        part: &Part,
+        more: bool,
+        state: &ClusterState,
+        vouched: bool,
+    ) -> Turn {
+        let key = (peer, number, Side::Mine);
+        let Some(exchange) = self.open.get(&key) else { return Turn::default() };
+        let theirs = exchange.base.completed(part.buckets, &part.seen);
+        let knows = (!more).then(|| (theirs.clone(), part.vouched));
+        if more || part.buckets == Buckets(0) {
+            self.open.remove(&key);
+            // Too much to name differs: both sides fetch. Nothing differs: nothing is to be done.
+            let packets = if more { vec![Packet::Refer { number }] } else { vec![] };
+            return Turn { packets, knows, fetch: more, writes: vec![] };
+        }
+        let packets = self.told(number, false, &theirs, part.buckets, state, vouched);
+        Turn { packets, knows, ..Turn::default() }
+    }
+
+    /// A peer says what this member lacks.
+    #[expect(clippy::too_many_arguments, reason = "a packet's fields, and what they are held against")]
+    pub(super) fn writes(
+        &mut self,
+        peer: NodeId,
+        number: u16,
+        back: bool,
+        (index, of): (u16, u16),
+        part: Option<Part>,
+        writes: Vec<Vec<u8>>,
+        state: &ClusterState,
+        vouched: bool,
+    ) -> Turn {
+        let side = if back { Side::Mine } else { Side::Theirs };
+        let Some(exchange) = self.open.get_mut(&(peer, number, side)) else {
+            return Turn { writes, ..Turn::default() };
+        };
+        if of == 0 || PACKETS_MAX < of || of <= index {
+            return Turn::default();
+        }
+        exchange.of = of;
+        exchange.came.insert(index);
+        let mut turn = Turn { writes, ..Turn::default() };
+        let Some(part) = part else { return turn };
+        let theirs = exchange.base.completed(part.buckets, &part.seen);
+        turn.knows = Some((theirs.clone(), part.vouched));
+        exchange.part = Some(part.clone());
+        if !back {
+            turn.packets = self.told(number, true, &theirs, part.buckets, state, vouched);
+        }
+        turn
+    }
+
+    /// A write of an exchange was not taken in: it must not end as if it had been.
+    pub(super) fn refused(&mut self, peer: NodeId, number: u16, back: bool) {
+        let side = if back { Side::Mine } else { Side::Theirs };
+        if let Some(exchange) = self.open.get_mut(&(peer, number, side)) {
+            exchange.refused = true;
+        }
+    }
+
+    /// What may be joined, once all of an exchange's writes were taken in: it is over then.
+    pub(super) fn whole(&mut self, peer: NodeId, number: u16, back: bool) -> Option<VersionVector> {
+        let key = (peer, number, if back { Side::Mine } else { Side::Theirs });
+        let exchange = self.open.get(&key)?;
+        let whole = exchange.came.len() == usize::from(exchange.of) && !exchange.refused;
+        if !whole {
+            return None;
+        }
+        Some(self.open.remove(&key)?.part?.seen)
+    }
+
+    /// A peer says that what this member lacks is too much for packets.
+    pub(super) fn referred(&mut self, peer: NodeId, number: u16) -> bool {
+        let mine = self.open.remove(&(peer, number, Side::Mine)).is_some();
+        self.open.remove(&(peer, number, Side::Theirs)).is_some() || mine
+    }
+
+    /// The packets that tell a peer what it lacks.
+    fn told(
+        &self,
+        number: u16,
+        back: bool,
+        theirs: &VersionVector,
+        buckets: Buckets,
+        state: &ClusterState,
+        vouched: bool,
+    ) -> Vec<Packet> {
+        let refer = || vec![Packet::Refer { number }];
+        let seen = state.seen().within(buckets);
+        if PART_DOTS_MAX < seen.iter().count() || !state.can_serve(theirs) {
+            return refer();
+        }
+        let part_bytes = 16 + 18 * seen.iter().count();
+        let (mut lists, mut room, mut total) = (vec![vec![]], LISTS_BYTES_MAX - part_bytes, 0);
+        for write in state.delta_since(theirs) {
+            let Ok(bytes) = encode_write(&write) else { return refer() };
+            total += bytes.len();
+            if WRITE_BYTES_MAX < bytes.len() || DELTA_BYTES_MAX < total {
+                return refer();
+            }
+            if room < bytes.len() + 2 {
+                lists.push(vec![]);
+                room = LISTS_BYTES_MAX;
+            }
+            room -= bytes.len() + 2;
+            if let Some(list) = lists.last_mut() {
+                list.push(bytes);
+            }
+        }
+        let of = u16::try_from(lists.len()).unwrap_or(u16::MAX);
+        let mut part = Some(Part { buckets, seen, vouched });
+        let numbered = lists.into_iter().zip(0..);
+        let packet = |(writes, index)| {
+            Packet::Writes { number, back, index, of, part: part.take(), writes }
+        };
+        numbered.map(packet).collect()
+    }
+
+    fn note(
+        &mut self,
+        peer: NodeId,
+        number: u16,
+        side: Side,
+        state: &ClusterState,
+        now: Moment,
+    ) {
+        self.open.retain(|_, it| now < it.until);
+        if EXCHANGES_MAX <= self.open.len() {
+            self.open.pop_first();
+        }
+        let exchange = Exchange {
+            base: state.seen().clone(),
+            until: now + EXCHANGE_MAX,
+            part: None,
+            came: BTreeSet::new(),
+            of: 0,
+            refused: false,
+        };
+        self.open.insert((peer, number, side), exchange);
+    }
+}
+
+/// What each bucket comes to, without those that are empty.
+fn sums(state: &ClusterState) -> Vec<(u8, Sum)> {
+    let digests = state.bucket_digests().into_iter().zip(0..);
+    let filled = digests.filter(|(digest, _)| *digest != [0; 16]);
+    filled.map(|([a, b, c, d, e, f, ..], bucket)| (bucket, [a, b, c, d, e, f])).collect()
+}
+
+/// What was seen in some buckets, as many of them as fit, and whether there are more.
+fn part(
+    state: &ClusterState,
+    buckets: impl Iterator<Item = usize>,
+    vouched: bool,
+) -> (Part, bool) {
+    let mut part = Part { vouched, ..Part::default() };
+    for bucket in buckets {
+        let wider = part.buckets.with(bucket);
+        let seen: VersionVector = state.seen().within(wider);
+        if PART_DOTS_MAX < seen.iter().count() {
+            return (part, true);
+        }
+        (part.buckets, part.seen) = (wider, seen);
+    }
+    (part, false)
+}
+
+/// The writes of a list that fit into packets, and the dots of the others.
+pub(super) fn by_length(writes: &[crate::state::Write]) -> (Vec<Vec<u8>>, Vec<Dot>) {
+    let (mut short, mut long) = (vec![], vec![]);
+    for write in writes {
+        match encode_write(write) {
+            Ok(bytes) if bytes.len() <= WRITE_BYTES_MAX => short.push(bytes),
+            Ok(_) | Err(_) => long.push(write.dot),
+        }
+    }
+    (short, long)
+}

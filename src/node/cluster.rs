@@ -1,0 +1,548 @@
+//! A node's part in its cluster: datagrams in and out, and what they change.
+//!
+//! [`Gossip`] converses; here its packets are sealed and opened, members' addresses kept, and what it
+//! takes into the state is handed to the rest of the node.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    net::SocketAddr,
+    sync::Arc,
+};
+
+use super::{
+    Effect, Event, Node, Now, Subject,
+    effect::Fetch,
+    view::{ClusterView, Standing, Traffic},
+};
+use crate::{
+    gossip::{
+        Epoch, Gossip, Input, Key, Keyring, Opener, Output, Packet, Peer, Rejected, Sealer,
+        replicas,
+    },
+    model::{Millis, Moment, NodeId, NodeState, ProjectName, WallTime},
+    state::{Change, Digest, NodeRecord, ReplicaId, SecretPath, Step, Touched, VersionVector},
+    swim::{self, Incarnation},
+};
+
+/// How far a clock may be off the median of the others' before this node writes nothing that a user
+/// wants: its stamps would win, or lose, against all others'.
+const CLOCK_ERROR_MS_MAX: u64 = 500;
+
+/// Between two looks for removals that nobody needs any more, and members that nobody must count.
+const TIDY_INTERVAL: Millis = Millis(1_000);
+
+/// What a node says that is to run no containers.
+pub const NO_RUNTIME: &str = "none";
+
+/// Events that wait until the node may write.
+const HELD_EVENTS_MAX: usize = 1_024;
+
+/// What a node needs to take part in a cluster.
+#[derive(Clone, Debug)]
+pub struct Seat {
+    /// The cluster's keys.
+    pub keys: Keyring,
+    /// The number of this start. No two starts may bear one number: the shell keeps it on disk.
+    pub life: u32,
+    /// How patient it is.
+    pub config: swim::Config,
+}
+
+/// A node's part in its cluster.
+#[derive(Debug)]
+pub(super) struct Cluster {
+    gossip: Gossip,
+    keys: Keyring,
+    sealer: Sealer,
+    opener: Opener,
+    /// Who may speak to this node, sorted.
+    peers: Vec<Peer>,
+    /// Where members were last heard from.
+    endpoints: BTreeMap<NodeId, SocketAddr>,
+    /// How members are, and since when.
+    standings: BTreeMap<NodeId, (NodeState, WallTime)>,
+    /// What becomes durable with which group of steps.
+    undurable: VecDeque<(u64, Digest, bool)>,
+    /// What waits until the node may write.
+    held: Vec<Event>,
+    /// Keys that are being unwrapped.
+    unwrapping: BTreeSet<Epoch>,
+    tidied: Moment,
+    /// When another was last seen to have what this node has.
+    agreed: Moment,
+    traffic: Traffic,
+}
+
+impl Cluster {
+    pub(super) fn new(node: &Node, seat: Seat, seed: u64, now: Now) -> Self {
+        let incarnation = Incarnation(seat.life);
+        let gossip = Gossip::new(node.me, incarnation, seat.config, &node.state, seed, now);
+        let mut cluster = Self {
+            gossip,
+            keys: seat.keys,
+            sealer: Sealer::new(node.me, seat.life),
+            opener: Opener::new(node.me),
+            peers: vec![],
+            endpoints: BTreeMap::new(),
+            standings: BTreeMap::new(),
+            undurable: VecDeque::new(),
+            held: vec![],
+            unwrapping: BTreeSet::new(),
+            tidied: now.moment,
+            agreed: now.moment,
+            traffic: Traffic::default(),
+        };
+        let vouched = node.state.acknowledgement(&replicas(&node.state)).is_some();
+        cluster.gossip.durable(node.state.digest(), vouched);
+        cluster
+    }
+
+    /// How a member is; `None` for whom this node has not heard of.
+    pub(super) fn standing(&self, id: NodeId) -> Option<NodeState> {
+        self.gossip.membership().state(id)
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.gossip.is_ready()
+    }
+
+    pub(super) fn next_wake(&self) -> Moment {
+        self.gossip.next_wake()
+    }
+
+    /// Looks up anew who may speak to this node.
+    fn admit(&mut self, me: NodeId, nodes: impl Iterator<Item = (NodeId, Arc<NodeRecord>)>) {
+        let others = nodes.filter(|(id, _)| *id != me);
+        self.peers = others.map(|(id, it)| Peer { id, epoch: Epoch(it.key_epoch) }).collect();
+        let (peers, opener) = (&self.peers, &mut self.opener);
+        self.endpoints.retain(|id, _| {
+            let stays = peers.binary_search_by_key(id, |it| it.id).is_ok();
+            if !stays {
+                opener.forget(*id);
+            }
+            stays
+        });
+    }
+
+    /// A packet as a datagram for a member, under the newest key that both have.
+    fn seal(&mut self, to: NodeId, packet: &Packet) -> Option<Vec<u8>> {
+        let theirs = self.peers.binary_search_by_key(&to, |it| it.id).ok();
+        let theirs = theirs.map_or(Epoch(0), |at| self.peers[at].epoch);
+        let newest = self.keys.newest();
+        let epoch = if self.keys.contains(theirs) { theirs.min(newest) } else { newest };
+        let datagram = self.sealer.seal(to, &packet.encode().ok()?, &self.keys, epoch)?;
+        self.traffic.sent += 1;
+        self.traffic.sent_bytes += datagram.len() as u64;
+        Some(datagram)
+    }
+
+    fn open(&mut self, from: SocketAddr, datagram: &[u8]) -> Option<(NodeId, Packet)> {
+        self.traffic.received += 1;
+        self.traffic.received_bytes += datagram.len() as u64;
+        let opened = self.opener.open(datagram, &self.peers, &self.keys);
+        let (node, bytes) = match opened {
+            Ok(opened) => opened,
+            Err(why) => {
+                self.traffic.reject(why);
+                return None;
+            }
+        };
+        // Who is authentic is where it speaks from: members may move.
+        self.endpoints.insert(node, from);
+        if let Ok(packet) = Packet::decode(&bytes) {
+            return Some((node, packet));
+        }
+        self.traffic.reject(Rejected::Foreign);
+        None
+    }
+}
+
+impl Node {
+    /// A datagram came. Whether anything is to be settled.
+    pub(super) fn received(&mut self, from: SocketAddr, datagram: &[u8], now: Now) -> bool {
+        let Some(cluster) = &mut self.cluster else { return false };
+        let Some((node, packet)) = cluster.open(from, datagram) else { return false };
+        self.converse(Input::Packet(node, packet), now)
+    }
+
+    /// So many groups of steps are durable.
+    pub(super) fn persisted(&mut self, groups: u64) {
+        let Some(cluster) = &mut self.cluster else { return };
+        while let Some((group, digest, vouched)) = cluster.undurable.front().copied()
+            && group <= groups
+        {
+            cluster.undurable.pop_front();
+            cluster.gossip.durable(digest, vouched);
+        }
+    }
+
+    /// One of the cluster's keys was unwrapped for this node, and is on its disk.
+    pub(super) fn unwrapped(&mut self, epoch: Epoch, key: Option<Key>) {
+        let Some(cluster) = &mut self.cluster else { return };
+        match key {
+            Some(key) => cluster.keys.add(epoch, key),
+            // It may be written anew.
+            None => drop(cluster.unwrapping.remove(&epoch)),
+        }
+    }
+
+    /// Says something to the conversation, and does what it leads to. Whether anything is to be settled.
+    pub(super) fn converse(&mut self, input: Input, now: Now) -> bool {
+        let Some(cluster) = &mut self.cluster else { return false };
+        let outputs = cluster.gossip.handle(input, &mut self.state, now);
+        self.carry(outputs.into(), now)
+    }
+
+    /// Does what the conversation leads to.
+    fn carry(&mut self, mut outputs: VecDeque<Output>, now: Now) -> bool {
+        let mut stirred = false;
+        while let Some(output) = outputs.pop_front() {
+            match output {
+                Output::Send(to, packet) => self.send(to, &packet, false),
+                Output::SendDurable(to, packet) => self.send(to, &packet, true),
+                Output::Took(step) => {
+                    stirred = true;
+                    let more = self.took(step, now);
+                    outputs.extend(more);
+                }
+                Output::Changed(id, state) => {
+                    stirred = true;
+                    self.member_changed(id, state, now);
+                }
+                Output::Fetch(from) => self.fetch(from, None),
+                Output::SetBack(from) => {
+                    stirred = true;
+                    self.set_back(from);
+                }
+                Output::Agreed => {
+                    if let Some(cluster) = &mut self.cluster {
+                        cluster.agreed = now.moment;
+                    }
+                }
+                Output::Ready => stirred = true,
+            }
+        }
+        stirred
+    }
+
+    /// Whether an event must wait until the node may write.
+    pub(super) fn must_wait(&self, event: &Event) -> bool {
+        let waits = match event {
+            Event::Asked(..)
+            | Event::RuntimeFound(_)
+            | Event::Observed(..)
+            | Event::RuntimeLost(_)
+            | Event::Seen(..)
+            | Event::Progressed(..)
+            | Event::Finished(..)
+            | Event::Cleared(..)
+            | Event::Probed(..) => true,
+            Event::Datagram(..)
+            | Event::Persisted(_)
+            | Event::Fetched(..)
+            | Event::FetchEnded(..)
+            | Event::Unwrapped(..)
+            | Event::Tick => false,
+        };
+        let full = self.cluster.as_ref().is_some_and(|it| HELD_EVENTS_MAX <= it.held.len());
+        waits && !self.may_write() && !full
+    }
+
+    /// Whether this node may write: it has compared itself with the others.
+    pub(super) fn may_write(&self) -> bool {
+        self.cluster.as_ref().is_none_or(|it| it.is_ready())
+    }
+
+    pub(super) fn hold(&mut self, event: Event) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.held.push(event);
+        }
+    }
+
+    /// What waited until the node may write.
+    pub(super) fn released(&mut self) -> Vec<Event> {
+        match &mut self.cluster {
+            Some(cluster) if cluster.is_ready() => std::mem::take(&mut cluster.held),
+            Some(_) | None => vec![],
+        }
+    }
+
+    /// Why this node takes no wishes from users now, if so.
+    pub(super) fn clock_is_wrong(&self) -> Option<String> {
+        let error = self.cluster.as_ref()?.gossip.clock_error()?;
+        (CLOCK_ERROR_MS_MAX < error.unsigned_abs()).then(|| {
+            let (seconds, way) = (error.unsigned_abs() as f64 / 1000.0, if error < 0 { "behind" } else { "ahead of" });
+            format!(
+                "this node's clock is {seconds:.1} s {way} the others': what it writes could lose \
+                 against what is older, or win against what is newer. Set its clock (`timedatectl`, \
+                 chrony), or ask another node"
+            )
+        })
+    }
+
+    /// What is durable with a group of steps.
+    pub(super) fn note_undurable(&mut self, group: u64) {
+        let Some(cluster) = &mut self.cluster else { return };
+        let vouched = self.state.acknowledgement(&replicas(&self.state)).is_some();
+        cluster.undurable.push_back((group, self.state.digest(), vouched));
+    }
+
+    /// The nodes in the state have changed: looks who is there.
+    pub(super) fn meet(&mut self, now: Now) {
+        let outputs = self.members_changed(now);
+        self.carry(outputs.into(), now);
+    }
+
+    pub(super) fn standing(&self, id: NodeId) -> Option<NodeState> {
+        self.cluster.as_ref()?.standing(id)
+    }
+
+    pub(super) fn is_clustered(&self) -> bool {
+        self.cluster.is_some()
+    }
+
+    /// Whether a member is there, as far as this node knows.
+    pub(super) fn is_alive(&self, id: NodeId) -> bool {
+        matches!(self.standing(id), Some(NodeState::Alive | NodeState::Suspicious))
+    }
+
+    /// Whether a node can have containers.
+    pub(super) fn may_have_containers(&self, id: NodeId) -> bool {
+        let Some(record) = self.state.nodes().get(&id) else { return id == self.me };
+        let there = id == self.me || self.is_alive(id);
+        let has_runtime = record.runtime.as_deref() != Some(NO_RUNTIME);
+        there && record.is_member() && !self.state.has_left(id) && !record.draining && has_runtime
+    }
+
+    /// The newest of the cluster's keys.
+    pub(super) fn key_epoch(&self) -> Epoch {
+        self.cluster.as_ref().map_or(Epoch(0), |it| it.keys.newest())
+    }
+
+    pub(super) fn take_key(&mut self, epoch: Epoch, key: Key) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.keys.add(epoch, key);
+        }
+    }
+
+    fn send(&mut self, to: NodeId, packet: &Packet, once_durable: bool) {
+        let Some(cluster) = &mut self.cluster else { return };
+        let known = cluster.endpoints.get(&to).copied();
+        let Some(address) = known.or_else(|| self.state.nodes().get(&to)?.address) else { return };
+        if let Some(datagram) = cluster.seal(to, packet) {
+            self.effects.push(Effect::Send { to: address, datagram, once_durable });
+        }
+    }
+
+    /// The state took something in from others.
+    fn took(&mut self, step: Step, now: Now) -> Vec<Output> {
+        let mut nodes = false;
+        let mut projects: BTreeSet<ProjectName> = BTreeSet::new();
+        let mut containers = BTreeSet::new();
+        let mut keys = BTreeSet::new();
+        for touched in step.touched() {
+            match touched {
+                Touched::Node(_) => nodes = true,
+                Touched::Project(name) => drop(projects.insert(name.clone())),
+                Touched::Container(id) => drop(containers.insert(id)),
+                Touched::Secret(SecretPath::ClusterKey(epoch, node)) if *node == self.me => {
+                    keys.insert(Epoch(*epoch));
+                }
+                Touched::Secret(_) | Touched::Address(_) => {}
+            }
+        }
+        self.steps.push(step);
+        for name in projects {
+            self.decode(&name);
+            let state = self.state.deployments().get(&name).map(|it| it.version.to_string());
+            let kind = if state.is_some() { "deployment.changed" } else { "deployment.removed" };
+            self.notify(kind, Subject::Project(name), state, None);
+        }
+        for id in containers {
+            self.container_elsewhere(id);
+        }
+        keys.into_iter().for_each(|it| self.unwrap_key(it));
+        if nodes { self.members_changed(now) } else { vec![] }
+    }
+
+    /// Tells of another node's container.
+    fn container_elsewhere(&mut self, id: crate::model::ContainerId) {
+        let record = self.state.container(id).filter(|it| it.node != self.me).cloned();
+        match record {
+            Some(record) => {
+                let before = self.elsewhere.insert(id, record.clone());
+                if before.is_none_or(|it| it.state != record.state) {
+                    self.tell(id, record.state, record.reason.clone());
+                }
+            }
+            None => {
+                if let Some(record) = self.elsewhere.remove(&id) {
+                    let subject = Subject::Container(
+                        id,
+                        record.service.clone(),
+                        record.name.clone(),
+                    );
+                    self.notify("container.removed", subject, None, None);
+                }
+            }
+        }
+    }
+
+    /// The nodes in the state have changed.
+    fn members_changed(&mut self, now: Now) -> Vec<Output> {
+        let Some(cluster) = &mut self.cluster else { return vec![] };
+        let there = self.state.nodes().iter().filter(|(id, _)| !self.state.has_left(**id));
+        cluster.admit(self.me, there.map(|(id, it)| (*id, it.clone())));
+        let nodes = self.state.nodes();
+        cluster.standings.retain(|id, _| nodes.get(id).is_some_and(|it| it.is_member()));
+        cluster.gossip.handle(Input::MembersChanged, &mut self.state, now)
+    }
+
+    /// At the start: who is there, and which keys wait.
+    pub(super) fn take_seat(&mut self, now: Now) {
+        self.members_changed(now);
+        let paths = self.state.secrets().iter().map(|(path, _)| path);
+        let epochs = paths.filter_map(|path| match path {
+            SecretPath::ClusterKey(epoch, node) if *node == self.me => Some(Epoch(*epoch)),
+            SecretPath::ClusterKey(..)
+            | SecretPath::Project(..)
+            | SecretPath::Registry(_)
+            | SecretPath::Token(_) => None,
+        });
+        let epochs: Vec<Epoch> = epochs.collect();
+        epochs.into_iter().for_each(|it| self.unwrap_key(it));
+    }
+
+    fn unwrap_key(&mut self, epoch: Epoch) {
+        let Some(cluster) = &mut self.cluster else { return };
+        let path = SecretPath::ClusterKey(epoch.0, self.me);
+        let Some(sealed) = self.state.secrets().get(&path) else { return };
+        if !cluster.keys.contains(epoch) && cluster.unwrapping.insert(epoch) {
+            self.effects.push(Effect::Unwrap(epoch, sealed.clone()));
+        }
+    }
+
+    fn member_changed(&mut self, id: NodeId, state: NodeState, now: Now) {
+        let Some(cluster) = &mut self.cluster else { return };
+        let known = cluster.standings.insert(id, (state, now.wall));
+        match (known.map(|(it, _)| it), state) {
+            (Some(NodeState::Alive), NodeState::Suspicious) => cluster.traffic.suspicions += 1,
+            (Some(NodeState::Suspicious), NodeState::Alive) => cluster.traffic.refutations += 1,
+            (Some(_) | None, _) => {}
+        }
+        self.notify_peer(id, state);
+    }
+
+    fn fetch(&mut self, from: NodeId, enter: Option<ReplicaId>) {
+        let Some(cluster) = &mut self.cluster else { return };
+        cluster.traffic.fetches += 1;
+        let known = cluster.endpoints.get(&from).copied();
+        let address = known.or_else(|| self.state.nodes().get(&from)?.address);
+        let seen = self.state.seen().clone();
+        self.effects.push(Effect::Fetch(Fetch { from, address, seen, enter }));
+    }
+
+    /// This node's data directory was set back: it goes on as another writer.
+    fn set_back(&mut self, from: NodeId) {
+        let replica = ReplicaId(self.random.bits());
+        let step = self.in_state().take_new_replica(replica);
+        self.steps.push(step);
+        self.facts.replica = replica;
+        let why = "this node's data directory was set back, as from a backup: it takes the cluster's \
+                   state anew";
+        self.notify("node.set_back", Subject::Node, None, Some(why.into()));
+        self.fetch(from, Some(replica));
+    }
+
+    /// Now and then: drops removals that nobody needs, and forgets members that have left once everyone
+    /// knows.
+    pub(super) fn tidy(&mut self, now: Now) {
+        let Some(cluster) = &mut self.cluster else { return };
+        if now.moment < cluster.tidied + TIDY_INTERVAL || !cluster.gossip.is_ready() {
+            return;
+        }
+        cluster.tidied = now.moment;
+        let keys_of = |it: &NodeRecord| Epoch(it.key_epoch);
+        let members = self.state.nodes().iter().filter(|(_, it)| it.state != NodeState::Left);
+        if let Some(oldest) = members.map(|(_, it)| keys_of(it)).min() {
+            cluster.keys.forget_before(oldest);
+        }
+        let others: BTreeMap<ReplicaId, VersionVector> = self.others_have();
+        let step = self.in_state().collect(&others);
+        if !step.is_empty() {
+            self.steps.push(step);
+        }
+        self.forget_the_left(now);
+    }
+
+    /// What every other member is known to have durably seen, those that have left among them.
+    fn others_have(&self) -> BTreeMap<ReplicaId, VersionVector> {
+        let Some(cluster) = &self.cluster else { return BTreeMap::new() };
+        let others = self.state.nodes().iter().filter(|(id, _)| **id != self.me);
+        let seen = |id| cluster.gossip.acknowledged(id).cloned().unwrap_or_default();
+        others.map(|(id, it)| (it.replica, seen(*id))).collect()
+    }
+
+    /// A member that has left is forgotten by the first of those that know that all others know.
+    fn forget_the_left(&mut self, now: Now) {
+        let Some(cluster) = &self.cluster else { return };
+        let first = cluster.gossip.membership().ring().first();
+        if first != Some(&self.me) {
+            return;
+        }
+        let nodes = self.state.nodes();
+        let stay: Vec<NodeId> = nodes
+            .iter()
+            .filter(|(id, it)| **id != self.me && it.state != NodeState::Left)
+            .map(|(id, _)| *id)
+            .collect();
+        let known_to_all = |id: &NodeId| {
+            let Some(dot) = nodes.dot(id) else { return false };
+            let knows = |it: &NodeId| {
+                cluster.gossip.acknowledged(*it).is_some_and(|seen| seen.has(dot))
+            };
+            stay.iter().all(knows)
+        };
+        let left = nodes.iter().filter(|(_, it)| it.state == NodeState::Left);
+        let left: Vec<NodeId> =
+            left.map(|(id, _)| *id).filter(|id| *id != self.me && known_to_all(id)).collect();
+        for id in left {
+            self.commit(Change::Node(id, None), now);
+        }
+    }
+
+    /// This node's last words.
+    pub(super) fn say_farewell(&mut self, now: Now) {
+        self.converse(Input::Leave, now);
+        self.cluster = None;
+        self.effects.push(Effect::Gone);
+    }
+
+    pub(super) fn cluster_view(&self) -> Option<ClusterView> {
+        let cluster = self.cluster.as_ref()?;
+        let membership = cluster.gossip.membership();
+        let standing = |(id, (state, since)): (&NodeId, &(NodeState, WallTime))| {
+            let standing =
+                Standing { state: *state, since: *since, round_trip: membership.round_trip(*id) };
+            (*id, standing)
+        };
+        Some(ClusterView {
+            standings: cluster.standings.iter().map(standing).collect(),
+            keys: cluster.keys.clone(),
+            ready: cluster.gossip.is_ready(),
+            illness: membership.illness(),
+            clock_error_ms: cluster.gossip.clock_error(),
+            agreed: cluster.agreed,
+            traffic: cluster.traffic.clone(),
+            verdicts: membership.verdicts(),
+            endpoints: cluster.endpoints.clone(),
+        })
+    }
+}
+
+impl Traffic {
+    fn reject(&mut self, why: Rejected) {
+        *self.rejected.entry(why).or_default() += 1;
+    }
+}
+
