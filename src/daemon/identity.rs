@@ -3,9 +3,12 @@
 //! The ed25519 key (RFC 8032) names the node: [`NodeId`] is the first 128 bits of the SHA-256 of the
 //! public key, so that nobody can claim another's. The secrets' age identity is a key of its own.
 
-use std::{fmt::Write, path::Path};
+use std::{
+    fmt::{self, Write},
+    path::Path,
+};
 
-use ed25519_dalek::SigningKey;
+use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use rand_core::{OsRng, RngCore};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
@@ -19,6 +22,45 @@ use crate::{
 const NODE_KEY_FILE: &str = "node.key";
 const SECRETS_KEY_FILE: &str = "secrets.key";
 const HEADER: &str = "fizz node key v1: whoever reads this can pass for this node";
+
+/// What a node is known by.
+#[derive(Clone)]
+pub struct Identity {
+    id: NodeId,
+    key: SigningKey,
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Identity").field(&self.id).finish()
+    }
+}
+
+impl Identity {
+    /// The identity that a key gives.
+    #[must_use]
+    pub fn new(key: SigningKey) -> Self {
+        Self { id: id_of(&key.verifying_key()), key }
+    }
+
+    /// The node's id.
+    #[must_use]
+    pub const fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// The key that others verify its signatures with.
+    #[must_use]
+    pub fn public(&self) -> [u8; 32] {
+        self.key.verifying_key().to_bytes()
+    }
+
+    /// Signs a message (RFC 8032). What is signed must begin with what it is for.
+    #[must_use]
+    pub fn sign(&self, message: &[u8]) -> [u8; 64] {
+        self.key.sign(message).to_bytes()
+    }
+}
 
 /// Why a node has no identity.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +90,7 @@ pub enum IdentityError {
 }
 
 /// Reads the node's key, or makes it on the first run.
-pub fn load_or_make(data_dir: &Path) -> Result<NodeId, IdentityError> {
+pub fn load_or_make(data_dir: &Path) -> Result<Identity, IdentityError> {
     let path = data_dir.join(NODE_KEY_FILE);
     let key = match disk::read_if_there(&path)?.map(Zeroizing::new) {
         Some(text) => read(&text)
@@ -61,7 +103,7 @@ pub fn load_or_make(data_dir: &Path) -> Result<NodeId, IdentityError> {
             key
         }
     };
-    Ok(node_id(&key))
+    Ok(Identity::new(key))
 }
 
 /// Reads the secrets' key, or makes it on the first run, and opens the vault with it.
@@ -79,8 +121,10 @@ pub fn load_or_make_vault(data_dir: &Path, cluster: &str) -> Result<Vault, Ident
     Vault::new(&text, cluster).map_err(damaged)
 }
 
-fn node_id(key: &SigningKey) -> NodeId {
-    let digest = Sha256::digest(key.verifying_key().as_bytes());
+/// The id of the node that has a public key.
+#[must_use]
+pub fn id_of(key: &VerifyingKey) -> NodeId {
+    let digest = Sha256::digest(key.as_bytes());
     NodeId(digest.iter().take(16).fold(0, |id, &byte| id << 8 | u128::from(byte)))
 }
 
@@ -137,8 +181,8 @@ mod tests {
     #[test]
     fn a_node_keeps_its_id_and_nobody_else_reads_its_keys() {
         let scratch = Scratch::new();
-        let id = load_or_make(&scratch.0).unwrap();
-        assert_eq!(load_or_make(&scratch.0).unwrap(), id);
+        let id = load_or_make(&scratch.0).unwrap().id();
+        assert_eq!(load_or_make(&scratch.0).unwrap().id(), id);
         load_or_make_vault(&scratch.0, "home").unwrap();
         for name in [NODE_KEY_FILE, SECRETS_KEY_FILE] {
             let mode = std::fs::metadata(scratch.0.join(name)).unwrap().permissions().mode();
@@ -147,12 +191,22 @@ mod tests {
     }
 
     #[test]
+    fn a_signature_is_the_nodes_and_its_key_is_not_printed() {
+        let identity = Identity::new(SigningKey::from_bytes(&[231; 32]));
+        let key = VerifyingKey::from_bytes(&identity.public()).unwrap();
+        let signature = ed25519_dalek::Signature::from_bytes(&identity.sign(b"it"));
+        assert!(key.verify_strict(b"it", &signature).is_ok());
+        assert!(key.verify_strict(b"other", &signature).is_err());
+        assert_eq!(format!("{identity:?}"), format!("Identity({:?})", identity.id()));
+    }
+
+    #[test]
     fn a_node_id_is_the_hash_of_its_public_key() {
         // RFC 8032, 7.1, test 1: the key pair; its public key's SHA-256 by coreutils' sha256sum.
         let seed =
             unhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60").unwrap();
         let key = SigningKey::from_bytes(&seed);
-        assert_eq!(node_id(&key).to_string(), "21fe31dfa154a261626bf854046fd227");
+        assert_eq!(id_of(&key.verifying_key()).to_string(), "21fe31dfa154a261626bf854046fd227");
     }
 
     #[test]

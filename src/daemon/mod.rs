@@ -24,6 +24,7 @@ mod prober;
 mod sight;
 pub mod socket;
 pub mod store;
+pub mod stream;
 mod systemd;
 pub mod tasks;
 
@@ -39,7 +40,6 @@ use tracing::{info, warn};
 use self::core::Core;
 use crate::{
     api::{self, Backend, EventLog, Limits, Metrics, Sealer},
-    model::NodeId,
     node::Node,
     runtime::{Docker, Runtime},
     secrets::Vault,
@@ -50,7 +50,7 @@ use clock::Clock;
 use config::{Config, ConfigError, RuntimeKind};
 use disk::{DirectoryLock, DiskError};
 use executor::{Executor, Means};
-use identity::IdentityError;
+use identity::{Identity, IdentityError};
 use observer::Observer;
 use prober::Prober;
 use sight::Eyes;
@@ -124,7 +124,7 @@ async fn live(config: &Config) -> Result<(), DaemonError> {
     let clock = Clock::start();
     let (home, state) = Home::open(config)?;
     let socket = socket::listen(&config.api)?;
-    let me = home.me;
+    let me = home.identity.id();
     let tasks = Tasks::new(LASTING_TASKS_MAX);
     let (core, backend, observer) = assemble(config, &home, state, clock, &tasks);
     tasks.spawn("observer", observer.run());
@@ -150,7 +150,7 @@ async fn live(config: &Config) -> Result<(), DaemonError> {
 
 /// What the data directory holds.
 struct Home {
-    me: NodeId,
+    identity: Identity,
     vault: Arc<Vault>,
     store: Arc<Store>,
     _lock: DirectoryLock,
@@ -160,10 +160,10 @@ impl Home {
     fn open(config: &Config) -> Result<(Self, ClusterState), DaemonError> {
         disk::make_directory(&config.data_dir, 0o700)?;
         let lock = DirectoryLock::take(&config.data_dir)?;
-        let me = identity::load_or_make(&config.data_dir)?;
+        let identity = identity::load_or_make(&config.data_dir)?;
         let vault = Arc::new(identity::load_or_make_vault(&config.data_dir, &config.cluster)?);
         let (store, state) = Store::open(&config.data_dir, &config.cluster)?;
-        Ok((Self { me, vault, store: Arc::new(store), _lock: lock }, state))
+        Ok((Self { identity, vault, store: Arc::new(store), _lock: lock }, state))
     }
 }
 
@@ -175,7 +175,7 @@ fn assemble(
     clock: Clock,
     tasks: &Tasks,
 ) -> (Core, Backend, Observer) {
-    let (me, now, runtime) = (home.me, clock.now().wall, runtime(config));
+    let (me, now, runtime) = (home.identity.id(), clock.now().wall, runtime(config));
     let (name, labels) = (config.node.name.clone(), config.node.labels.clone());
     let facts = facts::measure(name.clone(), labels, None, now);
     let node = Node::new(me, facts, state, OsRng.next_u64());

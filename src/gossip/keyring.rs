@@ -1,7 +1,9 @@
-//! The cluster's gossip keys, by epoch.
+//! The cluster's secrets, by epoch, and the keys that come from them.
 //!
-//! The newest seals; the others still open what members send that do not have it yet. A key is forgotten
-//! once every member has a newer one.
+//! The *root* of an epoch is 256 random bits. It keys nothing itself: each use has a key of its own, by
+//! HKDF-SHA-256 (RFC 5869) with an info that names the use, so that one that leaks says nothing about the
+//! others. The newest epoch seals; the others still open what members send that do not have it yet. A root
+//! is forgotten once every member has a newer one.
 
 use std::collections::BTreeMap;
 
@@ -11,20 +13,26 @@ use zeroize::Zeroizing;
 
 use crate::model::NodeId;
 
-/// Separates this use of a key from all others.
+/// Each separates one use of a root from all others.
+const GOSSIP_INFO: &[u8] = b"fizz gossip v1";
+const JOIN_INFO: &[u8] = b"fizz join v1";
+const ENTRY_INFO: &[u8] = b"fizz entry v1";
+const STREAM_INFO: &[u8] = b"fizz stream v1";
+
+/// Separates a member's datagram keys from other uses of a gossip key.
 const SEAL_INFO: &[u8] = b"fizz gossip datagram v1";
 
-/// Keys that are kept at most: the oldest goes.
-const KEYS_MAX: usize = 8;
+/// Roots that are kept at most: the oldest goes.
+const ROOTS_MAX: usize = 8;
 
-/// Which of the cluster's keys, counted by its rotations. On the wire its last eight bits stand.
+/// Which of the cluster's roots, counted by its rotations. In a datagram its last eight bits stand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Epoch(pub u32);
 
 /// A key of 256 bits that overwrites itself.
 pub type Key = Zeroizing<[u8; 32]>;
 
-/// The cluster's keys.
+/// The cluster's roots.
 #[derive(Clone)]
 pub struct Keyring(BTreeMap<Epoch, Key>);
 
@@ -34,31 +42,31 @@ impl std::fmt::Debug for Keyring {
     }
 }
 
+impl std::fmt::Display for Epoch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
 impl Keyring {
-    /// A ring with one key.
+    /// A ring with one root.
     #[must_use]
-    pub fn new(epoch: Epoch, key: Key) -> Self {
-        Self(BTreeMap::from([(epoch, key)]))
+    pub fn new(epoch: Epoch, root: Key) -> Self {
+        Self(BTreeMap::from([(epoch, root)]))
     }
 
-    /// Takes in a key, which opens from now on, and seals if it is the newest.
-    pub fn add(&mut self, epoch: Epoch, key: Key) {
-        self.0.entry(epoch).or_insert(key);
-        if KEYS_MAX < self.0.len() {
+    /// Takes in a root, whose keys open from now on, and seal if it is the newest.
+    pub fn add(&mut self, epoch: Epoch, root: Key) {
+        self.0.entry(epoch).or_insert(root);
+        if ROOTS_MAX < self.0.len() {
             self.0.pop_first();
         }
     }
 
-    /// Forgets all keys before one.
+    /// Forgets all roots before one.
     pub fn forget_before(&mut self, epoch: Epoch) {
         let newest = self.newest();
         self.0.retain(|it, _| epoch <= *it || *it == newest);
-    }
-
-    /// Whether a key is there.
-    #[must_use]
-    pub fn contains(&self, epoch: Epoch) -> bool {
-        self.0.contains_key(&epoch)
     }
 
     /// The one that seals.
@@ -67,18 +75,66 @@ impl Keyring {
         self.0.keys().next_back().copied().unwrap_or_default()
     }
 
+    /// Whether it has an epoch's root.
+    #[must_use]
+    pub fn contains(&self, epoch: Epoch) -> bool {
+        self.0.contains_key(&epoch)
+    }
+
+    /// An epoch's root, to be stored or handed to another member.
+    #[must_use]
+    pub fn get(&self, epoch: Epoch) -> Option<&Key> {
+        self.0.get(&epoch)
+    }
+
+    /// All roots, the oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = (Epoch, &Key)> {
+        self.0.iter().map(|(epoch, root)| (*epoch, root))
+    }
+
+    /// What tokens' secrets come from.
+    #[must_use]
+    pub fn join_key(&self, epoch: Epoch) -> Option<Key> {
+        self.use_of(epoch, JOIN_INFO)
+    }
+
+    /// What a stream with a member is opened with by whoever has the root itself, and is no member yet.
+    #[must_use]
+    pub fn entry_key(&self, epoch: Epoch) -> Option<Key> {
+        self.use_of(epoch, ENTRY_INFO)
+    }
+
+    /// What members open streams between them with.
+    #[must_use]
+    pub fn stream_key(&self, epoch: Epoch) -> Option<Key> {
+        self.use_of(epoch, STREAM_INFO)
+    }
+
     /// The epoch that ends in these bits.
     pub(super) fn ending(&self, bits: u8) -> Option<Epoch> {
         self.0.keys().rev().find(|it| it.0 & 0xff == u32::from(bits)).copied()
     }
 
-    /// The key under which one member seals in one of its lives.
+    /// The key under which one member seals datagrams in one of its lives.
     pub(super) fn derive(&self, epoch: Epoch, sender: NodeId, life: u32) -> Option<Key> {
-        let mut key = Zeroizing::new([0; 32]);
-        let info = [SEAL_INFO, &sender.0.to_be_bytes(), &life.to_be_bytes()].concat();
-        Hkdf::<Sha256>::new(None, self.0.get(&epoch)?.as_slice()).expand(&info, &mut *key).ok()?;
-        Some(key)
+        let gossip = self.use_of(epoch, GOSSIP_INFO)?;
+        expand(&*gossip, &[SEAL_INFO, &sender.0.to_be_bytes(), &life.to_be_bytes()])
     }
+
+    fn use_of(&self, epoch: Epoch, info: &[u8]) -> Option<Key> {
+        expand(&**self.0.get(&epoch)?, &[info])
+    }
+}
+
+/// HKDF-SHA-256 without a salt, as what is expanded is random or comes from what is. `None` never comes: it
+/// is for lengths that no key here has.
+pub(super) fn expand<const LENGTH: usize>(
+    from: &[u8],
+    info: &[&[u8]],
+) -> Option<Zeroizing<[u8; LENGTH]>> {
+    let mut key = Zeroizing::new([0; LENGTH]);
+    Hkdf::<Sha256>::new(None, from).expand_multi_info(info, &mut *key).ok()?;
+    Some(key)
 }
 
 #[cfg(test)]
@@ -89,15 +145,29 @@ mod tests {
         Zeroizing::new([byte; 32])
     }
 
+    fn hex(key: Option<Key>) -> String {
+        key.unwrap().iter().map(|it| format!("{it:02x}")).collect()
+    }
+
     #[test]
     fn the_newest_seals_and_the_oldest_of_too_many_goes() {
         let mut ring = Keyring::new(Epoch(1), key(1));
         (2..20).for_each(|it| ring.add(Epoch(it), key(7)));
-        assert_eq!((ring.newest(), ring.0.len()), (Epoch(19), KEYS_MAX));
+        assert_eq!((ring.newest(), ring.0.len()), (Epoch(19), ROOTS_MAX));
         ring.add(Epoch(18), key(9));
-        assert_eq!(*ring.0[&Epoch(18)], [7; 32], "a key of an epoch never changes");
+        assert_eq!(*ring.0[&Epoch(18)], [7; 32], "a root of an epoch never changes");
         ring.forget_before(Epoch(99));
         assert_eq!((ring.newest(), ring.0.len()), (Epoch(19), 1), "one is always left");
+    }
+
+    #[test]
+    fn what_was_stored_makes_the_same_ring() {
+        let mut ring = Keyring::new(Epoch(3), key(3));
+        ring.add(Epoch(1), key(1));
+        let stored: Vec<_> = ring.iter().map(|(epoch, root)| (epoch, root.clone())).collect();
+        assert_eq!(stored, [(Epoch(1), key(1)), (Epoch(3), key(3))]);
+        assert_eq!((ring.get(Epoch(3)), ring.get(Epoch(2))), (Some(&key(3)), None));
+        assert!(ring.contains(Epoch(1)) && !ring.contains(Epoch(0)));
     }
 
     #[test]
@@ -113,8 +183,30 @@ mod tests {
         assert!(ring.derive(Epoch(3), NodeId(5), 9).is_none());
     }
 
+    /// By Python's `hmac`, from RFC 5869's definition.
     #[test]
-    fn a_ring_does_not_print_its_keys() {
+    fn keys_are_what_they_were() {
+        let ring = Keyring::new(Epoch(7), key(3));
+        let keys = [
+            ring.join_key(Epoch(7)),
+            ring.entry_key(Epoch(7)),
+            ring.stream_key(Epoch(7)),
+            ring.derive(Epoch(7), NodeId(1 << 100), 5),
+        ];
+        assert_eq!(
+            keys.map(hex),
+            [
+                "12128a74a3bdf8b023392170e129d3da921f043c6e5c2eac22764112f7d39bc0",
+                "a98eb67fc9f927bfd3751b27f289619c8056e438ad82f797f0c0cafd767186db",
+                "24849c99087674499156d27b5000fa53f455c0816a46f36a28671240a2aa1c84",
+                "f4e1f606e376922a148436a134145efbcb3422baeb299917f654f6ed9c5062aa",
+            ]
+        );
+        assert_eq!(ring.stream_key(Epoch(8)), None);
+    }
+
+    #[test]
+    fn a_ring_does_not_print_its_roots() {
         let said = format!("{:?}", Keyring::new(Epoch(1), key(231)));
         assert!(!said.contains("231"), "{said}");
     }

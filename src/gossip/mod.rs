@@ -5,28 +5,36 @@
 //! was lost on the way, *anti-entropy* finds ([`exchange`]): answers carry a digest of what the answerer
 //! has seen, and where two differ, they compare. What is too much for packets is *fetched* by stream.
 //!
+//! With what one becomes a member is here, too: tokens, and the cluster's secret as text.
+//!
 //! What a member says of what it has seen, and its own writes, leave only once they are durable here.
 //! What others wrote may be passed on before: its writer has it.
 
+mod armour;
 mod exchange;
 mod fetches;
 mod keyring;
 mod packet;
 mod seal;
+mod secret;
 mod spread;
 #[cfg(test)]
 mod tests;
+mod token;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
+pub use armour::{ArmourError, Kind as ArmourKind};
 pub use keyring::{Epoch, Key, Keyring};
 pub use packet::{
     Clock, News, PACKET_BYTES_MAX, Packet, PacketError, Part, Sum, Vitals,
 };
 pub use seal::{Opener, Peer, Rejected, SEAL_BYTES, Sealer};
+pub use secret::ClusterSecret;
+pub use token::{ClusterHash, FIELDS_BYTES, Role, Token, TokenFields, psk_for};
 pub use spread::{FAN_OUT, PASSES, Span, cut, delegates};
 
 use crate::{

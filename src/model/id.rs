@@ -148,6 +148,11 @@ hex_id! {
 }
 
 hex_id! {
+    /// A cluster, random and made with it: names may be used twice, this is not.
+    ClusterId, "a cluster id"
+}
+
+hex_id! {
     /// One container of one service on one node, random and never used again.
     ContainerId, "a container id"
 }
@@ -206,7 +211,7 @@ impl FromStr for TokenId {
         number.map(Self).ok_or_else(|| InvalidName {
             text: text.to_owned(),
             what: "a token's id",
-            why: "it has 16 hexadecimal digits",
+            why: "it has 16 hexadecimal digits; see `fizz token list`",
         })
     }
 }

@@ -8,7 +8,7 @@ mod random;
 pub mod spec;
 
 pub use id::{
-    ContainerId, ContainerName, ImageId, InvalidName, NodeId, NodeName, ProjectName, Revision,
+    ClusterId, ContainerId, ContainerName, ImageId, InvalidName, NodeId, NodeName, ProjectName, Revision,
     ServiceKey, ServiceName, Slot, TokenId,
 };
 pub use lifecycle::{ContainerEvent, ContainerState, Illegal, NodeEvent, NodeState};
