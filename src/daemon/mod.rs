@@ -41,7 +41,7 @@ use crate::{
     api::{self, Backend, EventLog, Limits, Metrics, Sealer},
     model::NodeId,
     node::Node,
-    runtime::{Docker, Runtime},
+    runtime::{Docker, NoRuntime, Runtime},
     secrets::Vault,
     state::ClusterState,
 };
@@ -134,7 +134,7 @@ async fn live(config: &Config) -> Result<(), DaemonError> {
     info!(
         node = %me,
         name = %config.node.name,
-        cluster = config.cluster,
+        cluster = config.cluster.name,
         runtime = %config.runtime.socket.display(),
         socket = %config.api.socket.display(),
         version = env!("CARGO_PKG_VERSION"),
@@ -161,8 +161,8 @@ impl Home {
         disk::make_directory(&config.data_dir, 0o700)?;
         let lock = DirectoryLock::take(&config.data_dir)?;
         let me = identity::load_or_make(&config.data_dir)?;
-        let vault = Arc::new(identity::load_or_make_vault(&config.data_dir, &config.cluster)?);
-        let (store, state) = Store::open(&config.data_dir, &config.cluster)?;
+        let vault = Arc::new(identity::load_or_make_vault(&config.data_dir, &config.cluster.name)?);
+        let (store, state) = Store::open(&config.data_dir, &config.cluster.name)?;
         Ok((Self { me, vault, store: Arc::new(store), _lock: lock }, state))
     }
 }
@@ -225,6 +225,7 @@ fn runtime(config: &Config) -> Arc<dyn Runtime> {
         RuntimeKind::Auto | RuntimeKind::Docker => {
             Arc::new(Docker::new(config.runtime.socket.clone()))
         }
+        RuntimeKind::None => Arc::new(NoRuntime),
     }
 }
 
