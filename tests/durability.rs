@@ -79,7 +79,7 @@ fn write_until_killed(directory: &Path, span: Duration) -> u64 {
 
 /// Goes on from what is there, and says each number once it is durable.
 fn write_for_ever(directory: &Path) -> ! {
-    let (store, mut state) = Store::open(directory, "test").unwrap();
+    let (store, mut state) = Store::open(directory, Some("test")).unwrap();
     let mut number = numbers(&state).max().unwrap_or(0);
     let mut out = std::io::stdout();
     loop {
@@ -97,7 +97,7 @@ fn write_for_ever(directory: &Path) -> ! {
 }
 
 fn highest(directory: &Path) -> u64 {
-    let (_, state) = Store::open(directory, "test").unwrap();
+    let (_, state) = Store::open(directory, Some("test")).unwrap();
     let highest = numbers(&state).max().unwrap_or(0);
     for key in 0..KEYS {
         let wanted = (highest.saturating_sub(KEYS - 1)..=highest).find(|it| it % KEYS == key);

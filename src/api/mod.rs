@@ -36,6 +36,7 @@ mod extract;
 mod frames;
 mod gather;
 mod lookup;
+mod member;
 pub mod metrics;
 mod problem;
 pub(crate) mod registry;
@@ -46,8 +47,11 @@ mod table;
 pub mod wire;
 
 pub use app::Limits;
-pub use backend::{Ask, Backend, Sealer};
+pub use backend::{
+    Ask, Backend, Cluster, MemberStream, NewToken, Sealer, Stream, TokenStanding,
+};
 pub use events::EventLog;
+pub use member::ask_member;
 pub use metrics::Metrics;
 pub use server::serve;
 

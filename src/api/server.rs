@@ -25,7 +25,9 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{UnixListener, UnixStream, unix::UCred},
+    sync::mpsc,
     task::JoinSet,
     time::{Instant, sleep, timeout},
 };
@@ -34,10 +36,11 @@ use tracing::{debug, info, warn};
 
 use super::{
     app::{App, Limits},
-    backend::Backend,
+    backend::{Backend, MemberStream},
     problem::Failure,
     routes, table,
 };
+use crate::model::NodeId;
 
 /// How long to wait when the system has no file descriptor for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -65,12 +68,18 @@ impl Afterwards {
 
 /// Who is at the other end.
 #[derive(Clone, Copy, Debug)]
-struct Peer(Option<UCred>);
+enum Peer {
+    /// A process of this machine, as the kernel tells.
+    Local(Option<UCred>),
+    /// Another member.
+    Member(NodeId),
+}
 
 /// Serves until `shutdown`, then lets requests in flight finish within [`Limits::closing_max`]. Streams
 /// end at once.
 pub async fn serve(
     listener: UnixListener,
+    mut members: mpsc::Receiver<(MemberStream, NodeId)>,
     backend: Backend,
     limits: Limits,
     shutdown: impl Future<Output = ()>,
@@ -86,9 +95,16 @@ pub async fn serve(
             biased;
             () = &mut shutdown => break,
             Some(_) = connections.join_next() => {}
+            Some((stream, node)) = members.recv() => {
+                if connections.len() < app.limits.connections_max {
+                    let peer = Peer::Member(node);
+                    connections.spawn(connection(stream, peer, router.clone(), app.clone()));
+                }
+            }
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) if connections.len() < app.limits.connections_max => {
-                    connections.spawn(connection(stream, router.clone(), app.clone()));
+                    let peer = Peer::Local(stream.peer_cred().ok());
+                    connections.spawn(connection(stream, peer, router.clone(), app.clone()));
                 }
                 Ok((stream, _)) => turn_away(&stream),
                 Err(why) => {
@@ -139,7 +155,11 @@ async fn observe(State(app): State<App>, request: Request, next: Next) -> Respon
     let path = request.uri().path().to_owned();
     let matched = request.extensions().get::<MatchedPath>();
     let route = matched.map_or_else(|| "none".to_owned(), |it| it.as_str().to_owned());
-    let peer = request.extensions().get::<Peer>().and_then(|peer| peer.0);
+    let (peer, node) = match request.extensions().get::<Peer>() {
+        Some(Peer::Local(peer)) => (*peer, None),
+        Some(Peer::Member(node)) => (None, Some(node.to_string())),
+        None => (None, None),
+    };
     let response = match request.headers().get(header::ORIGIN) {
         Some(origin) => {
             Failure::Origin(String::from_utf8_lossy(origin.as_bytes()).into_owned()).into_response()
@@ -153,14 +173,18 @@ async fn observe(State(app): State<App>, request: Request, next: Next) -> Respon
     if method != Method::GET && method != Method::HEAD {
         let (uid, gid) = (peer.map(|it| it.uid()), peer.map(|it| it.gid()));
         let pid = peer.and_then(|it| it.pid());
-        info!(%method, path, status, uid, gid, pid, "asked");
+        info!(%method, path, status, uid, gid, pid, node, "asked");
     }
     response
 }
 
-async fn connection(stream: UnixStream, router: Router, app: App) {
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    peer: Peer,
+    router: Router,
+    app: App,
+) {
     let afterwards = Afterwards::default();
-    let peer = Peer(stream.peer_cred().ok());
     let conversation = afterwards.clone();
     let service = router.map_request(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(peer);

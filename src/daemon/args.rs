@@ -1,10 +1,10 @@
 //! `fizz daemon`: its flags, each of which is a key of the configuration file too.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Args;
 
-use super::config::{LogFormat, LogLevel, NetworkDriver, RuntimeKind, label, mode};
+use super::config::{LogFormat, LogLevel, NetworkDriver, RuntimeKind, label, mode, socket_address};
 use crate::model::NodeName;
 
 /// Runs this machine's part of the cluster.
@@ -28,6 +28,15 @@ pub struct DaemonArgs {
     /// Name of the cluster
     #[arg(long, value_name = "NAME", env = "FIZZ_CLUSTER_NAME")]
     pub cluster_name: Option<String>,
+
+    /// Address and port on which other members are listened to
+    #[arg(long, value_name = "IP:PORT", env = "FIZZ_CLUSTER_LISTEN", value_parser = socket_address)]
+    pub cluster_listen: Option<SocketAddr>,
+
+    /// Address and port that other members dial
+    #[arg(long, value_name = "IP:PORT", env = "FIZZ_CLUSTER_ADVERTISE",
+          value_parser = socket_address)]
+    pub cluster_advertise: Option<SocketAddr>,
 
     /// How containers' networks are made
     #[arg(long, value_name = "DRIVER", env = "FIZZ_NETWORK_DRIVER")]

@@ -5,6 +5,7 @@
 use std::{
     collections::BTreeMap,
     io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -15,6 +16,9 @@ use crate::model::NodeName;
 
 /// Where the file is looked for when none is named.
 pub const DEFAULT_PATH: &str = "/etc/fizz/config.yaml";
+
+/// Where members reach one another, unless told otherwise.
+const CLUSTER_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7780);
 
 /// The longest file, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -48,8 +52,8 @@ pub enum ConfigError {
 pub struct Config {
     /// This node.
     pub node: NodeSettings,
-    /// The cluster's name.
-    pub cluster: String,
+    /// The cluster.
+    pub cluster: ClusterSettings,
     /// How containers' networks are made.
     pub network: NetworkDriver,
     /// The container runtime.
@@ -71,6 +75,17 @@ pub struct NodeSettings {
     pub name: NodeName,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+}
+
+/// The cluster, and how its other members reach this one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterSettings {
+    /// Its name, where it is set: a cluster keeps the name that it was made with.
+    pub name: Option<String>,
+    /// Where this node listens for other members.
+    pub listen: SocketAddr,
+    /// What they dial, where that differs from what this node's own addresses say.
+    pub advertise: Option<SocketAddr>,
 }
 
 /// The container runtime.
@@ -122,6 +137,8 @@ pub enum RuntimeKind {
     Auto,
     /// Docker.
     Docker,
+    /// None: a member that runs no containers.
+    None,
 }
 
 /// How much is logged.
@@ -186,6 +203,10 @@ struct NodeFile {
 #[serde(deny_unknown_fields, default)]
 struct ClusterFile {
     name: Option<String>,
+    #[serde(deserialize_with = "address")]
+    listen: Option<SocketAddr>,
+    #[serde(deserialize_with = "address")]
+    advertise: Option<SocketAddr>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -250,14 +271,14 @@ impl Config {
         for key in labels.keys() {
             label_key(key).map_err(ConfigError::Unfit)?;
         }
-        let cluster = args.cluster_name.or(file.cluster.name).unwrap_or_else(|| "fizz".to_owned());
-        if cluster.is_empty() || cluster.len() > 128 {
-            let why = "`cluster.name` must have 1 to 128 characters";
-            return Err(ConfigError::Unfit(why.to_owned()));
-        }
         Ok(Self {
             node: NodeSettings { name, labels },
-            cluster,
+            cluster: ClusterSettings {
+                name: args.cluster_name.or(file.cluster.name),
+                listen: args.cluster_listen.or(file.cluster.listen).unwrap_or(CLUSTER_LISTEN),
+                advertise: args.cluster_advertise.or(file.cluster.advertise),
+            }
+            .fit()?,
             network: args.network_driver.or(file.network.driver).unwrap_or_default(),
             runtime: RuntimeSettings {
                 kind: args.runtime.or(file.runtime.kind).unwrap_or_default(),
@@ -275,6 +296,24 @@ impl Config {
                 format: args.log_format.or(file.logging.format).unwrap_or_default(),
             },
         })
+    }
+}
+
+impl ClusterSettings {
+    /// Itself, if it makes sense.
+    fn fit(self) -> Result<Self, ConfigError> {
+        if self.name.as_ref().is_some_and(|it| it.is_empty() || it.len() > 128) {
+            let why = "`cluster.name` must have 1 to 128 characters";
+            return Err(ConfigError::Unfit(why.to_owned()));
+        }
+        match self.advertise {
+            Some(it) if it.ip().is_unspecified() || it.port() == 0 => {
+                Err(ConfigError::Unfit(format!(
+                    "`cluster.advertise` is what other members dial, and nobody can dial {it}: write this node's own address, like 10.0.0.5:7780"
+                )))
+            }
+            Some(_) | None => Ok(self),
+        }
     }
 }
 
@@ -318,6 +357,10 @@ fn parsed<'de, D: Deserializer<'de>>(from: D) -> Result<Option<NodeName>, D::Err
     text.parse().map(Some).map_err(serde::de::Error::custom)
 }
 
+fn address<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::Error> {
+    socket_address(&String::deserialize(from)?).map(Some).map_err(serde::de::Error::custom)
+}
+
 fn octal<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
     mode(&String::deserialize(from)?).map(Some).map_err(serde::de::Error::custom)
 }
@@ -329,6 +372,13 @@ fn absolute<'de, D: Deserializer<'de>>(from: D) -> Result<Option<PathBuf>, D::Er
     }
     let why = format!("`{}` must be a path that begins with `/`", path.display());
     Err(serde::de::Error::custom(why))
+}
+
+/// An address with its port.
+pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        format!("`{text}` is not an address with a port: write one like 10.0.0.5:7780 or [fd00::5]:7780")
+    })
 }
 
 /// A socket's mode, in octal.
@@ -387,7 +437,9 @@ mod tests {
         let File { node, cluster, network, runtime, api, data_dir, run_dir, logging } =
             parse(&example(true), "examples/config.yaml").unwrap();
         let NodeFile { name: Some(_), labels: Some(_) } = node else { panic!("{node:?}") };
-        let ClusterFile { name: Some(_) } = cluster else { panic!("{cluster:?}") };
+        let ClusterFile { name: Some(_), listen: Some(_), advertise: Some(_) } = cluster else {
+            panic!("{cluster:?}")
+        };
         let NetworkFile { driver: Some(_) } = network else { panic!("{network:?}") };
         let RuntimeFile { kind: Some(_), socket: Some(_) } = runtime else { panic!("{runtime:?}") };
         let ApiFile { socket: Some(_), group: Some(_), mode: Some(_) } = api else {
@@ -427,6 +479,10 @@ mod tests {
         let broken = wrong("node: [\n");
         assert!(broken.starts_with("config.yaml:"), "{broken}");
         assert!(wrong("node:\n  labels: {'a b': c}\n").contains("`a b` can't be a label's key"));
+        let listen = wrong("cluster:\n  listen: here\n");
+        assert!(listen.starts_with("config.yaml:2:11: `here` is not an address with"), "{listen}");
+        let nobody = wrong("cluster:\n  advertise: 0.0.0.0:7780\n");
+        assert!(nobody.starts_with("`cluster.advertise` is what other members dial"), "{nobody}");
     }
 
     #[test]
@@ -444,13 +500,17 @@ mod tests {
 
     #[test]
     fn a_flag_goes_before_the_file() {
-        let line = ["fizz", "--data-dir", "/flag", "--label", "zone=b", "--api-mode", "600"];
+        let line = "fizz --data-dir /flag --label zone=b --api-mode 600 --cluster-listen [::]:3";
+        let line = line.split(' ');
         let args = Line::try_parse_from(line).unwrap_or_else(|it| panic!("{it}")).args;
-        let file = "data_dir: /file\nrun_dir: /file\nnode: {labels: {zone: a, disk: ssd}}\n";
+        let file = "data_dir: /file\nrun_dir: /file\nnode: {labels: {zone: a, disk: ssd}}\n\
+                    cluster: {listen: '10.0.0.5:1', advertise: '10.0.0.5:2'}\n";
         let config = Config::new(parse(file, "file").unwrap(), &args).unwrap();
         assert_eq!(config.data_dir, Path::new("/flag"));
         assert_eq!(config.run_dir, Path::new("/file"));
         assert_eq!((config.api.mode, config.node.labels["zone"].as_str()), (0o600, "b"));
         assert_eq!(config.node.labels["disk"], "ssd");
+        assert_eq!(config.cluster.listen, "[::]:3".parse().unwrap());
+        assert_eq!(config.cluster.advertise, Some("10.0.0.5:2".parse().unwrap()));
     }
 }

@@ -80,6 +80,8 @@ pub(super) enum Outcome {
 pub(super) enum Ended {
     /// It was told to.
     Stopped,
+    /// It is to begin anew, as what its disk says that it is.
+    Anew,
     /// The node is out of its cluster.
     Gone,
 }
@@ -102,7 +104,11 @@ impl Waiting {
 
 impl Core {
     /// Turns until told to stop, or until the disk takes no more.
-    pub(super) async fn run(mut self, stop: CancellationToken) -> Result<Ended, StoreError> {
+    pub(super) async fn run(
+        mut self,
+        stop: CancellationToken,
+        anew: CancellationToken,
+    ) -> Result<Ended, StoreError> {
         let mut waiting = Waiting::default();
         let (mut last_tick, mut last_view) = (Moment::default(), Moment::default());
         let mut sign_of_life = self.watchdog.map(|interval| (interval, Instant::now()));
@@ -112,6 +118,7 @@ impl Core {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(Ended::Stopped),
+                () = anew.cancelled() => return Ok(Ended::Anew),
                 () = due(sign_of_life) => {
                     systemd::alive();
                     sign_of_life = sign_of_life.map(|(every, _)| (every, Instant::now() + every));

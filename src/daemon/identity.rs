@@ -20,7 +20,11 @@ use crate::{
 };
 
 const NODE_KEY_FILE: &str = "node.key";
-const SECRETS_KEY_FILE: &str = "secrets.key";
+
+/// What the deployments' secrets are sealed to, and what the cluster's keys are wrapped to.
+pub(super) const SECRETS_KEY_FILE: &str = "secrets.key";
+pub(super) const MEMBER_KEY_FILE: &str = "member.key";
+
 const HEADER: &str = "fizz node key v1: whoever reads this can pass for this node";
 
 /// What a node is known by.
@@ -106,9 +110,13 @@ pub fn load_or_make(data_dir: &Path) -> Result<Identity, IdentityError> {
     Ok(Identity::new(key))
 }
 
-/// Reads the secrets' key, or makes it on the first run, and opens the vault with it.
-pub fn load_or_make_vault(data_dir: &Path, cluster: &str) -> Result<Vault, IdentityError> {
-    let path = data_dir.join(SECRETS_KEY_FILE);
+/// Reads a vault's key, or makes it on the first run, and opens the vault with it.
+pub fn load_or_make_vault(
+    data_dir: &Path,
+    file: &str,
+    cluster: &str,
+) -> Result<Vault, IdentityError> {
+    let path = data_dir.join(file);
     let damaged = |why| IdentityError::Secrets { path: path.display().to_string(), why };
     let text = match disk::read_if_there(&path)? {
         Some(bytes) => Zeroizing::new(String::from_utf8_lossy(&Zeroizing::new(bytes)).into_owned()),
@@ -119,6 +127,12 @@ pub fn load_or_make_vault(data_dir: &Path, cluster: &str) -> Result<Vault, Ident
         }
     };
     Vault::new(&text, cluster).map_err(damaged)
+}
+
+/// A vault whose key the cluster gave.
+pub fn vault(text: &str, cluster: &str) -> Result<Vault, IdentityError> {
+    let damaged = |why| IdentityError::Secrets { path: "the cluster's secrets' key".into(), why };
+    Vault::new(text, cluster).map_err(damaged)
 }
 
 /// The id of the node that has a public key.
@@ -183,7 +197,7 @@ mod tests {
         let scratch = Scratch::new();
         let id = load_or_make(&scratch.0).unwrap().id();
         assert_eq!(load_or_make(&scratch.0).unwrap().id(), id);
-        load_or_make_vault(&scratch.0, "home").unwrap();
+        load_or_make_vault(&scratch.0, SECRETS_KEY_FILE, "home").unwrap();
         for name in [NODE_KEY_FILE, SECRETS_KEY_FILE] {
             let mode = std::fs::metadata(scratch.0.join(name)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{name}");

@@ -10,14 +10,16 @@
 
 pub mod args;
 pub mod clock;
+mod commands;
+mod commits;
 pub mod config;
 mod core;
-mod commands;
 mod disk;
 mod executor;
 pub mod facts;
 pub mod identity;
 mod logging;
+mod members;
 mod notices;
 mod observer;
 mod prober;
@@ -37,25 +39,28 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use self::core::Core;
+use self::core::{Core, Ended};
 use crate::{
     api::{self, Backend, EventLog, Limits, Metrics, Sealer},
-    node::Node,
-    runtime::{Docker, Runtime},
+    node::{Node, Seat},
+    runtime::{Docker, NoRuntime, Runtime},
     secrets::Vault,
     state::ClusterState,
+    swim,
 };
 use args::DaemonArgs;
 use clock::Clock;
+use commits::Commits;
 use config::{Config, ConfigError, RuntimeKind};
 use disk::{DirectoryLock, DiskError};
 use executor::{Executor, Means};
-use identity::{Identity, IdentityError};
+use identity::{Identity, IdentityError, MEMBER_KEY_FILE, SECRETS_KEY_FILE};
+use members::{Line, Listener, MembersError, Office};
 use observer::Observer;
 use prober::Prober;
 use sight::Eyes;
 use socket::SocketError;
-use store::{Store, StoreError};
+use store::{Credentials, Store, StoreError};
 use tasks::Tasks;
 
 /// Threads that tasks run on, and threads for what blocks: commits and small files.
@@ -68,6 +73,12 @@ const LASTING_TASKS_MAX: usize = 16;
 /// Requests and events that wait for the node.
 const ASKS_QUEUED_MAX: usize = 64;
 const EVENTS_QUEUED_MAX: usize = 1024;
+
+/// Datagrams that wait for the node; more are lost.
+const DATAGRAMS_QUEUED_MAX: usize = 2048;
+
+/// Streams of other members that wait for the API.
+const STREAMS_QUEUED_MAX: usize = 16;
 
 /// How long the daemon's tasks may take to end.
 const STOP_MAX: Duration = Duration::from_secs(10);
@@ -90,6 +101,9 @@ pub enum DaemonError {
     /// No socket.
     #[error(transparent)]
     Socket(#[from] SocketError),
+    /// Other members cannot reach this node.
+    #[error(transparent)]
+    Members(#[from] MembersError),
     /// The system would not.
     #[error("can't start: {0}")]
     System(#[from] std::io::Error),
@@ -120,70 +134,120 @@ fn start(args: &DaemonArgs) -> Result<(), DaemonError> {
     threads.block_on(live(&config))
 }
 
+/// One life of a node after the other: it begins anew when it comes into a cluster, or goes out of one.
 async fn live(config: &Config) -> Result<(), DaemonError> {
     let clock = Clock::start();
+    while let Ended::Anew = once(config, clock).await? {
+        info!("begins anew");
+    }
+    info!("fizz has stopped; containers go on");
+    Ok(())
+}
+
+async fn once(config: &Config, clock: Clock) -> Result<Ended, DaemonError> {
     let (home, state) = Home::open(config)?;
     let socket = socket::listen(&config.api)?;
     let me = home.identity.id();
     let tasks = Tasks::new(LASTING_TASKS_MAX);
-    let (core, backend, observer) = assemble(config, &home, state, clock, &tasks);
+    let assembly = assemble(config, &home, state, clock, &tasks).await?;
+    let Assembly { core, backend, observer, office, listener } = assembly;
     tasks.spawn("observer", observer.run());
+    let (streams, members) = mpsc::channel(STREAMS_QUEUED_MAX);
+    if let Some(listener) = listener {
+        listener.start(streams, &tasks);
+    }
     let shutdown = tasks.stopping().cancelled_owned();
-    tasks.spawn_to_end("api", api::serve(socket.listener, backend, Limits::default(), shutdown));
+    let api = api::serve(socket.listener, members, backend, Limits::default(), shutdown);
+    tasks.spawn_to_end("api", api);
     listen_for_signals(&tasks)?;
     info!(
         node = %me,
         name = %config.node.name,
-        cluster = config.cluster,
+        cluster = home.store.cluster()?,
         runtime = %config.runtime.socket.display(),
         socket = %config.api.socket.display(),
         version = env!("CARGO_PKG_VERSION"),
         "fizz runs"
     );
     systemd::ready(&format!("node {}", config.node.name));
-    let result = core.run(tasks.stopping()).await;
-    systemd::stopping();
+    let result = core.run(tasks.stopping(), office.anew()).await;
+    if !matches!(result, Ok(Ended::Anew | Ended::Gone)) {
+        systemd::stopping();
+    }
     tasks.stop(STOP_MAX).await;
-    info!("fizz has stopped; containers go on");
-    Ok(result?)
+    match result? {
+        Ended::Gone => {
+            home.store.leave()?;
+            Ok(Ended::Anew)
+        }
+        ended @ (Ended::Stopped | Ended::Anew) => Ok(ended),
+    }
 }
 
 /// What the data directory holds.
 struct Home {
-    identity: Identity,
+    identity: Arc<Identity>,
+    /// Opens what is wrapped for this node alone.
+    own: Arc<Vault>,
     vault: Arc<Vault>,
     store: Arc<Store>,
+    credentials: Option<Credentials>,
     _lock: DirectoryLock,
 }
 
 impl Home {
     fn open(config: &Config) -> Result<(Self, ClusterState), DaemonError> {
-        disk::make_directory(&config.data_dir, 0o700)?;
-        let lock = DirectoryLock::take(&config.data_dir)?;
-        let identity = identity::load_or_make(&config.data_dir)?;
-        let vault = Arc::new(identity::load_or_make_vault(&config.data_dir, &config.cluster)?);
-        let (store, state) = Store::open(&config.data_dir, &config.cluster)?;
-        Ok((Self { identity, vault, store: Arc::new(store), _lock: lock }, state))
+        let data_dir = &config.data_dir;
+        disk::make_directory(data_dir, 0o700)?;
+        let lock = DirectoryLock::take(data_dir)?;
+        let identity = Arc::new(identity::load_or_make(data_dir)?);
+        let (store, state) = Store::open(data_dir, config.cluster.name.as_deref())?;
+        let (cluster, credentials) = (store.cluster()?, store.credentials()?);
+        let shared = credentials.as_ref().and_then(|it| it.vault.clone());
+        let vault = match shared {
+            Some(text) => identity::vault(&text, &cluster)?,
+            None => identity::load_or_make_vault(data_dir, SECRETS_KEY_FILE, &cluster)?,
+        };
+        let own = Arc::new(identity::load_or_make_vault(data_dir, MEMBER_KEY_FILE, &cluster)?);
+        let (vault, store) = (Arc::new(vault), Arc::new(store));
+        Ok((Self { identity, own, vault, store, credentials, _lock: lock }, state))
     }
 }
 
+/// Everything that runs.
+struct Assembly {
+    core: Core,
+    backend: Backend,
+    observer: Observer,
+    office: Arc<Office>,
+    listener: Option<Listener>,
+}
+
 /// Joins the node, what carries out its decisions, and what it hears, by bounded queues.
-fn assemble(
+async fn assemble(
     config: &Config,
     home: &Home,
     state: ClusterState,
     clock: Clock,
     tasks: &Tasks,
-) -> (Core, Backend, Observer) {
-    let (me, now, runtime) = (home.identity.id(), clock.now().wall, runtime(config));
+) -> Result<Assembly, DaemonError> {
+    let (me, now, runtime) = (home.identity.id(), clock.now(), runtime(config));
     let (name, labels) = (config.node.name.clone(), config.node.labels.clone());
-    let facts = facts::measure(name.clone(), labels, None, now);
-    let node = Node::new(me, facts, state, OsRng.next_u64());
+    let mut facts = facts::measure(name.clone(), labels, None, now.wall);
+    facts.recipient = home.own.recipient();
+    facts.address = members::advertised(config, &state, me);
+    let mut node = Node::new(me, facts, state, OsRng.next_u64());
+    if let Some(credentials) = &home.credentials {
+        let life = home.store.next_life(now.wall)?;
+        let (keys, config) = (credentials.keys.clone(), swim::Config::lan());
+        node = node.seated(Seat { keys, life, config }, now);
+    }
     let (view, picture) = watch::channel(Arc::new(node.view()));
     let (asks, asked) = mpsc::channel(ASKS_QUEUED_MAX);
     let (events, happened) = mpsc::channel(EVENTS_QUEUED_MAX);
+    let (datagrams, arriving) = mpsc::channel(DATAGRAMS_QUEUED_MAX);
     // Above all ids of earlier daemons, which had fewer than a thousand events a millisecond.
-    let log = Arc::new(EventLog::new(now.0.saturating_mul(1000)));
+    let log = Arc::new(EventLog::new(now.wall.0.saturating_mul(1000)));
     let metrics = Arc::new(Metrics::new());
     let eyes = Arc::new(Eyes::new(Arc::clone(&runtime)));
     let means = Means {
@@ -199,10 +263,20 @@ fn assemble(
         data_dir: config.data_dir.clone(),
         run_dir: config.run_dir.clone(),
     };
+    let office = Arc::new(Office::new(config, home, picture.clone(), asks.clone(), clock));
+    let (members, listener) = match &home.credentials {
+        Some(_) => {
+            let line = Line { office: Arc::clone(&office), events: events.clone() };
+            let (members, listener) = members::open(config, line, datagrams, tasks).await?;
+            (Some(members), Some(listener))
+        }
+        None => (None, None),
+    };
     let core = Core {
         node,
         name,
-        store: Arc::clone(&home.store),
+        commits: Commits::new(Arc::clone(&home.store), Arc::clone(&metrics)),
+        members,
         executor: Executor::new(means, tasks),
         prober: Prober::new(Arc::clone(&runtime), events.clone(), tasks),
         view,
@@ -211,13 +285,16 @@ fn assemble(
         clock,
         asks: asked,
         events: happened,
+        datagrams: arriving,
         watchdog: systemd::watchdog_interval(),
     };
     let vault = Arc::clone(&home.vault);
     let seal: Sealer =
         Arc::new(move |path, value| vault.seal(path, value).map_err(|error| error.to_string()));
     let observer = Observer { node: me, runtime: Arc::clone(&runtime), eyes, events };
-    (core, Backend { asks, view: picture, events: log, runtime, seal, metrics }, observer)
+    let cluster: Arc<dyn api::Cluster> = Arc::clone(&office) as _;
+    let backend = Backend { asks, view: picture, events: log, runtime, seal, cluster, metrics };
+    Ok(Assembly { core, backend, observer, office, listener })
 }
 
 fn runtime(config: &Config) -> Arc<dyn Runtime> {
@@ -225,6 +302,7 @@ fn runtime(config: &Config) -> Arc<dyn Runtime> {
         RuntimeKind::Auto | RuntimeKind::Docker => {
             Arc::new(Docker::new(config.runtime.socket.clone()))
         }
+        RuntimeKind::None => Arc::new(NoRuntime),
     }
 }
 

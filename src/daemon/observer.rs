@@ -138,7 +138,8 @@ impl Observer {
     /// Asks whether the runtime answers, and tells the node what it is.
     async fn greet(&self) -> Result<Arc<str>, Lost> {
         let info = timeout(ANSWER_MAX, self.runtime.info()).await.map_err(|_| silent())??;
-        let runtime: Arc<str> = format!("{} {}", info.name, info.version).into();
+        // A node without a runtime has no version of one either.
+        let runtime: Arc<str> = format!("{} {}", info.name, info.version).trim_end().into();
         self.tell(Event::RuntimeFound(runtime.clone())).await?;
         Ok(runtime)
     }

@@ -310,7 +310,8 @@ impl Node {
     pub(super) fn may_have_containers(&self, id: NodeId) -> bool {
         let Some(record) = self.state.nodes().get(&id) else { return id == self.me };
         let there = id == self.me || self.is_alive(id);
-        let has_runtime = record.runtime.as_deref() != Some(NO_RUNTIME);
+        let runtime = record.runtime.as_deref().and_then(|it| it.split(' ').next());
+        let has_runtime = runtime != Some(NO_RUNTIME);
         there && record.is_member() && !self.state.has_left(id) && !record.draining && has_runtime
     }
 

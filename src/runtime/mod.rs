@@ -5,6 +5,7 @@
 
 mod contract;
 mod docker;
+mod none;
 
 pub use crate::model::{Observed, ObservedPort, RuntimeId, RuntimeState};
 pub use contract::{
@@ -14,3 +15,4 @@ pub use contract::{
     SessionInput, SessionOutput, StreamKind, VolumeInfo, labels,
 };
 pub use docker::Docker;
+pub use none::NoRuntime;

@@ -86,6 +86,12 @@ impl Vault {
         Ok(Self { identity, cluster: cluster.to_owned(), fingerprint_key })
     }
 
+    /// The identity, to be handed to another member.
+    #[must_use]
+    pub fn identity(&self) -> Zeroizing<String> {
+        Zeroizing::new(self.identity.to_string().expose_secret().to_owned())
+    }
+
     /// The public half of the identity: whoever has it can seal for this vault.
     #[must_use]
     pub fn recipient(&self) -> String {

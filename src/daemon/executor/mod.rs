@@ -137,7 +137,14 @@ impl Executor {
                     }
                 });
             }
-            Effect::Persist(_) | Effect::Reply(..) | Effect::Notify(_) | Effect::Probe { .. } => {}
+            Effect::Persist(_)
+            | Effect::Reply(..)
+            | Effect::Notify(_)
+            | Effect::Probe { .. }
+            | Effect::Send { .. }
+            | Effect::Fetch(_)
+            | Effect::Unwrap(..)
+            | Effect::Gone => {}
         }
     }
 

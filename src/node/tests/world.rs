@@ -575,6 +575,9 @@ impl World {
             Effect::Persist(steps) => self.keep(&steps),
             Effect::Reply(_, reply) => self.reply = Some(reply),
             Effect::Notify(_) => {}
+            Effect::Send { .. } | Effect::Fetch(_) | Effect::Unwrap(..) | Effect::Gone => {
+                unreachable!("it is in no cluster")
+            }
             Effect::Launch(launch) => self.launch(&launch),
             Effect::Start(launch) => {
                 let id = launch.runtime_id.clone().unwrap();

@@ -1,7 +1,7 @@
 //! Merging: any order, any repetition, any path.
 
 use super::*;
-use crate::state::{BUCKETS, CLOUD_DOTS_MAX, collections::Collections};
+use crate::state::{BUCKETS, Buckets, CLOUD_DOTS_MAX, collections::Collections};
 
 /// A state without whose it is and what its clock says.
 fn merged(state: &ClusterState) -> ClusterState {

@@ -1,0 +1,467 @@
+//! What concerns the cluster itself and needs its keys: founding, joining, leaving, tokens, new keys.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use futures_util::future::BoxFuture;
+use rand_core::{OsRng, RngCore};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
+
+use super::{
+    super::{Home, clock::Clock, config::Config, identity::Identity, store::{Credentials, Store}},
+    join::{self, Ticket},
+};
+use crate::{
+    api::{self, Ask, MemberStream, NewToken, TokenStanding},
+    daemon::stream::{self, Credential, Prelude, Purpose, Refusal as StreamRefusal},
+    gossip::{ClusterHash, ClusterSecret, Epoch, Key, Keyring, Role, Token, TokenFields},
+    model::{ClusterId, Millis, NodeId, TokenId, WallTime},
+    node::{Refusal, Request, Response, Rotation, View},
+    secrets::Vault,
+    state::{ClusterState, SealedSecret, SecretPath},
+};
+
+/// Keys, identity, and what is agreed.
+pub(in super::super) struct Office {
+    config: Config,
+    identity: Arc<Identity>,
+    own: Arc<Vault>,
+    vault: Arc<Vault>,
+    store: Arc<Store>,
+    credentials: Option<Credentials>,
+    view: watch::Receiver<Arc<View>>,
+    asks: mpsc::Sender<Ask>,
+    clock: Clock,
+    anew: CancellationToken,
+}
+
+/// What is kept of a token: everything but its secret, which follows from it.
+#[derive(Serialize, Deserialize)]
+struct TokenForm {
+    epoch: u32,
+    expires: u64,
+    uses: u16,
+    created: u64,
+    by: u128,
+    revoked: bool,
+}
+
+impl Office {
+    pub(in super::super) fn new(
+        config: &Config,
+        home: &Home,
+        view: watch::Receiver<Arc<View>>,
+        asks: mpsc::Sender<Ask>,
+        clock: Clock,
+    ) -> Self {
+        Self {
+            config: config.clone(),
+            identity: Arc::clone(&home.identity),
+            own: Arc::clone(&home.own),
+            vault: Arc::clone(&home.vault),
+            store: Arc::clone(&home.store),
+            credentials: home.credentials.clone(),
+            view,
+            asks,
+            clock,
+            anew: CancellationToken::new(),
+        }
+    }
+
+    /// Cancelled when the daemon is to begin anew.
+    pub(in super::super) fn anew(&self) -> CancellationToken {
+        self.anew.clone()
+    }
+
+    pub(super) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    pub(super) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(super) fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    pub(super) fn credentials(&self) -> Option<&Credentials> {
+        self.credentials.as_ref()
+    }
+
+    pub(super) fn recipient(&self) -> String {
+        self.own.recipient()
+    }
+
+    pub(super) fn vault_identity(&self) -> Zeroizing<String> {
+        self.vault.identity()
+    }
+
+    pub(super) fn state(&self) -> Arc<ClusterState> {
+        Arc::clone(&self.view.borrow().state)
+    }
+
+    pub(super) fn cluster_hash(&self) -> ClusterHash {
+        ClusterHash::of(self.credentials.as_ref().map_or(ClusterId(0), |it| it.id))
+    }
+
+    /// The cluster's keys as they are now.
+    pub(super) fn keys(&self) -> Keyring {
+        let view = self.view.borrow();
+        let keys = view.cluster.as_ref().map(|it| &it.keys);
+        let stored = || self.credentials.as_ref().map(|it| it.keys.clone());
+        keys.cloned().or_else(stored).unwrap_or_else(|| Keyring::new(Epoch(0), Key::default()))
+    }
+
+    /// Whether a node is a member.
+    pub(super) fn knows(&self, node: NodeId) -> bool {
+        let state = self.state();
+        state.nodes().get(&node).is_some() && !state.has_left(node)
+    }
+
+    /// The key of a stream that somebody opens. Newcomers must have the newest.
+    pub(super) fn psk(&self, prelude: &Prelude) -> Result<Key, StreamRefusal> {
+        let keys = self.keys();
+        let stale = match prelude.credential {
+            Credential::Token(fields) => fields.epoch != keys.newest(),
+            Credential::Secret { epoch, .. } => epoch != keys.newest(),
+            Credential::Member { .. } => false,
+        };
+        let key = prelude.credential.psk(self.cluster_hash(), &keys)?;
+        if stale { Err(StreamRefusal::UnknownEpoch) } else { Ok(key) }
+    }
+
+    /// The newest key that this node and a member both have.
+    pub(super) fn stream_key(&self, with: NodeId) -> Option<(Epoch, Key)> {
+        let keys = self.keys();
+        let theirs = self.state().nodes().get(&with).map(|it| Epoch(it.key_epoch));
+        let shared = theirs.filter(|it| keys.contains(*it) && *it < keys.newest());
+        let epoch = shared.unwrap_or_else(|| keys.newest());
+        Some((epoch, keys.stream_key(epoch)?))
+    }
+
+    /// Asks the node.
+    pub(super) async fn ask(&self, request: Request) -> Result<Response, Refusal> {
+        let gone = || Refusal::Conflict("the daemon is stopping".to_owned());
+        let (reply, answer) = oneshot::channel();
+        self.asks.send(Ask { request, reply }).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+
+    /// That a token was not revoked, nor used up. Two members that do not reach each other may each let
+    /// one in; that is seen when they do.
+    pub(super) fn check_token(&self, fields: &TokenFields) -> Result<(), String> {
+        let state = self.state();
+        let used = used(&state, fields.id);
+        if fields.uses != 0 && usize::from(fields.uses) <= used {
+            let uses = fields.uses;
+            return Err(format!(
+                "the token was good for {uses} node(s), and they have come: get a new one from `fizz \
+                 token create`"
+            ));
+        }
+        let path = SecretPath::Token(fields.id);
+        let kept = state.secrets().get(&path).and_then(|it| self.read_token(&path, it));
+        match kept {
+            Some(form) if form.revoked => {
+                Err("the token was revoked: get a new one from `fizz token create`".to_owned())
+            }
+            // One that was made in a part of the cluster that is cut off is as good as its secret.
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Unwraps one of the cluster's keys, and keeps it.
+    pub(super) async fn unwrap(&self, epoch: Epoch, sealed: &SealedSecret) -> Result<Key, String> {
+        let path = SecretPath::ClusterKey(epoch.0, self.identity.id());
+        let root = self.own.open(&path, sealed).map_err(|error| error.to_string())?;
+        let root: [u8; 32] = root.as_slice().try_into().map_err(|_| "its length is wrong")?;
+        let key = Zeroizing::new(root);
+        self.keep_key(epoch, &key).await.map(|()| key)
+    }
+
+    async fn keep_key(&self, epoch: Epoch, key: &Key) -> Result<(), String> {
+        let mut keys = self.keys();
+        keys.add(epoch, key.clone());
+        let store = Arc::clone(&self.store);
+        let kept = crate::daemon::tasks::blocking(move || store.keep_keys(&keys)).await;
+        kept.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+    }
+
+    fn read_token(&self, path: &SecretPath, sealed: &SealedSecret) -> Option<TokenForm> {
+        postcard::from_bytes(&self.vault.open(path, sealed).ok()?).ok()
+    }
+
+    async fn keep_token(&self, id: TokenId, form: &TokenForm) -> Result<(), Refusal> {
+        let wrong = |error: String| Refusal::Conflict(error);
+        let path = SecretPath::Token(id);
+        let bytes = postcard::to_stdvec(form).map_err(|error| wrong(error.to_string()))?;
+        let sealed = self.vault.seal(&path, &bytes).map_err(|error| wrong(error.to_string()))?;
+        self.ask(Request::Keep(path, Some(sealed))).await.map(drop)
+    }
+
+    /// A new key, wrapped for all members but one.
+    async fn rotation(&self, but: Option<NodeId>) -> Result<Rotation, Refusal> {
+        let wrong = |error: String| Refusal::Conflict(error);
+        let epoch = Epoch(self.keys().newest().0 + 1);
+        let mut root = Zeroizing::new([0; 32]);
+        OsRng.fill_bytes(root.as_mut());
+        let state = self.state();
+        let mut wrapped = BTreeMap::new();
+        for (&id, node) in state.nodes().iter() {
+            if Some(id) == but || id == self.identity.id() || state.has_left(id) {
+                continue;
+            }
+            let path = SecretPath::ClusterKey(epoch.0, id);
+            let sealed = self.own.seal_for(&node.recipient, &path, &*root);
+            wrapped.insert(id, sealed.map_err(|error| wrong(error.to_string()))?);
+        }
+        self.keep_key(epoch, &root).await.map_err(wrong)?;
+        Ok(Rotation { epoch, key: root, wrapped })
+    }
+
+    fn in_a_cluster(&self) -> Result<&Credentials, Refusal> {
+        let why = "this node is in no cluster: make one with `fizz init`, or come into one with `fizz join`";
+        self.credentials.as_ref().ok_or_else(|| Refusal::Conflict(why.to_owned()))
+    }
+
+    fn in_no_cluster(&self) -> Result<(), Refusal> {
+        match &self.credentials {
+            None => Ok(()),
+            Some(it) => Err(Refusal::Conflict(format!(
+                "this node is in the cluster `{}` already: `fizz leave` it first",
+                it.name
+            ))),
+        }
+    }
+
+    async fn found(&self) -> Result<(ClusterId, Zeroizing<String>), Refusal> {
+        self.in_no_cluster()?;
+        let wrong = |error: String| Refusal::Conflict(error);
+        let mut root = Zeroizing::new([0; 32]);
+        OsRng.fill_bytes(root.as_mut());
+        let id = ClusterId(u128::from(OsRng.next_u64()) << 64 | u128::from(OsRng.next_u64()));
+        let name = self.store.cluster().map_err(|error| wrong(error.to_string()))?;
+        let keys = Keyring::new(Epoch(0), root);
+        let secret = ClusterSecret::of(id, &keys).map(|it| it.text()).unwrap_or_default();
+        let credentials = Credentials { id, name, keys, vault: None };
+        let store = Arc::clone(&self.store);
+        let kept = crate::daemon::tasks::blocking(move || store.keep_credentials(&credentials));
+        kept.await
+            .map_err(|error| wrong(error.to_string()))?
+            .map_err(|error| wrong(error.to_string()))?;
+        Ok((id, secret))
+    }
+
+    async fn come_in(&self, address: &str, ticket: &str) -> Result<String, Refusal> {
+        self.in_no_cluster()?;
+        let wrong = |error: String| Refusal::Conflict(error);
+        let deployed: Vec<String> =
+            self.state().deployments().iter().map(|(name, _)| name.to_string()).collect();
+        if !deployed.is_empty() {
+            return Err(wrong(format!(
+                "this node has deployments of its own ({}), which would not come along: take them down \
+                 first (`fizz down -p NAME`), and bring them up in the cluster",
+                deployed.join(", ")
+            )));
+        }
+        let ticket = if ticket.trim_start().to_ascii_lowercase().starts_with("fizz-secret-") {
+            Ticket::Secret(ticket.parse().map_err(|error| wrong(format!("{error}")))?)
+        } else {
+            Ticket::Token(ticket.parse().map_err(|error| wrong(format!("{error}")))?)
+        };
+        join::join(self, address, ticket).await.map_err(wrong)
+    }
+
+    async fn go(&self, force: bool) -> Result<(), Refusal> {
+        self.in_a_cluster()?;
+        let me = self.identity.id();
+        let peers = self.living_peers();
+        if peers.is_empty() && !force {
+            return Err(Refusal::Conflict(
+                "no other member is within reach: what this node knows would be lost to the cluster, and \
+                 the others would go on counting it; use --force to leave all the same"
+                    .to_owned(),
+            ));
+        }
+        let mut last = None;
+        for peer in peers {
+            match self.ask_to_be_removed(peer).await {
+                Ok(()) => {
+                    last = None;
+                    break;
+                }
+                Err(error) => last = Some(error),
+            }
+        }
+        if let Some(error) = last.filter(|_| !force) {
+            return Err(Refusal::Conflict(format!("no member took the farewell: {error}")));
+        }
+        tracing::info!(node = %me, "this node leaves its cluster");
+        self.ask(Request::Leave).await.map(drop)
+    }
+
+    fn living_peers(&self) -> Vec<NodeId> {
+        let view = self.view.borrow();
+        let standings = view.cluster.iter().flat_map(|it| it.standings.iter());
+        let alive = standings.filter(|(_, it)| it.state == crate::model::NodeState::Alive);
+        alive.map(|(id, _)| *id).collect()
+    }
+
+    async fn ask_to_be_removed(&self, peer: NodeId) -> Result<(), String> {
+        let stream = self.dial_member(peer).await?;
+        let path = format!("/v1/nodes/{}?force=true&rotate=false", self.identity.id());
+        api::ask_member(stream, "DELETE", &path).await
+    }
+
+    async fn dial_member(&self, node: NodeId) -> Result<MemberStream, String> {
+        let (address, known) = {
+            let view = self.view.borrow();
+            let seen = view.cluster.as_ref().and_then(|it| it.endpoints.get(&node).copied());
+            let record = view.state.nodes().get(&node).cloned();
+            let own = record.as_ref().and_then(|it| it.address);
+            // Datagrams come from where the node listens, so streams go there, too.
+            (seen.or(own), record.is_some())
+        };
+        if !known {
+            return Err(format!("{node} is no member of this cluster"));
+        }
+        let address = address.ok_or("nobody knows where it is")?.to_string();
+        let (epoch, psk) = self.stream_key(node).ok_or("this node has no keys")?;
+        let credential = Credential::Member { cluster: self.cluster_hash(), epoch };
+        let prelude = Prelude { purpose: Purpose::Api, credential };
+        let opened = stream::connect(&address, prelude, &psk, &self.identity, Some(node)).await;
+        let (stream, _) = opened.map_err(|error| error.to_string())?;
+        Ok(Box::new(stream))
+    }
+
+    async fn make_token(&self, ttl: Millis, uses: u16) -> Result<NewToken, Refusal> {
+        let credentials = self.in_a_cluster()?;
+        let keys = self.keys();
+        let now = self.clock.now().wall;
+        let fields = TokenFields {
+            cluster: ClusterHash::of(credentials.id),
+            id: TokenId(OsRng.next_u64()),
+            epoch: keys.newest(),
+            expires: (now.0.saturating_add(ttl.0)) / 1000,
+            uses,
+            role: Role::Member,
+        };
+        let missing = || Refusal::Conflict("this node has no keys".to_owned());
+        let token = Token::mint(&keys, fields).ok_or_else(missing)?;
+        let form = TokenForm {
+            epoch: fields.epoch.0,
+            expires: fields.expires,
+            uses,
+            created: now.0,
+            by: self.identity.id().0,
+            revoked: false,
+        };
+        self.keep_token(fields.id, &form).await?;
+        Ok(NewToken { id: fields.id, text: token.text() })
+    }
+
+    fn all_tokens(&self) -> Vec<TokenStanding> {
+        let state = self.state();
+        let newest = self.keys().newest();
+        let now = self.clock.now().wall;
+        let standing = |(path, sealed): (&SecretPath, &Arc<SealedSecret>)| {
+            let SecretPath::Token(id) = path else { return None };
+            let form = self.read_token(path, sealed)?;
+            let expires = WallTime(form.expires.saturating_mul(1000));
+            Some(TokenStanding {
+                id: *id,
+                created: WallTime(form.created),
+                by: NodeId(form.by),
+                expires,
+                uses: form.uses,
+                used: used(&state, *id),
+                revoked: form.revoked,
+                stale: Epoch(form.epoch) != newest,
+                expired: expires <= now,
+            })
+        };
+        state.secrets().iter().filter_map(standing).collect()
+    }
+
+    async fn revoke(&self, id: TokenId) -> Result<(), Refusal> {
+        self.in_a_cluster()?;
+        let path = SecretPath::Token(id);
+        let state = self.state();
+        let missing = || Refusal::NotFound { what: "token", name: id.to_string() };
+        let sealed = state.secrets().get(&path).ok_or_else(missing)?;
+        let form = self.read_token(&path, sealed).ok_or_else(missing)?;
+        self.keep_token(id, &TokenForm { revoked: true, ..form }).await
+    }
+}
+
+/// How many nodes have come with a token.
+fn used(state: &ClusterState, id: TokenId) -> usize {
+    let came = |it: &crate::state::NodeRecord| {
+        it.admission.as_ref().and_then(|it| it.token).is_some_and(|(token, _)| token == id)
+    };
+    state.nodes().iter().filter(|(_, it)| came(it)).count()
+}
+
+impl api::Cluster for Office {
+    fn init(&self) -> BoxFuture<'_, Result<(ClusterId, Zeroizing<String>), Refusal>> {
+        Box::pin(self.found())
+    }
+
+    fn join<'a>(
+        &'a self,
+        address: &'a str,
+        ticket: &'a str,
+    ) -> BoxFuture<'a, Result<String, Refusal>> {
+        Box::pin(self.come_in(address, ticket))
+    }
+
+    fn begin_anew(&self) {
+        self.anew.cancel();
+    }
+
+    fn leave(&self, force: bool) -> BoxFuture<'_, Result<(), Refusal>> {
+        Box::pin(self.go(force))
+    }
+
+    fn create_token(&self, ttl: Millis, uses: u16) -> BoxFuture<'_, Result<NewToken, Refusal>> {
+        Box::pin(self.make_token(ttl, uses))
+    }
+
+    fn tokens(&self) -> Vec<TokenStanding> {
+        self.all_tokens()
+    }
+
+    fn revoke_token(&self, id: TokenId) -> BoxFuture<'_, Result<(), Refusal>> {
+        Box::pin(self.revoke(id))
+    }
+
+    fn rotate(&self) -> BoxFuture<'_, Result<Epoch, Refusal>> {
+        Box::pin(async {
+            self.in_a_cluster()?;
+            let rotation = self.rotation(None).await?;
+            let epoch = rotation.epoch;
+            self.ask(Request::Rotate(Box::new(rotation))).await.map(|_| epoch)
+        })
+    }
+
+    fn remove(
+        &self,
+        node: NodeId,
+        force: bool,
+        rotate: bool,
+    ) -> BoxFuture<'_, Result<(), Refusal>> {
+        Box::pin(async move {
+            self.in_a_cluster()?;
+            let rotation =
+                if rotate { Some(Box::new(self.rotation(Some(node)).await?)) } else { None };
+            self.ask(Request::RemoveNode { node, force, rotation }).await.map(drop)
+        })
+    }
+
+    fn dial(&self, node: NodeId) -> BoxFuture<'_, Result<MemberStream, String>> {
+        Box::pin(self.dial_member(node))
+    }
+}
