@@ -135,22 +135,26 @@ pub enum AcceptError {
 
 impl DialProblem {
     /// An address was looked up in vain.
-    pub(super) fn of_lookup(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::InvalidInput => Self::Address(error.to_string()),
-            _ => Self::Name(error.to_string()),
+    pub(super) fn of_lookup(error: &io::Error) -> Self {
+        if error.kind() == io::ErrorKind::InvalidInput {
+            Self::Address(error.to_string())
+        } else {
+            Self::Name(error.to_string())
         }
     }
 
     /// A connection was not made.
     pub(super) fn of_connect(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::ConnectionRefused => Self::Refused,
-            io::ErrorKind::TimedOut => Self::Unanswered,
-            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
-                Self::NoRoute(error)
-            }
-            _ => Self::System(error),
+        use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable, TimedOut};
+        let kind = error.kind();
+        if kind == ConnectionRefused {
+            Self::Refused
+        } else if kind == TimedOut {
+            Self::Unanswered
+        } else if [HostUnreachable, NetworkUnreachable].contains(&kind) {
+            Self::NoRoute(error)
+        } else {
+            Self::System(error)
         }
     }
 
@@ -181,7 +185,7 @@ mod tests {
         assert!(connect(ErrorKind::HostUnreachable).contains("no route"));
         assert!(connect(ErrorKind::NetworkUnreachable).contains("no route"));
         assert!(connect(ErrorKind::PermissionDenied).contains("permission denied"));
-        let lookup = |kind: ErrorKind| DialProblem::of_lookup(kind.into()).to_string();
+        let lookup = |kind: ErrorKind| DialProblem::of_lookup(&kind.into()).to_string();
         assert!(lookup(ErrorKind::InvalidInput).contains("HOST:PORT"));
         assert!(lookup(ErrorKind::Other).contains("does not resolve"));
     }

@@ -160,7 +160,6 @@ async fn refuse(tcp: &mut TcpStream, refusal: Refusal) -> io::Result<()> {
     tcp.write_u8(refusal.code()).await?;
     tcp.shutdown().await?;
     let mut ignored = [0; LINGER_BYTES_MAX];
-    // A loop over single reads would let a peer choose how many there are.
     match tcp.read_exact(&mut ignored).await {
         Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(error),
         Ok(_) | Err(_) => Ok(()),

@@ -125,7 +125,7 @@ mod tests {
         for wrong in [&b"\0\0\0\x01\x01"[..], b"\0\0\0\x03\x01\0\0", b"\0\0\0\x02\x01\x02"] {
             assert!(matches!(read(wrong).await, Err(MessageError::Damaged(_))), "{wrong:?}");
         }
-        let too_long = write_message(&mut vec![], &[0_u8; 9][..], 9).await;
+        let too_long = write_message(&mut vec![], &vec![0_u8; 9], 9).await;
         assert!(matches!(too_long, Err(MessageError::TooLong { bytes: 10, bytes_max: 9 })));
     }
 }

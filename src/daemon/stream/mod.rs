@@ -59,12 +59,7 @@ pub async fn connect(
     identity: &Identity,
     expected: Option<NodeId>,
 ) -> Result<(SecureStream, Peer), DialError> {
-    let opened = async {
-        let tcp = dial(address).await?;
-        let initiate = handshake::initiate(tcp, prelude, psk, identity, expected);
-        tokio::time::timeout(HANDSHAKE_MAX, initiate).await.map_err(|_| DialProblem::Slow)?
-    };
-    opened.await.map_err(|why| DialError { address: address.to_owned(), why })
+    connect_within(HANDSHAKE_MAX, address, prelude, psk, identity, expected).await
 }
 
 /// Answers a stream that another node opens, if `lookup` gives the key of its credential. Whether a token
@@ -86,6 +81,22 @@ pub fn turn_away(tcp: TcpStream) {
     drop(tcp);
 }
 
+async fn connect_within(
+    span: Duration,
+    address: &str,
+    prelude: Prelude,
+    psk: &Key,
+    identity: &Identity,
+    expected: Option<NodeId>,
+) -> Result<(SecureStream, Peer), DialError> {
+    let opened = async {
+        let tcp = dial(address).await?;
+        let initiate = handshake::initiate(tcp, prelude, psk, identity, expected);
+        tokio::time::timeout(span, initiate).await.map_err(|_| DialProblem::Slow)?
+    };
+    opened.await.map_err(|why| DialError { address: address.to_owned(), why })
+}
+
 async fn accept_within(
     span: Duration,
     tcp: TcpStream,
@@ -101,7 +112,7 @@ async fn dial(address: &str) -> Result<TcpStream, DialProblem> {
     let found = tokio::time::timeout(CONNECT_MAX, tokio::net::lookup_host(address)).await;
     let found = found.map_err(|_| DialProblem::Name("no answer from the DNS".to_owned()))?;
     let mut problem = DialProblem::Name("it has no address".to_owned());
-    for it in found.map_err(DialProblem::of_lookup)?.take(ADDRESSES_MAX) {
+    for it in found.map_err(|it| DialProblem::of_lookup(&it))?.take(ADDRESSES_MAX) {
         match tokio::time::timeout(CONNECT_MAX, TcpStream::connect(it)).await {
             Ok(Ok(tcp)) => return Ok(tcp),
             Ok(Err(error)) => problem = DialProblem::of_connect(error),

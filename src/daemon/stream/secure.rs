@@ -111,6 +111,12 @@ impl SecureStream {
         self.tcp.peer_addr()
     }
 
+    /// What was sealed and could not be sent yet.
+    #[cfg(test)]
+    pub(super) fn held_bytes(&self) -> usize {
+        self.outbox.bytes.len()
+    }
+
     /// Opens the next frame, if all of it is there. Whether it was.
     fn open_frame(&mut self) -> io::Result<bool> {
         let Some(frame) = self.inbox.frame() else { return Ok(false) };
