@@ -6,7 +6,7 @@
 use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::{
-    actions, completion, containers, cp, deployments, down, events, exec, images, logs, nodes,
+    actions, completion, containers, cp, deployments, down, events, exec, images, lab, logs, nodes,
     output::{Ansi, ProgressMode},
     run, stats, up, version, volumes,
 };
@@ -129,6 +129,9 @@ pub(super) enum Command<D: Args> {
     Config(super::config::ConfigArgs),
     /// List nodes
     Nodes(nodes::NodesArgs),
+    /// Run a cluster on this machine, to try Fizz and to test it
+    #[command(subcommand)]
+    Lab(lab::LabCommand),
     /// Show the versions of Fizz and of what is under it
     Version(version::VersionArgs),
     /// Print a completion script for a shell

@@ -25,6 +25,7 @@ mod follow;
 mod foreground;
 mod format;
 mod images;
+mod lab;
 mod logs;
 mod nodes;
 mod output;
@@ -154,6 +155,7 @@ async fn dispatch<D: clap::Args>(
         Command::Volume(command) => volumes::volume(it, command).await,
         Command::Config(args) => config::config(it, &args),
         Command::Nodes(args) => nodes::nodes(it, args).await,
+        Command::Lab(command) => lab::lab(it, command).await,
         Command::Version(args) => version::version(it, args).await,
         Command::Completion(args) => completion::completion(it, &args),
         Command::Man(args) => completion::man(it, &args),

@@ -377,7 +377,9 @@ fn absolute<'de, D: Deserializer<'de>>(from: D) -> Result<Option<PathBuf>, D::Er
 /// An address with its port.
 pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
-        format!("`{text}` is not an address with a port: write one like 10.0.0.5:7780 or [fd00::5]:7780")
+        format!(
+            "`{text}` is not an address with a port: write one like 10.0.0.5:7780 or [fd00::5]:7780"
+        )
     })
 }
 

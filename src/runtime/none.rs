@@ -222,7 +222,7 @@ mod tests {
         let (progress, _) = mpsc::channel(1);
         let pull = NoRuntime.pull("busybox", None, None, progress).await.unwrap_err();
         assert!(pull.to_string().starts_with(SAYS), "{pull}");
-        let id = RuntimeId("x".to_owned());
+        let id = RuntimeId("x".into());
         let start = NoRuntime.start(&id).await.unwrap_err();
         assert!(start.to_string().starts_with(SAYS), "{start}");
         let log = NoRuntime.logs(&id, LogsRequest::default()).next().await.unwrap().unwrap_err();

@@ -1,0 +1,186 @@
+//! `fizz lab machine`: the first process of a node, started in fresh namespaces. It makes them a
+//! machine's, starts the runtime and the daemon, reaps what ends, and when it is killed everything on
+//! the node ends with it (pid_namespaces(7)). The switch has one too, which only waits.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    os::{fd::AsRawFd, unix::process::CommandExt},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use clap::Args;
+use nix::{
+    mount::{MsFlags, mount},
+    sys::wait::{WaitPidFlag, WaitStatus, waitpid},
+    unistd::{Pid, getpid, sethostname, setsid},
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{
+    cgroups,
+    plan::{LabName, LabNode, Role},
+    record::{Home, Record},
+};
+use crate::cli::{Invocation, error::CliError};
+
+/// How a node tells that what it runs has ended; whoever waits for the node looks for it.
+pub(super) const ENDED: &str = " has ended: ";
+
+/// `fizz lab machine`.
+#[derive(Args, Debug)]
+pub(in crate::cli) struct MachineArgs {
+    /// The lab
+    name: LabName,
+    /// A node, or `switch`
+    role: Role,
+}
+
+/// This binary, also after it was replaced.
+pub(super) fn program() -> PathBuf {
+    let own = std::env::current_exe().ok().filter(|it| it.is_file());
+    own.unwrap_or_else(|| "/proc/self/exe".into())
+}
+
+/// `fizz lab machine`.
+pub(super) async fn machine(invocation: &Invocation, args: MachineArgs) -> Result<(), CliError> {
+    // Nobody's interrupt is meant for it. One that leads a session already has one of its own.
+    let _ = setsid();
+    let home = Home::of(args.name);
+    match args.role {
+        Role::Switch => std::future::pending().await,
+        Role::Node(node) if getpid() == Pid::from_raw(1) => {
+            let record = home.record()?.ok_or_else(|| {
+                CliError::Failed(format!("there is no record of a lab `{}`", home.name))
+            })?;
+            become_a_machine(&home, node)?;
+            Machine { invocation, home, node, record, running: Vec::new() }.run().await
+        }
+        Role::Node(_) => Err(CliError::Usage(
+            "`fizz lab machine` is a node's first process, and this is no new machine; use `fizz lab up`"
+                .to_owned(),
+        )),
+    }
+}
+
+/// Control groups, mounts and a name of its own.
+fn become_a_machine(home: &Home, node: LabNode) -> Result<(), CliError> {
+    let system = |what: &'static str| move |why: nix::Error| CliError::io(what)(why.into());
+    sethostname(node.to_string()).map_err(system("can't set the host name"))?;
+    cgroups::enter(&home.name, node)?;
+    own_run(&home.node_run(node)).map_err(CliError::io("can't mount /run"))?;
+    let quiet = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    mount(Some("proc"), "/proc", Some("proc"), quiet, None::<&str>)
+        .map_err(system("can't mount /proc"))?;
+    // Containers may ask for mounts that they share; what they share them with is this machine.
+    let shared = MsFlags::MS_REC | MsFlags::MS_SHARED;
+    mount(None::<&str>, "/", None::<&str>, shared, None::<&str>)
+        .map_err(system("can't share the machine's mounts"))?;
+    for file in ["/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"] {
+        match fs::write(file, "1") {
+            Err(why) if why.kind() != io::ErrorKind::NotFound => {
+                return Err(CliError::io(format!("can't write {file}"))(why));
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// An empty `/run` of its own, but for the node's directory in it.
+fn own_run(dir: &Path) -> io::Result<()> {
+    let kept = File::open(dir)?;
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    mount(Some("tmpfs"), "/run", Some("tmpfs"), flags, Some("mode=755"))?;
+    for inside in [dir, Path::new("/run/lock"), Path::new("/run/netns")] {
+        fs::create_dir_all(inside)?;
+    }
+    let kept = format!("/proc/self/fd/{}", kept.as_raw_fd());
+    mount(Some(kept.as_str()), dir, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
+    Ok(())
+}
+
+/// A node that runs.
+struct Machine<'a> {
+    invocation: &'a Invocation,
+    home: Home,
+    node: LabNode,
+    record: Record,
+    /// What it has started that has not ended.
+    running: Vec<(&'static str, Pid)>,
+}
+
+impl Machine<'_> {
+    /// Until it is killed. SIGHUP starts again what has ended.
+    async fn run(mut self) -> Result<(), CliError> {
+        let listen = |kind| signal(kind).map_err(CliError::io("can't listen for signals"));
+        let mut ended = listen(SignalKind::child())?;
+        let mut again = listen(SignalKind::hangup())?;
+        for socket in [self.home.runtime_socket(self.node), self.home.socket(self.node)] {
+            // What a machine that lost its power has left.
+            drop(fs::remove_file(socket));
+        }
+        self.start_all()?;
+        loop {
+            tokio::select! {
+                _ = ended.recv() => self.reap(),
+                _ = again.recv() => self.start_all()?,
+            }
+        }
+    }
+
+    fn start_all(&mut self) -> Result<(), CliError> {
+        if let Some(runtime) = self.record.runtime.command(&self.home, self.node) {
+            self.start("runtime", runtime)?;
+        }
+        let mut daemon = Command::new(program());
+        daemon.arg0("fizz").args(["daemon", "--config"]).arg(self.home.config(self.node));
+        self.start("fizz", daemon)
+    }
+
+    /// Starts a program of the node with its output in a log, unless it runs.
+    #[expect(clippy::zombie_processes, reason = "this process reaps whatever ends")]
+    fn start(&mut self, name: &'static str, mut command: Command) -> Result<(), CliError> {
+        if self.running.iter().any(|it| it.0 == name) {
+            return Ok(());
+        }
+        let path = self.home.log(self.node, name);
+        let log = OpenOptions::new().create(true).append(true).open(&path);
+        let log = log.and_then(|it| Ok((it.try_clone()?, it)));
+        let (out, err) = log.map_err(CliError::io(format!("can't write {}", path.display())))?;
+        // Nothing of who called: settings of the caller's own would go before those of the node.
+        command.env_clear().env("PATH", search_path()).env("HOME", "/root");
+        let child = command.stdin(Stdio::null()).stdout(out).stderr(err).spawn();
+        let child = child.map_err(CliError::io(format!("can't start {name}")))?;
+        let pid = i32::try_from(child.id()).map_err(|_| CliError::Exit(1))?;
+        self.running.push((name, Pid::from_raw(pid)));
+        Ok(())
+    }
+
+    /// Takes note of every process that has ended; orphans of the whole machine come here.
+    fn reap(&mut self) {
+        while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            let (pid, how) = match status {
+                WaitStatus::Exited(pid, code) => (pid, format!("exit status {code}")),
+                WaitStatus::Signaled(pid, signal, _) => (pid, signal.to_string()),
+                WaitStatus::Stopped(..)
+                | WaitStatus::PtraceEvent(..)
+                | WaitStatus::PtraceSyscall(_)
+                | WaitStatus::Continued(_) => continue,
+                WaitStatus::StillAlive => return,
+            };
+            if let Some(at) = self.running.iter().position(|it| it.1 == pid) {
+                let (name, _) = self.running.swap_remove(at);
+                self.invocation.output.note(&format!("{name}{ENDED}{how}"));
+            }
+        }
+    }
+}
+
+/// Root's programs also where a user's path was kept by sudo.
+fn search_path() -> std::ffi::OsString {
+    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    path.push(":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    path
+}
