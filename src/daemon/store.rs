@@ -40,7 +40,7 @@ const LIFE: &str = "life";
 const JOINED: &str = "state.redb.joined";
 
 /// The name of a cluster that was given none.
-const UNNAMED: &str = "fizz";
+pub(super) const UNNAMED: &str = "fizz";
 
 /// Which writer this directory is.
 const REPLICA: &str = "replica";

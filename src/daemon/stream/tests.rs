@@ -15,8 +15,8 @@ use super::{
     *,
 };
 use crate::{
-    gossip::{ClusterSecret, Epoch, Keyring, Role, Token, TokenFields, TokenId},
-    model::{ClusterId, Random},
+    gossip::{ClusterSecret, Epoch, Keyring, Role, Token, TokenFields},
+    model::{ClusterId, Random, TokenId},
 };
 
 type Accepted = Result<(SecureStream, Peer, Prelude), AcceptError>;
