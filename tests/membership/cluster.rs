@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use fizz::{
-    gossip::{PASSES, Packet, SEAL_BYTES, Span, delegates},
+    gossip::{Clock, News, PASSES, Packet, SEAL_BYTES, Span, Vitals, cut, delegates},
     model::{Moment, NodeId, NodeState, Now, Random, WallTime},
-    swim::{Config, Incarnation, Input, Message, Output, Rumour, Swim},
+    swim::{Config, Incarnation, Input, Kind, Message, Output, Swim},
 };
 
 use crate::network::{Micros, Network, What};
@@ -45,8 +45,8 @@ pub(crate) struct Cluster {
     boots: u32,
     /// When each node last began, as the state has it.
     born: Vec<Option<Incarnation>>,
-    /// The digest that answers carry, so that their size is right.
-    digest: Option<[u8; 16]>,
+    /// What answers carry, so that their size is right.
+    vitals: Vitals,
 }
 
 impl Cluster {
@@ -65,7 +65,7 @@ impl Cluster {
             seed,
             boots: 0,
             born: vec![None; count],
-            digest: Some([7; 16]),
+            vitals: Vitals { digest: Some([7; 16]), clock: Clock([1, 2, 3]) },
         };
         (0..count).for_each(|node| cluster.boot(node));
         cluster.changes.clear();
@@ -220,10 +220,14 @@ impl Cluster {
         }
         match packet {
             Packet::Swim(message, _) => self.input(to, Input::Heard(sender, message)),
-            Packet::Spread(span, rumours) => {
-                self.pass_on(to, span, &rumours);
-                self.input(to, Input::Rumoured(rumours));
+            Packet::Spread(span, news) => {
+                self.pass_on(to, span, &news);
+                self.input(to, Input::Rumoured(news.rumours));
             }
+            Packet::Compare { .. }
+            | Packet::Differ { .. }
+            | Packet::Writes { .. }
+            | Packet::Refer { .. } => unreachable!("nobody here has a state"),
         }
     }
 
@@ -237,10 +241,12 @@ impl Cluster {
             match output {
                 Output::Send(to, message) => self.say(node, self.places[&to], message),
                 Output::Spread(rumours) => {
-                    for _ in 0..PASSES {
-                        let machine = self.machines[node].as_mut().unwrap();
-                        let span = Span::all(machine.swim.ring(), &mut machine.random);
-                        self.pass_on(node, span, &rumours);
+                    for news in cut(News { rumours, ..News::default() }) {
+                        for _ in 0..PASSES {
+                            let machine = self.machines[node].as_mut().unwrap();
+                            let span = Span::all(machine.swim.ring(), &mut machine.random);
+                            self.pass_on(node, span, &news);
+                        }
                     }
                 }
                 Output::Changed(about, state) => {
@@ -253,17 +259,17 @@ impl Cluster {
     }
 
     fn say(&mut self, from: usize, to: usize, message: Message) {
-        let digest = self.digest;
-        let packet = Packet::Swim(message, digest);
+        let answers = matches!(message.kind, Kind::Ack { .. });
+        let packet = Packet::Swim(message, answers.then_some(self.vitals));
         let bytes = packet.encode().unwrap().len() + SEAL_BYTES;
         self.network.send(from, to, packet, bytes as u64);
     }
 
-    fn pass_on(&mut self, node: usize, span: Span, rumours: &[Rumour]) {
+    fn pass_on(&mut self, node: usize, span: Span, news: &News) {
         let machine = self.machines[node].as_mut().unwrap();
         let parts = delegates(machine.swim.ring(), machine.id, span, &mut machine.random);
         for (to, span) in parts {
-            let packet = Packet::Spread(span, rumours.to_vec());
+            let packet = Packet::Spread(span, news.clone());
             let bytes = packet.encode().unwrap().len() + SEAL_BYTES;
             self.network.send(node, self.places[&to], packet, bytes as u64);
         }
