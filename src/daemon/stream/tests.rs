@@ -46,6 +46,20 @@ async fn with_each_credential_both_know_who_the_other_is() {
 }
 
 #[tokio::test]
+async fn a_handshake_moves_between_threads_and_holds_little() {
+    fn bytes_of(it: &(impl Send + ?Sized)) -> usize {
+        size_of_val(it)
+    }
+    let (server, identity, key) = (Server::start().await, alice(), member_key());
+    let opens = connect(&server.address, member(), &key, &identity, None);
+    let tcp = TcpStream::connect(&server.address).await.unwrap();
+    let answers = accept(tcp, &identity, |_| Err(Refusal::Busy));
+    for bytes in [bytes_of(&opens), bytes_of(&answers)] {
+        assert!(bytes < 8 << 10, "{bytes}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_written_in_whatever_pieces_comes_out_both_ways_and_then_ends() {
     for seed in 0..3 {
         let (alice, bob) = pair().await;
