@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use hkdf::Hkdf;
 use sha2::Sha256;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::model::NodeId;
 
@@ -101,7 +101,7 @@ impl Keyring {
     /// What a stream with a member is opened with by whoever has the root itself, and is no member yet.
     #[must_use]
     pub fn entry_key(&self, epoch: Epoch) -> Option<Key> {
-        self.use_of(epoch, ENTRY_INFO)
+        self.0.get(&epoch).map(entry_key)
     }
 
     /// What members open streams between them with.
@@ -118,23 +118,31 @@ impl Keyring {
     /// The key under which one member seals datagrams in one of its lives.
     pub(super) fn derive(&self, epoch: Epoch, sender: NodeId, life: u32) -> Option<Key> {
         let gossip = self.use_of(epoch, GOSSIP_INFO)?;
-        expand(&*gossip, &[SEAL_INFO, &sender.0.to_be_bytes(), &life.to_be_bytes()])
+        let info = [SEAL_INFO, &sender.0.to_be_bytes(), &life.to_be_bytes()];
+        Some(expand(&*gossip, &info))
     }
 
     fn use_of(&self, epoch: Epoch, info: &[u8]) -> Option<Key> {
-        expand(&**self.0.get(&epoch)?, &[info])
+        Some(expand(&**self.0.get(&epoch)?, &[info]))
     }
 }
 
-/// HKDF-SHA-256 without a salt, as what is expanded is random or comes from what is. `None` never comes: it
-/// is for lengths that no key here has.
-pub(super) fn expand<const LENGTH: usize>(
-    from: &[u8],
-    info: &[&[u8]],
-) -> Option<Zeroizing<[u8; LENGTH]>> {
-    let mut key = Zeroizing::new([0; LENGTH]);
-    Hkdf::<Sha256>::new(None, from).expand_multi_info(info, &mut *key).ok()?;
-    Some(key)
+/// What a root's stream is opened with by who is no member yet.
+pub(super) fn entry_key(root: &Key) -> Key {
+    expand(&**root, &[ENTRY_INFO])
+}
+
+/// HKDF-SHA-256 without a salt, as what is expanded is random or comes from what is. Its first block is all
+/// that a key takes: the HMAC, keyed by what was extracted, of the info and a 1. HMAC is what extraction
+/// does, and unlike expansion, which must look at a length, it cannot fail.
+pub(super) fn expand(from: &[u8], info: &[&[u8]]) -> Key {
+    let (mut extracted, _) = Hkdf::<Sha256>::extract(None, from);
+    let message = [&info.concat()[..], &[1]].concat();
+    let (mut block, _) = Hkdf::<Sha256>::extract(Some(extracted.as_slice()), &message);
+    let key = Zeroizing::new(block.into());
+    extracted.as_mut_slice().zeroize();
+    block.as_mut_slice().zeroize();
+    key
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::{
     armour::{self, ArmourError, Kind},
-    keyring::{Epoch, Key, Keyring},
+    keyring::{Epoch, Key, Keyring, entry_key},
     token::ClusterHash,
 };
 use crate::model::ClusterId;
@@ -54,7 +54,7 @@ impl ClusterSecret {
     /// The key that it opens a stream with.
     #[must_use]
     pub fn psk(&self) -> Key {
-        self.keyring().entry_key(self.epoch).unwrap_or_default()
+        entry_key(&self.root)
     }
 
     /// The secret as text. There is no `Display`, so that none gets into a log by chance.

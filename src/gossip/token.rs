@@ -149,7 +149,11 @@ impl Token {
     /// A token with these fields. `None` where the ring does not have their epoch.
     #[must_use]
     pub fn mint(keys: &Keyring, fields: TokenFields) -> Option<Self> {
-        let secret = expand(&*keys.join_key(fields.epoch)?, &[SECRET_INFO, &fields.encode()])?;
+        let join_key = keys.join_key(fields.epoch)?;
+        let key = expand(&*join_key, &[SECRET_INFO, &fields.encode()]);
+        let mut secret = Zeroizing::new([0; SECRET_BYTES]);
+        let (first, _) = key.split_at(SECRET_BYTES);
+        secret.copy_from_slice(first);
         Some(Self { fields, secret })
     }
 
@@ -162,7 +166,7 @@ impl Token {
     /// The key that it opens a stream with.
     #[must_use]
     pub fn psk(&self) -> Key {
-        expand(&*self.secret, &[PSK_INFO]).unwrap_or_default()
+        expand(&*self.secret, &[PSK_INFO])
     }
 
     /// The token as text, to be shown to whom it is for. There is no `Display`, so that none gets into a

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     Swim,
+    agenda::Due,
     config::ILL_MAX,
     message::{Claim, Incarnation, Rumour},
 };
@@ -31,11 +32,13 @@ pub(super) struct Doubt {
     try_at: Option<Moment>,
 }
 
-impl Doubt {
-    pub(super) fn due(&self) -> Option<Moment> {
+impl Due for Doubt {
+    fn due(&self) -> Option<Moment> {
         [self.missed_at, self.dead_at, self.try_at].into_iter().flatten().min()
     }
+}
 
+impl Doubt {
     /// Gives it as much more time as this member was away.
     pub(super) fn postpone(&mut self, by: Millis) {
         for at in [&mut self.missed_at, &mut self.dead_at].into_iter().flatten() {
@@ -96,7 +99,7 @@ impl Swim {
             // It lives and does not know what is said of it.
             Some(NodeState::Dead | NodeState::Left) => self.try_unless_asked(node, now),
             Some(NodeState::Suspicious) => self.give_time(node, now),
-            Some(NodeState::Alive) => drop(self.doubts.remove(&node)),
+            Some(NodeState::Alive) => drop(self.doubts.remove(node)),
             Some(NodeState::Joining | NodeState::Failed) | None => {}
         }
     }
@@ -114,22 +117,23 @@ impl Swim {
 
     /// What time makes of doubts.
     pub(super) fn doubts_due(&mut self, now: Now) {
-        let due = |it: &Doubt| it.due().is_some_and(|at| at <= now.moment);
-        let nodes: Vec<NodeId> =
-            self.doubts.iter().filter(|(_, it)| due(it)).map(|(node, _)| *node).collect();
-        for node in nodes {
+        for node in self.doubts.due(now.moment) {
             self.doubt_due(node, now);
         }
     }
 
     fn doubt_due(&mut self, node: NodeId, now: Now) {
         let interval = self.config.watch_interval;
-        let Some(doubt) = self.doubts.get_mut(&node) else { return };
         let is_due = |at: Option<Moment>| at.is_some_and(|at| at <= now.moment);
-        let (missed, dead, try_again) =
-            (is_due(doubt.missed_at), is_due(doubt.dead_at), is_due(doubt.try_at));
+        let looked = self.doubts.change(node, |doubt| {
+            let try_again = is_due(doubt.try_at);
+            if try_again {
+                doubt.try_at = Some(now.moment + interval);
+            }
+            (is_due(doubt.missed_at), is_due(doubt.dead_at), try_again)
+        });
+        let Some((missed, dead, try_again)) = looked else { return };
         if try_again {
-            doubt.try_at = Some(now.moment + interval);
             self.try_again(node, now);
         }
         if missed {
@@ -146,22 +150,24 @@ impl Swim {
         let others = self.members.ring().len().saturating_sub(2);
         let enough = self.config.accusers.min(others.max(2));
         let window = self.stretched(self.config.doubt);
-        let known = self.doubts.contains_key(&node);
-        let watches = !known && self.watches(node, by);
-        let doubt = self.doubts.entry(node).or_insert_with(|| Doubt {
-            accusers: BTreeSet::new(),
-            seconded: 0,
-            missed_at: Some(now.moment + window),
-            dead_at: None,
-            try_at: watches.then_some(now.moment),
-        });
-        let before = doubt.weight();
-        if doubt.accusers.len() < ACCUSERS_MAX {
-            doubt.accusers.insert(by);
+        let known = self.doubts.contains(node);
+        if !known {
+            let try_at = self.watches(node, by).then_some(now.moment);
+            let missed_at = Some(now.moment + window);
+            let accusers = BTreeSet::new();
+            let doubt = Doubt { accusers, seconded: 0, missed_at, dead_at: None, try_at };
+            self.doubts.insert(node, doubt);
         }
-        doubt.seconded = doubt.seconded.max(seconded);
-        let weight = doubt.weight();
-        if enough <= weight && doubt.missed_at.is_some() {
+        let weighed = self.doubts.change(node, |doubt| {
+            let before = doubt.weight();
+            if doubt.accusers.len() < ACCUSERS_MAX {
+                doubt.accusers.insert(by);
+            }
+            doubt.seconded = doubt.seconded.max(seconded);
+            (before, doubt.weight(), doubt.missed_at.is_some())
+        });
+        let Some((before, weight, waits)) = weighed else { return false };
+        if enough <= weight && waits {
             self.unreachable(node, now);
         }
         !known || before < weight
@@ -180,29 +186,31 @@ impl Swim {
     fn unreachable(&mut self, node: NodeId, now: Now) {
         let rank = self.rank(node);
         let wait = self.stretched(self.config.dead_after);
-        let Some(doubt) = self.doubts.get_mut(&node) else { return };
-        doubt.missed_at = None;
-        let begin = match (rank, doubt.try_at) {
-            (Some(rank), _) => now.moment + Millis(WATCHER_STAGGER.0 * rank as u64),
-            (None, Some(_)) => now.moment,
-            // The watchers' verdict, or a word of the member, was lost on its way here.
-            (None, None) => now.moment + Millis(wait.0 * PATIENCE_OF_OTHERS),
-        };
-        doubt.try_at = doubt.try_at.or(Some(begin));
-        doubt.dead_at = Some(begin + wait);
+        let told = self.doubts.change(node, |doubt| {
+            doubt.missed_at = None;
+            let begin = match (rank, doubt.try_at) {
+                (Some(rank), _) => now.moment + Millis(WATCHER_STAGGER.0 * rank as u64),
+                (None, Some(_)) => now.moment,
+                // The watchers' verdict, or a word of the member, was lost on its way here.
+                (None, None) => now.moment + Millis(wait.0 * PATIENCE_OF_OTHERS),
+            };
+            doubt.try_at = doubt.try_at.or(Some(begin));
+            doubt.dead_at = Some(begin + wait);
+        });
+        if told.is_none() {
+            return;
+        }
         self.become_state(node, NodeState::Suspicious, now);
     }
 
     /// An unreachable member answered this one: it is not this one that declares it dead.
     fn give_time(&mut self, node: NodeId, now: Now) {
         let wait = self.stretched(self.config.dead_after);
-        if let Some(doubt) = self.doubts.get_mut(&node) {
-            doubt.dead_at = doubt.dead_at.map(|_| now.moment + wait);
-        }
+        self.doubts.change(node, |it| it.dead_at = it.dead_at.map(|_| now.moment + wait));
     }
 
     fn try_unless_asked(&mut self, node: NodeId, now: Now) {
-        let asked = self.probes.values().any(|it| it.target == node);
+        let asked = self.probes.iter().any(|(_, it)| it.target == node);
         if !asked {
             self.try_again(node, now);
         }
@@ -210,7 +218,7 @@ impl Swim {
 
     /// A member is dead or has left. Always news.
     fn over(&mut self, node: NodeId, incarnation: Incarnation, state: NodeState, now: Now) -> bool {
-        self.doubts.remove(&node);
+        self.doubts.remove(node);
         self.note(node, incarnation);
         self.become_state(node, state, now);
         true
@@ -223,7 +231,7 @@ impl Swim {
             return false;
         }
         self.note(node, incarnation);
-        self.doubts.remove(&node);
+        self.doubts.remove(node);
         self.become_state(node, NodeState::Alive, now);
         true
     }

@@ -14,6 +14,7 @@
 //! Who is a member is not decided here: that is replicated state. This room is told, and says how each
 //! one is.
 
+mod agenda;
 mod config;
 mod doubts;
 mod members;
@@ -21,12 +22,11 @@ mod message;
 mod news;
 mod probes;
 
-use std::collections::BTreeMap;
-
 pub use config::{Config, ConfigError};
 pub use message::{Claim, Incarnation, Kind, Message, Rumour};
 
 use crate::model::{Millis, Moment, NodeEvent, NodeId, NodeState, Now, Random};
+use agenda::Agenda;
 use config::RUMOURS_ON_PROBE_MAX;
 use doubts::Doubt;
 use members::{Member, Members, Trip};
@@ -72,9 +72,9 @@ pub struct Swim {
     trips: Trip,
     /// Lifeguard's local health: 0 is well.
     ill: u64,
-    probes: BTreeMap<u16, Probe>,
+    probes: Agenda<u16, Probe>,
     numbers: u16,
-    doubts: BTreeMap<NodeId, Doubt>,
+    doubts: Agenda<NodeId, Doubt>,
     news: News,
     schedule: Schedule,
     random: Random,
@@ -96,9 +96,9 @@ impl Swim {
             members: Members::new(me),
             trips: Trip::default(),
             ill: 0,
-            probes: BTreeMap::new(),
+            probes: Agenda::default(),
             numbers: 0,
-            doubts: BTreeMap::new(),
+            doubts: Agenda::default(),
             news: News::default(),
             random: Random::new(seed),
             spread: vec![],
@@ -121,8 +121,10 @@ impl Swim {
             Input::Leave => self.leave(),
             Input::Tick => {}
         }
-        self.probes_due(now);
-        self.doubts_due(now);
+        if !self.left {
+            self.probes_due(now);
+            self.doubts_due(now);
+        }
         self.schedule.expect(self.next_wake());
         if !self.spread.is_empty() {
             let spread = std::mem::take(&mut self.spread);
@@ -134,9 +136,8 @@ impl Swim {
     /// When it wants the next [`Input::Tick`], if nothing happens before.
     #[must_use]
     pub fn next_wake(&self) -> Moment {
-        let probes = self.probes.values().map(|it| it.due);
-        let doubts = self.doubts.values().filter_map(Doubt::due);
-        probes.chain(doubts).fold(self.schedule.due(), Moment::min)
+        let due = [self.probes.next(), self.doubts.next()].into_iter().flatten();
+        due.fold(self.schedule.due(), Moment::min)
     }
 
     /// Those that are alive or may be, this one among them, in the order of ids.
@@ -212,8 +213,11 @@ impl Swim {
 
     fn forgotten(&mut self, node: NodeId) {
         self.members.remove(node);
-        self.doubts.remove(&node);
-        self.probes.retain(|_, it| it.target != node);
+        self.doubts.remove(node);
+        let of_it =
+            self.probes.iter().filter(|(_, it)| it.target == node).map(|(number, _)| number);
+        let of_it: Vec<u16> = of_it.collect();
+        of_it.into_iter().for_each(|it| drop(self.probes.remove(it)));
         self.news.forget(node);
     }
 

@@ -1,20 +1,25 @@
 //! News that travels along with probes and answers: what was spread may have been lost on its way.
 
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, btree_map::Entry},
+};
+
 use super::message::Rumour;
 use crate::model::NodeId;
 
 /// How much news waits at most; the most repeated makes room.
 const NEWS_MAX: usize = 4_096;
 
-/// News that is still repeated.
+/// News that is still repeated: by how often it still is, and of that the latest first.
 #[derive(Clone, Debug, Default)]
-pub(super) struct News(Vec<Item>);
-
-#[derive(Clone, Copy, Debug)]
-struct Item {
-    rumour: Rumour,
-    left: u8,
+pub(super) struct News {
+    items: BTreeMap<Turn, Rumour>,
+    turns: BTreeMap<NodeId, Turn>,
+    count: u64,
 }
+
+type Turn = (Reverse<u8>, Reverse<u64>);
 
 impl News {
     /// Takes in what is new, in place of what was said of the same member before.
@@ -23,27 +28,37 @@ impl News {
         if repeats == 0 {
             return;
         }
-        if NEWS_MAX <= self.0.len() {
-            self.0.pop();
+        if NEWS_MAX <= self.items.len()
+            && let Some((_, last)) = self.items.pop_last()
+        {
+            self.turns.remove(&last.about);
         }
-        self.0.insert(0, Item { rumour, left: repeats });
+        self.count += 1;
+        self.put(rumour, (Reverse(repeats), Reverse(self.count)));
     }
 
     /// So much of it, and notes that it was repeated; what was repeated least comes first.
     pub(super) fn some(&mut self, count: usize) -> Vec<Rumour> {
-        let count = count.min(self.0.len());
-        if count == 0 {
-            return vec![];
+        let next = (0..count).map_while(|_| self.items.pop_first());
+        let chosen: Vec<(Turn, Rumour)> = next.collect();
+        for ((Reverse(left), order), rumour) in &chosen {
+            match left.checked_sub(1).filter(|left| 0 < *left) {
+                Some(left) => self.put(*rumour, (Reverse(left), *order)),
+                None => drop(self.turns.remove(&rumour.about)),
+            }
         }
-        let chosen: Vec<Rumour> = self.0.iter().take(count).map(|it| it.rumour).collect();
-        self.0.iter_mut().take(count).for_each(|it| it.left -= 1);
-        self.0.retain(|it| 0 < it.left);
-        self.0.sort_by_key(|it| std::cmp::Reverse(it.left));
-        chosen
+        chosen.into_iter().map(|(_, rumour)| rumour).collect()
     }
 
     pub(super) fn forget(&mut self, about: NodeId) {
-        self.0.retain(|it| it.rumour.about != about);
+        if let Entry::Occupied(turn) = self.turns.entry(about) {
+            self.items.remove(&turn.remove());
+        }
+    }
+
+    fn put(&mut self, rumour: Rumour, turn: Turn) {
+        self.items.insert(turn, rumour);
+        self.turns.insert(rumour.about, turn);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{
     Swim,
+    agenda::Due,
     config::{Config, ILL_MAX},
     members::period_of,
     message::{Claim, Incarnation, Kind, Rumour},
@@ -28,6 +29,12 @@ pub(super) struct Probe {
     sent: Moment,
     tries: u8,
     nacks: u8,
+}
+
+impl Due for Probe {
+    fn due(&self) -> Option<Moment> {
+        Some(self.due)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,10 +98,7 @@ impl Schedule {
 impl Swim {
     /// Everything that is due.
     pub(super) fn probes_due(&mut self, now: Now) {
-        let due = |it: &Probe| it.due <= now.moment;
-        let numbers: Vec<u16> =
-            self.probes.iter().filter(|(_, it)| due(it)).map(|(number, _)| *number).collect();
-        for number in numbers {
+        for number in self.probes.due(now.moment) {
             self.probe_due(number, now);
         }
         if self.schedule.turn <= now.moment {
@@ -126,7 +130,7 @@ impl Swim {
         }
         self.ill = self.ill.max(ILL_AFTER_SLEEP);
         self.probes.clear();
-        self.doubts.values_mut().for_each(|it| it.postpone(slept));
+        self.doubts.change_all(|it| it.postpone(slept));
         self.schedule.next_turn(&self.config, 0, now);
     }
 
@@ -163,7 +167,7 @@ impl Swim {
         if PROBES_MAX <= self.probes.len() {
             return;
         }
-        while self.probes.contains_key(&self.numbers) {
+        while self.probes.contains(self.numbers) {
             self.numbers = self.numbers.wrapping_add(1);
         }
         let number = self.numbers;
@@ -177,7 +181,7 @@ impl Swim {
     fn ping(&mut self, target: NodeId, number: u16) {
         let missed = self.members.get(target).and_then(|it| match it.state {
             NodeState::Suspicious | NodeState::Dead | NodeState::Left => Some(it.incarnation),
-            NodeState::Alive if self.doubts.contains_key(&target) => Some(it.incarnation),
+            NodeState::Alive if self.doubts.contains(target) => Some(it.incarnation),
             NodeState::Alive | NodeState::Joining | NodeState::Failed => None,
         });
         let incarnation = self.incarnation;
@@ -193,14 +197,14 @@ impl Swim {
 
     /// Nobody has answered.
     fn probe_due(&mut self, number: u16, now: Now) {
-        let Some(probe) = self.probes.get(&number) else { return };
+        let Some(probe) = self.probes.get(number) else { return };
         let (target, purpose, tries) = (probe.target, probe.purpose, probe.tries);
         let patience = self.patience(target);
         match (purpose, tries) {
-            (Purpose::Hope, _) => drop(self.probes.remove(&number)),
+            (Purpose::Hope, _) => drop(self.probes.remove(number)),
             (Purpose::Errand { .. }, 1) => self.ask_again(number, purpose, now.moment + patience),
             (Purpose::Errand { asker, number: theirs }, _) => {
-                self.probes.remove(&number);
+                self.probes.remove(number);
                 self.send(asker, Kind::Nack { number: theirs });
             }
             (Purpose::Turn { .. }, 1) => {
@@ -218,15 +222,18 @@ impl Swim {
     }
 
     fn ask_again(&mut self, number: u16, purpose: Purpose, due: Moment) {
-        let Some(probe) = self.probes.get_mut(&number) else { return };
-        (probe.purpose, probe.due) = (purpose, due);
-        probe.tries += 1;
-        let target = probe.target;
-        self.ping(target, number);
+        let target = self.probes.change(number, |probe| {
+            (probe.purpose, probe.due) = (purpose, due);
+            probe.tries += 1;
+            probe.target
+        });
+        if let Some(target) = target {
+            self.ping(target, number);
+        }
     }
 
     fn not_answered(&mut self, number: u16, asked: usize, now: Now) {
-        let Some(probe) = self.probes.remove(&number) else { return };
+        let Some(probe) = self.probes.remove(number) else { return };
         // Helpers that say nothing at all are a sign that it is this member who hears nothing.
         if 0 < asked && probe.nacks == 0 {
             self.ill = (self.ill + 1).min(ILL_MAX);
@@ -262,30 +269,30 @@ impl Swim {
                 }
             }
             Kind::Vouch { number, incarnation } => {
-                if let Some(probe) = self.probes.get(&number)
+                if let Some(probe) = self.probes.get(number)
                     && matches!(probe.purpose, Purpose::Turn { .. })
                 {
                     let target = probe.target;
-                    self.probes.remove(&number);
+                    self.probes.remove(number);
                     self.ill = self.ill.saturating_sub(1);
                     self.lives(target, incarnation, now);
                 }
             }
             Kind::Nack { number } => {
-                if let Some(probe) = self.probes.get_mut(&number)
-                    && matches!(probe.purpose, Purpose::Turn { .. })
-                {
-                    probe.nacks = probe.nacks.saturating_add(1);
-                }
+                self.probes.change(number, |probe| {
+                    if matches!(probe.purpose, Purpose::Turn { .. }) {
+                        probe.nacks = probe.nacks.saturating_add(1);
+                    }
+                });
             }
         }
     }
 
     fn acknowledged(&mut self, from: NodeId, number: u16, incarnation: Incarnation, now: Now) {
-        if self.probes.get(&number).is_none_or(|it| it.target != from) {
+        if self.probes.get(number).is_none_or(|it| it.target != from) {
             return;
         }
-        let Some(probe) = self.probes.remove(&number) else { return };
+        let Some(probe) = self.probes.remove(number) else { return };
         // The answer to a question that was asked twice does not say which (Karn's rule).
         if probe.tries == 1
             && let Some(member) = self.members.get_mut(from)

@@ -57,7 +57,7 @@ pub enum DialProblem {
     OtherCluster,
     /// It does not know that key.
     #[error(
-        "the node there does not know key {0} of the cluster, as keys were changed since: get a new token \
+        "the node there does not know key {0} of the cluster, as keys were changed: to join, get a new token \
          from `fizz token create`"
     )]
     UnknownEpoch(Epoch),

@@ -5,11 +5,13 @@
 //! the initiator has it. Noise's static keys are made for one handshake: who somebody is rests on the
 //! proofs, which come inside.
 //!
-//!     initiator                                  responder
-//!     prelude | psk, e           48 bytes  ->
-//!                                          <-    go on (1) | e, ee, s, es    96 bytes
-//!     s, se (64 bytes) | proof             ->
-//!                                          <-    proof
+//! ```text
+//! initiator                                  responder
+//! prelude | psk, e           48 bytes  ->
+//!                                      <-    go on (1) | e, ee, s, es    96 bytes
+//! s, se (64 bytes) | proof             ->
+//!                                      <-    proof
+//! ```
 //!
 //! The responder proves itself last: who it is learns only who proved to be somebody.
 

@@ -1,6 +1,8 @@
 //! Who somebody is: a signature over the handshake that only the holder of a node's key can make.
 //!
-//!     ed25519 public key (32) | signature (64) | version of fizz, at most 64 printable ASCII characters
+//! ```text
+//! ed25519 public key (32) | signature (64) | version of fizz, at most 64 printable ASCII characters
+//! ```
 //!
 //! Signed are `fizz stream v1`, the side, and the handshake's hash (Noise revision 34, 11.2). The hash
 //! covers both sides' fresh keys, so a signature is good for one stream; the side, so that none can be sent

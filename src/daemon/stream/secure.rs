@@ -1,6 +1,8 @@
 //! A stream of bytes in sealed frames, once the handshake is over.
 //!
-//!     length (2) | sealed bytes and tag (length)
+//! ```text
+//! length (2) | sealed bytes and tag (length)
+//! ```
 //!
 //! Each frame is a transport message of Noise: the n-th opens only as the n-th, so what is changed, left
 //! out, repeated or moved breaks the stream, for good. An empty frame says that no more comes. A connection

@@ -46,6 +46,20 @@ async fn with_each_credential_both_know_who_the_other_is() {
 }
 
 #[tokio::test]
+async fn a_handshake_moves_between_threads_and_holds_little() {
+    fn bytes_of(it: &(impl Send + ?Sized)) -> usize {
+        size_of_val(it)
+    }
+    let (server, identity, key) = (Server::start().await, alice(), member_key());
+    let opens = connect(&server.address, member(), &key, &identity, None);
+    let tcp = TcpStream::connect(&server.address).await.unwrap();
+    let answers = accept(tcp, &identity, |_| Err(Refusal::Busy));
+    for bytes in [bytes_of(&opens), bytes_of(&answers)] {
+        assert!(bytes < 8 << 10, "{bytes}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_written_in_whatever_pieces_comes_out_both_ways_and_then_ends() {
     for seed in 0..3 {
         let (alice, bob) = pair().await;
@@ -123,15 +137,18 @@ async fn a_changed_bit_anywhere_breaks_the_stream() {
     session(&clean, b"hello").await.1.unwrap();
     for way in [Way::Forth, Way::Back] {
         let length = clean.seen(way);
-        // Every seventh byte and the last 60: lengths, tags, proofs, data and the end are among them.
-        for at in (0..length).filter(|it| it % 7 == 0 || length - 60 < *it) {
-            let wire = Wire { flip: Some((way, at, 1 << (at % 8))), ..Wire::default() };
+        // Every seventh byte, the last 60, and every bit of the last frame's length: tags, proofs, data and
+        // the end are among them.
+        let some = (0..length).filter(|it| it % 7 == 0 || length - 60 < *it);
+        let lengths = (0..16).map(|bit| (length - 18 + bit / 8, 1 << (bit % 8)));
+        for (at, bits) in some.map(|at| (at, 1 << (at % 8))).chain(lengths) {
+            let wire = Wire { flip: Some((way, at, bits)), ..Wire::default() };
             let (alice, bob) = session(&wire, b"hello").await;
             let receiver = match way {
                 Way::Forth => bob,
                 Way::Back => alice,
             };
-            assert!(receiver.is_err(), "{way:?} {at} of {length}: {receiver:?}");
+            assert!(receiver.is_err(), "{way:?} {at} {bits:#x} of {length}: {receiver:?}");
         }
     }
 }
@@ -223,25 +240,36 @@ async fn a_peer_that_proves_to_be_another_node_is_refused() {
 async fn who_knows_the_secret_but_proves_nobody_is_refused() {
     let server = Server::start().await;
     let stranger = async {
-        let mut tcp = TcpStream::connect(&server.address).await.unwrap();
-        let prologue = member().encode();
-        let mut noise = begin(Side::Initiator, &prologue, &member_key()).unwrap();
-        let first: [u8; FIRST_BYTES] = write(&mut noise).unwrap();
-        tcp.write_all(&[&prologue[..], &first].concat()).await.unwrap();
-        let mut second = [0; 1 + SECOND_BYTES];
-        tcp.read_exact(&mut second).await.unwrap();
-        noise.read_message(&second[1..], &mut []).unwrap();
-        let mut last = write::<THIRD_BYTES>(&mut noise).unwrap().to_vec();
-        let mut noise = noise.into_transport_mode().unwrap();
         // A proof of another handshake.
-        let proof = proof::prove(Side::Initiator, &alice(), &[0; 32]);
-        secure::seal(&mut noise, &proof, &mut last).unwrap();
-        tcp.write_all(&last).await.unwrap();
-        to_the_end(tcp).await
+        let proof = |_: &[u8]| proof::prove(Side::Initiator, &alice(), &[0; 32]);
+        to_the_end(by_hand(&server.address, proof).await.0).await
     };
     let (answer, accepted) = tokio::join!(stranger, server.accept());
     assert!(matches!(accepted, Err(AcceptError::Unproven)));
     assert_eq!(answer, b"", "not even who answers");
+}
+
+#[tokio::test]
+async fn the_longest_frame_is_read_and_nothing_after_the_end() {
+    let (server, longest) = (Server::start().await, noise_bytes(1, FRAME_BYTES_MAX - 16));
+    let alice = async {
+        let proof = |hash: &[u8]| proof::prove(Side::Initiator, &alice(), hash);
+        let (mut tcp, mut noise) = by_hand(&server.address, proof).await;
+        let mut frames = vec![];
+        for clear in [&longest[..], &longest, b"", b"late"] {
+            secure::seal(&mut noise, clear, &mut frames).unwrap();
+        }
+        assert!(secure::seal(&mut noise, &[0; FRAME_BYTES_MAX - 15], &mut vec![]).is_err());
+        tcp.write_all(&frames).await.unwrap();
+        tcp
+    };
+    let bob = async {
+        let (mut stream, peer, _) = server.accept().await.unwrap();
+        (peer, everything(&mut stream).await.unwrap(), stream)
+    };
+    let (_tcp, (peer, came, _)) = tokio::join!(alice, bob);
+    assert_eq!(peer.id, self::alice().id());
+    assert!(came == [&longest[..], &longest].concat());
 }
 
 #[tokio::test]
@@ -501,6 +529,27 @@ async fn pair() -> (SecureStream, SecureStream) {
     let server = Server::start().await;
     let (alice, bob) = tokio::join!(server.connect(), server.accept());
     (alice.unwrap().0, bob.unwrap().0)
+}
+
+/// Opens a stream step by step, with whatever proof.
+async fn by_hand(
+    address: &str,
+    proof: impl FnOnce(&[u8]) -> Vec<u8>,
+) -> (TcpStream, snow::TransportState) {
+    let mut tcp = TcpStream::connect(address).await.unwrap();
+    let prologue = member().encode();
+    let mut noise = begin(Side::Initiator, &prologue, &member_key()).unwrap();
+    let first: [u8; FIRST_BYTES] = write(&mut noise).unwrap();
+    tcp.write_all(&[&prologue[..], &first].concat()).await.unwrap();
+    let mut second = [0; 1 + SECOND_BYTES];
+    tcp.read_exact(&mut second).await.unwrap();
+    noise.read_message(&second[1..], &mut []).unwrap();
+    let mut last = write::<THIRD_BYTES>(&mut noise).unwrap().to_vec();
+    let proof = proof(noise.get_handshake_hash());
+    let mut noise = noise.into_transport_mode().unwrap();
+    secure::seal(&mut noise, &proof, &mut last).unwrap();
+    tcp.write_all(&last).await.unwrap();
+    (tcp, noise)
 }
 
 /// Sends bytes as they are, ends, and takes all that comes.
