@@ -11,8 +11,8 @@ use std::{
 
 use serde::{Deserialize, Deserializer};
 
-use super::{args::DaemonArgs, facts};
-use crate::model::NodeName;
+use super::{args::DaemonArgs, facts, membership::MembershipFile};
+use crate::{model::NodeName, swim};
 
 /// Where the file is looked for when none is named.
 pub const DEFAULT_PATH: &str = "/etc/fizz/config.yaml";
@@ -86,6 +86,8 @@ pub struct ClusterSettings {
     pub listen: SocketAddr,
     /// What they dial, where that differs from what this node's own addresses say.
     pub advertise: Option<SocketAddr>,
+    /// How patient this node is with them.
+    pub membership: swim::Config,
 }
 
 /// The container runtime.
@@ -207,6 +209,8 @@ struct ClusterFile {
     listen: Option<SocketAddr>,
     #[serde(deserialize_with = "address")]
     advertise: Option<SocketAddr>,
+    #[serde(deserialize_with = "section")]
+    membership: MembershipFile,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -277,6 +281,11 @@ impl Config {
                 name: args.cluster_name.or(file.cluster.name),
                 listen: args.cluster_listen.or(file.cluster.listen).unwrap_or(CLUSTER_LISTEN),
                 advertise: args.cluster_advertise.or(file.cluster.advertise),
+                membership: file
+                    .cluster
+                    .membership
+                    .complete()
+                    .map_err(|error| ConfigError::Unfit(error.to_string()))?,
             }
             .fit()?,
             network: args.network_driver.or(file.network.driver).unwrap_or_default(),
@@ -439,9 +448,15 @@ mod tests {
         let File { node, cluster, network, runtime, api, data_dir, run_dir, logging } =
             parse(&example(true), "examples/config.yaml").unwrap();
         let NodeFile { name: Some(_), labels: Some(_) } = node else { panic!("{node:?}") };
-        let ClusterFile { name: Some(_), listen: Some(_), advertise: Some(_) } = cluster else {
+        let ClusterFile { name: Some(_), listen: Some(_), advertise: Some(_), membership } =
+            cluster
+        else {
             panic!("{cluster:?}")
         };
+        let all = MembershipFile { profile: membership.profile, ..membership.clone() };
+        assert_eq!(all.complete(), Ok(swim::Config::lan()), "what is written is the default");
+        let said = format!("{membership:?}");
+        assert!(!said.contains("None"), "{said}");
         let NetworkFile { driver: Some(_) } = network else { panic!("{network:?}") };
         let RuntimeFile { kind: Some(_), socket: Some(_) } = runtime else { panic!("{runtime:?}") };
         let ApiFile { socket: Some(_), group: Some(_), mode: Some(_) } = api else {

@@ -20,6 +20,7 @@ pub mod facts;
 pub mod identity;
 mod logging;
 mod members;
+mod membership;
 mod notices;
 mod observer;
 mod prober;
@@ -46,7 +47,6 @@ use crate::{
     runtime::{Docker, NoRuntime, Runtime},
     secrets::Vault,
     state::ClusterState,
-    swim,
 };
 use args::DaemonArgs;
 use clock::Clock;
@@ -239,7 +239,7 @@ async fn assemble(
     let mut node = Node::new(me, facts, state, OsRng.next_u64());
     if let Some(credentials) = &home.credentials {
         let life = home.store.next_life(now.wall)?;
-        let (keys, config) = (credentials.keys.clone(), swim::Config::lan());
+        let (keys, config) = (credentials.keys.clone(), config.cluster.membership.clone());
         node = node.seated(Seat { keys, life, config }, now);
     }
     let (view, picture) = watch::channel(Arc::new(node.view()));

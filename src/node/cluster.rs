@@ -19,7 +19,7 @@ use crate::{
         Epoch, Gossip, Input, Key, Keyring, Opener, Output, Packet, Peer, Rejected, Sealer,
         replicas,
     },
-    model::{Millis, Moment, NodeId, NodeState, ProjectName, WallTime},
+    model::{ContainerId, Millis, Moment, NodeId, NodeState, ProjectName, WallTime},
     state::{Change, Digest, NodeRecord, ReplicaId, SecretPath, Step, Touched, VersionVector},
     swim::{self, Incarnation},
 };
@@ -367,7 +367,7 @@ impl Node {
     }
 
     /// Tells of another node's container.
-    fn container_elsewhere(&mut self, id: crate::model::ContainerId) {
+    pub(super) fn container_elsewhere(&mut self, id: ContainerId) {
         let record = self.state.container(id).filter(|it| it.node != self.me).cloned();
         match record {
             Some(record) => {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 use super::{Node, Now, Refusal, Response};
 use crate::{
     gossip::{Epoch, Key},
-    model::{NodeId, NodeName, NodeState},
+    model::{ContainerId, NodeId, NodeName, NodeState},
     state::{Admission, Change, NodeRecord, ReplicaId, SealedSecret, SecretPath},
 };
 
@@ -121,6 +121,13 @@ impl Node {
         let record = NodeRecord { state: NodeState::Left, since: now.wall, ..(*known).clone() };
         self.commit(Change::Node(node, Some(Arc::new(record))), now);
         self.notify_peer(node, NodeState::Left);
+        // Only a container's node writes of it, and this one does no more.
+        let theirs = self.state.containers().filter(|it| it.node == node).map(|it| it.id);
+        let theirs: Vec<ContainerId> = theirs.collect();
+        for id in theirs {
+            self.commit(Change::Container(id, None), now);
+            self.container_elsewhere(id);
+        }
         match rotation {
             Some(rotation) => self.rotate(rotation, now),
             None => Ok(Response::Done),

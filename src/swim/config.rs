@@ -46,7 +46,7 @@ pub(super) const RUMOURS_ON_PROBE_MAX: usize = 8;
 
 /// Why a configuration cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("cluster.{key} is {value}: {rule}")]
+#[error("cluster.membership.{key} is {value}: {rule}")]
 pub struct ConfigError {
     /// Which key.
     pub key: &'static str,
@@ -136,7 +136,7 @@ mod tests {
         assert_eq!((Config::lan().check(), Config::wan().check()), (Ok(()), Ok(())));
         let hasty = Config { answer_max: Millis(900), ..Config::lan() };
         let said = hasty.check().unwrap_err().to_string();
-        assert_eq!(said, "cluster.answer_max is 900ms: use 10ms to 250ms");
+        assert_eq!(said, "cluster.membership.answer_max is 900ms: use 10ms to 250ms");
         assert!(Config { accusers: 9, ..Config::lan() }.check().is_err());
     }
 }
