@@ -11,6 +11,7 @@
 //! What others wrote may be passed on before: its writer has it.
 
 mod armour;
+mod dialogue;
 mod exchange;
 mod fetches;
 mod keyring;
@@ -28,6 +29,7 @@ use std::{
 };
 
 pub use armour::{ArmourError, Kind as ArmourKind};
+pub use dialogue::{Answer, Hello, Next, Told, Want, Welcome};
 pub use keyring::{Epoch, Key, Keyring};
 pub use packet::{Clock, News, PACKET_BYTES_MAX, Packet, PacketError, Part, Sum, Vitals};
 pub use seal::{Opener, Peer, Rejected, SEAL_BYTES, Sealer};

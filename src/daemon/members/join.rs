@@ -7,19 +7,14 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use rand_core::{OsRng, RngCore};
-use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
 
-use super::{
-    Line, Office,
-    sync::{self, Next},
-};
+use super::{Line, Office, sync};
 use crate::{
     daemon::{
         store::{Credentials, Store},
         stream::{self, Credential, Peer, Prelude, Purpose, SecureStream},
     },
-    gossip::{ClusterSecret, Epoch, Fetched, Key, Keyring, Token},
+    gossip::{Answer, ClusterSecret, Fetched, Hello, Key, Next, Token, Welcome},
     model::{ClusterId, NodeName, WallTime},
     node::{AdmitRequest, Request},
     state::{Admission, Applied, ClusterState, ReplicaId, Step},
@@ -34,37 +29,6 @@ pub(super) enum Ticket {
     Token(Token),
     /// The cluster's secret.
     Secret(ClusterSecret),
-}
-
-/// What a newcomer says.
-#[derive(Serialize, Deserialize)]
-struct Hello {
-    name: String,
-    replica: u64,
-    recipient: String,
-    /// Where it listens; an unspecified address is that which it comes from.
-    address: SocketAddr,
-    /// Its clock, in milliseconds since the Unix epoch.
-    clock: u64,
-}
-
-/// What it is told.
-#[derive(Serialize, Deserialize)]
-enum Answer {
-    /// It may not come, for this reason.
-    Refused(String),
-    /// It is in. The state follows.
-    Welcome {
-        cluster: u128,
-        name: String,
-        roots: Vec<(u32, [u8; 32])>,
-        /// The identity that the cluster's secrets are sealed to.
-        vault: String,
-        /// Where others will look for it.
-        address: SocketAddr,
-        /// What the members' clocks say.
-        clock: u64,
-    },
 }
 
 /// A member lets a newcomer in.
@@ -87,16 +51,9 @@ pub(super) async fn introduce(
     }
     let office = &line.office;
     let credentials = office.credentials().ok_or("this node is in no cluster")?;
-    let keys = office.keys();
-    let welcome = Answer::Welcome {
-        cluster: credentials.id.0,
-        name: credentials.name.clone(),
-        roots: keys.iter().map(|(epoch, root)| (epoch.0, **root)).collect(),
-        vault: office.vault_identity().to_string(),
-        address,
-        clock: office.clock().now().wall.0,
-    };
-    sync::send(&mut stream, &welcome).await?;
+    let (id, name) = (credentials.id.0, credentials.name.clone());
+    let welcome = Welcome::new(id, name, &office.keys(), &office.vault_identity());
+    sync::send(&mut stream, &Answer::Welcome(welcome)).await?;
     // The picture has the write that let it in: that was answered.
     sync::tell(&mut stream, &office.state(), &Default::default(), true).await?;
     // It says that it has all.
@@ -179,14 +136,12 @@ pub(super) async fn join(office: &Office, address: &str, ticket: Ticket) -> Resu
         clock: office.clock().now().wall.0,
     };
     sync::send(&mut stream, &hello).await?;
-    let (cluster, name, roots, vault) = match sync::receive(&mut stream).await? {
+    let welcome = match sync::receive(&mut stream).await? {
         Answer::Refused(why) => return Err(why),
-        Answer::Welcome { cluster, name, roots, vault, .. } => (cluster, name, roots, vault),
+        Answer::Welcome(welcome) => welcome,
     };
-    let mut roots = roots.into_iter().map(|(epoch, root)| (Epoch(epoch), Zeroizing::new(root)));
-    let (epoch, root) = roots.next().ok_or("the cluster told no keys")?;
-    let mut keys = Keyring::new(epoch, root);
-    roots.for_each(|(epoch, root)| keys.add(epoch, root));
+    let keys = welcome.keys().ok_or("the cluster told no keys")?;
+    let name = welcome.name.clone();
     if office.config().cluster.name.as_deref().is_some_and(|it| it != name) {
         return Err(format!(
             "the cluster is named `{name}`, and `cluster.name` here says otherwise: leave that out of \
@@ -194,8 +149,8 @@ pub(super) async fn join(office: &Office, address: &str, ticket: Ticket) -> Resu
         ));
     }
     let steps = take_all(&mut stream, replica, office.clock().now().wall).await?;
-    let vault = Some(Zeroizing::new(vault));
-    let credentials = Credentials { id: ClusterId(cluster), name: name.clone(), keys, vault };
+    let (id, vault) = (ClusterId(welcome.cluster), Some(welcome.vault()));
+    let credentials = Credentials { id, name: name.clone(), keys, vault };
     let data_dir = office.config().data_dir.clone();
     let put = move || Store::make_joined(&data_dir, &credentials, replica, &steps);
     let put = crate::daemon::tasks::blocking(put).await;
@@ -218,6 +173,7 @@ async fn take_all(
         let writes = match sync::next(stream).await? {
             Next::Writes(writes) => writes,
             Next::Ended(ended) => break ended,
+            Next::Refused(why) => return Err(why),
         };
         for write in writes {
             match Arc::make_mut(&mut state).apply(write, now) {

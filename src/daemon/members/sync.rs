@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::timeout;
 
 use super::Line;
@@ -13,12 +13,11 @@ use crate::{
     daemon::stream::{
         self, Credential, Peer, Prelude, Purpose, SecureStream, read_message, write_message,
     },
-    gossip::Fetched,
+    gossip::{Fetched, Next, Told, Want},
     node::{Event, Fetch, Request},
     state::{
-        ClusterState, CodecError, INVENTORY_BYTES_MAX, ReplicaId, VECTOR_BYTES_MAX,
-        WRITE_BYTES_MAX, Write, decode_inventory, decode_vector, decode_write, encode_inventory,
-        encode_vector, encode_write,
+        ClusterState, INVENTORY_BYTES_MAX, VECTOR_BYTES_MAX, VersionVector, WRITE_BYTES_MAX,
+        encode_write,
     },
 };
 
@@ -27,32 +26,10 @@ const PIECE_BYTES: usize = 64 << 10;
 
 /// The longest message.
 const MESSAGE_BYTES_MAX: usize = WRITE_BYTES_MAX + PIECE_BYTES;
-const _: () = assert!(INVENTORY_BYTES_MAX < MESSAGE_BYTES_MAX);
+const _: () = assert!(INVENTORY_BYTES_MAX + VECTOR_BYTES_MAX < MESSAGE_BYTES_MAX);
 
 /// How long the other side may say nothing.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
-
-/// What is asked for.
-#[derive(Serialize, Deserialize)]
-struct Want {
-    /// What the asker has seen.
-    seen: Vec<u8>,
-    /// It comes in again, as this writer.
-    enter: Option<u64>,
-}
-
-/// What is told.
-#[derive(Serialize, Deserialize)]
-enum Told {
-    /// Some writes.
-    Piece(Vec<Vec<u8>>),
-    /// All that the asker lacks has come; this is what the teller has seen.
-    Delta(Vec<u8>),
-    /// Everything has come; this is what stands.
-    Full(Vec<u8>),
-    /// Nothing comes, for this reason.
-    Refused(String),
-}
 
 /// Fetches what a member has and this node lacks.
 pub(super) async fn fetch(line: &Line, fetch: Fetch) -> Result<Fetched, String> {
@@ -63,41 +40,20 @@ pub(super) async fn fetch(line: &Line, fetch: Fetch) -> Result<Fetched, String> 
     let identity = line.office.identity();
     let opened = stream::connect(&address, prelude, &psk, identity, Some(fetch.from)).await;
     let (mut stream, _) = opened.map_err(|error| error.to_string())?;
-    let seen = encode_vector(&fetch.seen).map_err(|error| error.to_string())?;
-    let want = Want { seen, enter: fetch.enter.map(|it| it.0) };
+    let want = Want::new(&fetch.seen, fetch.enter).map_err(|error| error.to_string())?;
     send(&mut stream, &want).await?;
     loop {
         match next(&mut stream).await? {
             Next::Writes(writes) => line.tell(Event::Fetched(fetch.from, writes)).await,
             Next::Ended(how) => return Ok(how),
+            Next::Refused(why) => return Err(why),
         }
     }
-}
-
-/// What comes next of what is told.
-pub(super) enum Next {
-    /// Some writes.
-    Writes(Vec<Write>),
-    /// All came.
-    Ended(Fetched),
 }
 
 /// Takes the next of what is told.
 pub(super) async fn next(stream: &mut SecureStream) -> Result<Next, String> {
-    let said = |error: CodecError| error.to_string();
-    match receive(stream).await? {
-        Told::Piece(writes) => {
-            let writes: Result<Vec<Write>, _> = writes.iter().map(|it| decode_write(it)).collect();
-            Ok(Next::Writes(writes.map_err(said)?))
-        }
-        Told::Delta(vector) => {
-            Ok(Next::Ended(Fetched::Delta(decode_vector(&vector).map_err(said)?)))
-        }
-        Told::Full(inventory) => {
-            Ok(Next::Ended(Fetched::Full(decode_inventory(&inventory).map_err(said)?)))
-        }
-        Told::Refused(why) => Err(why),
-    }
+    receive::<Told>(stream).await?.read().map_err(|error| error.to_string())
 }
 
 /// Answers a member that fetches.
@@ -107,15 +63,15 @@ pub(super) async fn serve(
     peer: &Peer,
 ) -> Result<(), String> {
     let want: Want = receive(&mut stream).await?;
-    let seen = decode_vector(&want.seen).map_err(|error| error.to_string())?;
-    if let Some(replica) = want.enter {
-        let request = Request::Readmit(peer.id, ReplicaId(replica));
+    let seen = want.seen().map_err(|error| error.to_string())?;
+    if let Some(replica) = want.enters() {
+        let request = Request::Readmit(peer.id, replica);
         if let Err(refusal) = line.office.ask(request).await {
             return send(&mut stream, &Told::Refused(refusal.to_string())).await;
         }
     }
     let state = line.office.state();
-    let full = want.enter.is_some() || !state.can_serve(&seen);
+    let full = want.enters().is_some() || !state.can_serve(&seen);
     tell(&mut stream, &state, &seen, full).await
 }
 
@@ -123,7 +79,7 @@ pub(super) async fn serve(
 pub(super) async fn tell(
     stream: &mut SecureStream,
     state: &ClusterState,
-    seen: &crate::state::VersionVector,
+    seen: &VersionVector,
     full: bool,
 ) -> Result<(), String> {
     let (mut piece, mut bytes) = (vec![], 0);
@@ -139,11 +95,7 @@ pub(super) async fn tell(
     if !piece.is_empty() {
         send(stream, &Told::Piece(piece)).await?;
     }
-    let end = if full {
-        encode_inventory(&state.inventory()).map(Told::Full)
-    } else {
-        encode_vector(state.seen()).map(Told::Delta)
-    };
+    let end = if full { Told::full(&state.inventory()) } else { Told::delta(state.seen()) };
     send(stream, &end.map_err(|error| error.to_string())?).await
 }
 
@@ -157,13 +109,9 @@ pub(super) async fn send(
     }
 }
 
-pub(super) async fn receive<M: serde::de::DeserializeOwned>(
-    stream: &mut SecureStream,
-) -> Result<M, String> {
+pub(super) async fn receive<M: DeserializeOwned>(stream: &mut SecureStream) -> Result<M, String> {
     match timeout(SILENCE_MAX, read_message(stream, MESSAGE_BYTES_MAX)).await {
         Ok(message) => message.map_err(|error| error.to_string()),
         Err(_) => Err("the other side says nothing any more".to_owned()),
     }
 }
-
-const _: () = assert!(VECTOR_BYTES_MAX < MESSAGE_BYTES_MAX);
