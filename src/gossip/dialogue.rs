@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 
+use miniz_oxide::{deflate, inflate};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -12,9 +13,15 @@ use super::{
     keyring::{Epoch, Keyring},
 };
 use crate::state::{
-    CodecError, Inventory, ReplicaId, VersionVector, Write, decode_inventory, decode_vector,
-    decode_write, encode_inventory, encode_vector,
+    CodecError, Inventory, ReplicaId, VersionVector, WRITE_BYTES_MAX, Write, decode_inventory,
+    decode_vector, decode_write, encode_inventory, encode_vector,
 };
+
+/// How hard writes are compressed, 1 to 10: beyond this it takes long for little.
+const LEVEL: u8 = 4;
+
+/// The longest list of writes: one that is as long as may be, and others.
+const PIECE_BYTES_MAX: usize = WRITE_BYTES_MAX + (256 << 10);
 
 /// Who lacks something says what it has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,8 +33,8 @@ pub struct Want {
 /// What is told to who lacks something.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Told {
-    /// Some writes, encoded.
-    Piece(Vec<Vec<u8>>),
+    /// Some writes: a list of them, encoded, as a whole deflated (RFC 1951): they are alike.
+    Piece(Vec<u8>),
     /// All that the asker lacks has come; this is what the teller has seen.
     Delta(Vec<u8>),
     /// Everything has come; this is what stands.
@@ -126,6 +133,12 @@ impl Want {
 }
 
 impl Told {
+    /// Some writes, encoded.
+    pub fn piece(writes: &[Vec<u8>]) -> Result<Self, CodecError> {
+        let list = postcard::to_stdvec(writes).map_err(|error| damaged(&error))?;
+        Ok(Self::Piece(deflate::compress_to_vec(&list, LEVEL)))
+    }
+
     /// The end of what somebody lacked.
     pub fn delta(seen: &VersionVector) -> Result<Self, CodecError> {
         encode_vector(seen).map(Self::Delta)
@@ -139,7 +152,11 @@ impl Told {
     /// What it says.
     pub fn read(self) -> Result<Next, CodecError> {
         Ok(match self {
-            Self::Piece(writes) => {
+            Self::Piece(packed) => {
+                let list = inflate::decompress_to_vec_with_limit(&packed, PIECE_BYTES_MAX);
+                let list = list.map_err(|error| damaged(&error))?;
+                let writes: Vec<Vec<u8>> =
+                    postcard::from_bytes(&list).map_err(|error| damaged(&error))?;
                 let writes: Result<_, _> = writes.iter().map(|it| decode_write(it)).collect();
                 Next::Writes(writes?)
             }
@@ -176,6 +193,10 @@ impl Welcome {
     }
 }
 
+fn damaged(error: &dyn std::fmt::Display) -> CodecError {
+    CodecError::Damaged(error.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,7 +225,8 @@ mod tests {
         let welcome = Welcome::new(2, "home".to_owned(), &keys, "AGE");
         let golden = [
             (hex(&Want::new(&seen, Some(ReplicaId(1))).unwrap()), "04010105090101"),
-            (hex(&Told::Piece(vec![vec![0xaa]])), "000101aa"),
+            // As zlib reads it: 01 01 aa.
+            (hex(&Told::piece(&[vec![0xaa]]).unwrap()), "000563645c0500"),
             (hex(&Told::delta(&seen).unwrap()), "010401010509"),
             (hex(&Told::Refused("no".to_owned())), "03026e6f"),
             (hex(&hello()), "036f6e65ac020461676531000a000001e43ce807"),
@@ -216,6 +238,12 @@ mod tests {
         assert_eq!(hex(&Answer::Welcome(welcome.clone())), expected);
         assert_eq!(welcome.keys().unwrap().newest(), Epoch(1));
         assert!(!format!("{welcome:?}").contains("AGE"));
+    }
+
+    #[test]
+    fn a_piece_that_would_fill_the_memory_is_refused() {
+        let bomb = Told::Piece(deflate::compress_to_vec(&vec![0; PIECE_BYTES_MAX + 1], 9));
+        assert!(matches!(bomb.read(), Err(CodecError::Damaged(_))));
     }
 
     proptest! {

@@ -88,15 +88,20 @@ pub(super) async fn tell(
         bytes += write.len();
         piece.push(write);
         if PIECE_BYTES <= bytes {
-            send(stream, &Told::Piece(std::mem::take(&mut piece))).await?;
+            send_piece(stream, std::mem::take(&mut piece)).await?;
             bytes = 0;
         }
     }
     if !piece.is_empty() {
-        send(stream, &Told::Piece(piece)).await?;
+        send_piece(stream, piece).await?;
     }
     let end = if full { Told::full(&state.inventory()) } else { Told::delta(state.seen()) };
     send(stream, &end.map_err(|error| error.to_string())?).await
+}
+
+async fn send_piece(stream: &mut SecureStream, piece: Vec<Vec<u8>>) -> Result<(), String> {
+    let told = Told::piece(&piece).map_err(|error| error.to_string())?;
+    send(stream, &told).await
 }
 
 pub(super) async fn send(
