@@ -11,7 +11,8 @@ CARGO_DENY=0.20.2
 CORPUS=../shared/compose-corpus
 PACKAGES=(
     cc:gcc ld:binutils /usr/include/stdio.h:libc6-dev git:git python3:python3 curl:curl
-    dockerd:docker.io docker:docker.io docker-registry:docker-registry busybox:busybox-static
+    dockerd:docker.io docker:docker.io docker-registry:docker-registry podman:podman
+    busybox:busybox-static
     ip:iproute2 nft:nftables iptables:iptables
 )
 

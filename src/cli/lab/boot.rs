@@ -5,7 +5,7 @@ use std::{
     fs::{self, File},
     os::unix::process::CommandExt,
     path::Path,
-    process::{Command, Stdio},
+    process::Command,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -23,7 +23,8 @@ use super::{
     namespaces,
     plan::{Engine, LabNode, Role},
     process::{self, Process, Seen},
-    record::{Home, Record},
+    record::{Home, Lock, Record},
+    status::{NodeState, look},
     switch,
 };
 use crate::{
@@ -74,11 +75,12 @@ pub(super) fn daemon<'a>(
 /// their network and their daemon back, should those have ended.
 pub(super) fn boot_all(
     home: &Home,
+    lock: &Lock,
     record: Record,
     nodes: &[LabNode],
     stop: &AtomicBool,
 ) -> Result<(), CliError> {
-    let switch = switch::ensure(home)?;
+    let switch = switch::ensure(home, lock)?;
     switch::apply_if_any(home)?;
     let (running, _) = running(home)?;
     let queue = Mutex::new(nodes.iter());
@@ -87,7 +89,7 @@ pub(super) fn boot_all(
         while let Some(node) = next().filter(|_| !stop.load(Ordering::Relaxed)) {
             match running.get(&Role::Node(*node)) {
                 Some(machine) => mend(record, *node, switch, *machine)?,
-                None => boot(home, record, *node, switch)?,
+                None => boot(home, lock, record, *node, switch)?,
             }
         }
         Ok(())
@@ -111,7 +113,13 @@ fn mend(record: Record, node: LabNode, switch: Process, machine: Process) -> Res
     told.map_err(CliError::io(format!("can't tell node {node} to start its daemon")))
 }
 
-fn boot(home: &Home, record: Record, node: LabNode, switch: Process) -> Result<(), CliError> {
+fn boot(
+    home: &Home,
+    lock: &Lock,
+    record: Record,
+    node: LabNode,
+    switch: Process,
+) -> Result<(), CliError> {
     Home::make(&home.node_run(node))?;
     Home::make(&home.node_data(node))?;
     let path = home.config(node);
@@ -121,13 +129,18 @@ fn boot(home: &Home, record: Record, node: LabNode, switch: Process) -> Result<(
         switch::plug(switch, node, record.number, &namespaces::network()?)?;
         links::set_up_card(node, record.number)?;
         namespaces::first_process()?;
-        spawn_machine(home, Role::Node(node), &home.log(node, "machine"))
+        spawn_machine(home, lock, Role::Node(node), &home.log(node, "machine"))
     })
 }
 
-/// Starts what holds this thread's namespaces.
-#[expect(clippy::zombie_processes, reason = "it outlives this command, and init reaps it")]
-pub(super) fn spawn_machine(home: &Home, role: Role, log: &Path) -> Result<(), CliError> {
+/// Starts what holds this thread's namespaces. It outlives this command, and init reaps it. Its
+/// standard input is the lab's lock, until it is known by its command line.
+pub(super) fn spawn_machine(
+    home: &Home,
+    lock: &Lock,
+    role: Role,
+    log: &Path,
+) -> Result<(), CliError> {
     let log = File::create(log).and_then(|it| Ok((it.try_clone()?, it)));
     let (out, err) = log.map_err(CliError::io(format!("can't write a log of {role}")))?;
     let mut command = Command::new(program());
@@ -135,7 +148,7 @@ pub(super) fn spawn_machine(home: &Home, role: Role, log: &Path) -> Result<(), C
         .arg0("fizz")
         .args(["lab", "machine", home.name.as_str(), &role.to_string()])
         .current_dir("/")
-        .stdin(Stdio::null())
+        .stdin(lock.share()?)
         .stdout(out)
         .stderr(err);
     for (name, _) in std::env::vars_os() {
@@ -182,15 +195,21 @@ pub(super) async fn answers(home: &Home, node: LabNode) -> Result<(), CliError> 
     let client = Client::new(Some(&home.host(node)))?;
     let end = Instant::now() + ANSWER_MAX;
     loop {
-        let version = client.get::<Version>(&Route::to(&["version"])).await;
-        if version.as_ref().is_ok_and(|it| it.runtime.is_some()) {
+        // A daemon that is stopped takes the question and says nothing.
+        let route = Route::to(&["version"]);
+        let version = tokio::time::timeout(LOOK * 40, client.get::<Version>(&route)).await;
+        if version.is_ok_and(|it| it.is_ok_and(|it| it.runtime.is_some())) {
             return Ok(());
         }
         let machine = fs::read_to_string(home.log(node, "machine")).unwrap_or_default();
+        let (running, all) = running(home)?;
+        let holder = running.get(&Role::Node(node)).copied();
         let why = if machine.contains(ENDED) {
             "does not stay up"
-        } else if running(home)?.0.get(&Role::Node(node)).is_none() {
+        } else if holder.is_none() {
             "did not boot"
+        } else if look(home, node, holder, &all).0 == NodeState::Paused {
+            "is paused: let it go on with `fizz lab resume`"
         } else if end < Instant::now() {
             "does not answer"
         } else {

@@ -48,6 +48,15 @@ impl Engine {
         }
     }
 
+    /// Directories whose place it will not be told: each node has its own there, until it loses its power.
+    /// They hold caches, and leases of addresses that would outlive the containers that had them.
+    pub(super) fn own_places(self) -> &'static [&'static str] {
+        match self {
+            Self::Podman => &["/var/lib/cni", "/var/lib/containers"],
+            Self::Docker | Self::None => &[],
+        }
+    }
+
     /// The program and its arguments, for a process on the node.
     pub(super) fn command(self, home: &Home, node: LabNode) -> Option<Command> {
         let socket = format!("unix://{}", home.runtime_socket(node).display());

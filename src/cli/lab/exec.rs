@@ -16,11 +16,12 @@ use tokio::sync::oneshot;
 use super::{
     LabOption, boot,
     faults::among,
+    machine::search_path,
     namespaces,
     plan::{Engine, LabNode, Role},
     record::Home,
 };
-use crate::cli::{attached::Stop, error::CliError};
+use crate::cli::{Invocation, attached::Stop, error::CliError, output::Output};
 
 /// `fizz lab exec`.
 #[derive(Args, Debug)]
@@ -35,7 +36,7 @@ pub(in crate::cli) struct ExecArgs {
 }
 
 /// `fizz lab exec`. The command has this one's terminal, and its status becomes this one's.
-pub(super) async fn exec(args: ExecArgs) -> Result<(), CliError> {
+pub(super) async fn exec(invocation: &Invocation, args: ExecArgs) -> Result<(), CliError> {
     let home = Home::of(args.lab.name);
     let record = home.made()?;
     let node = among(args.node, &record.nodes()).map_err(CliError::Usage)?;
@@ -45,10 +46,13 @@ pub(super) async fn exec(args: ExecArgs) -> Result<(), CliError> {
     let words = args.command;
     let name = words.first().cloned().unwrap_or_default();
     let (tell, started) = oneshot::channel();
+    // Once there, this binary is not found by way of /proc any more.
+    let path = search_path();
     let work = move || {
         namespaces::in_machine(machine, || {
             let mut command = Command::new(words.first().map_or("", String::as_str));
-            command.args(words.get(1..).unwrap_or_default()).env("FIZZ_HOST", home.host(node));
+            command.args(words.get(1..).unwrap_or_default());
+            command.env("PATH", path).env("FIZZ_HOST", home.host(node));
             match record.runtime {
                 Engine::Docker | Engine::Podman => {
                     let socket = home.runtime_socket(node);
@@ -82,7 +86,7 @@ pub(super) async fn exec(args: ExecArgs) -> Result<(), CliError> {
             signal = stop.next() => pass_on(signal, child),
         }
     };
-    end_as(&name, status)
+    end_as(&invocation.output, &name, status)
 }
 
 /// The terminal's interrupt goes to the command anyway; what is sent to this process alone is passed
@@ -99,13 +103,17 @@ fn pass_on(status: u8, to: Option<Pid>) {
 }
 
 /// With the statuses that a shell has for what did not run or was killed.
-fn end_as(name: &str, status: io::Result<ExitStatus>) -> Result<(), CliError> {
+fn end_as(output: &Output, name: &str, status: io::Result<ExitStatus>) -> Result<(), CliError> {
     match status {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => {
             let code = status.code().unwrap_or(128 + status.signal().unwrap_or(0));
             Err(CliError::Exit(u8::try_from(code).unwrap_or(1)))
         }
-        Err(why) => Err(CliError::io(format!("can't run `{name}` on the node"))(why)),
+        Err(why) => {
+            let code = if why.kind() == io::ErrorKind::NotFound { 127 } else { 126 };
+            output.error(&CliError::io(format!("can't run `{name}` on the node"))(why));
+            Err(CliError::Exit(code))
+        }
     }
 }

@@ -164,13 +164,17 @@ pub(super) fn rules(faults: &Faults) -> String {
         return text;
     }
     let lossy = elements(loss.into_iter().flat_map(|it| &it.nodes).map(port).collect());
-    let share = loss.map_or(0, |it| it.share.0);
+    // nft takes no comparison that always holds.
+    let lose = match loss.map_or(0, |it| it.share.0) {
+        WHOLE.. => "drop".to_owned(),
+        share => format!("numgen random mod {WHOLE} < {share} drop"),
+    };
     text.push_str(&format!(
         "table bridge lab {{
   set parted {{ type ifname . ifname; {parted} }}
   set lossy {{ type ifname; {lossy} }}
   chain lose {{
-    numgen random mod {WHOLE} < {share} drop
+    {lose}
   }}
   chain forward {{
     type filter hook forward priority 0; policy accept;
@@ -268,5 +272,7 @@ mod tests {
         let text = rules(&faults);
         assert!(text.contains(r#"type ifname; elements = { "node-a", "node-b" };"#), "{text}");
         assert!(text.contains("numgen random mod 10000 < 1000 drop"), "{text}");
+        faults.loss = faults.loss.map(|it| Loss { share: "100%".parse().unwrap(), ..it });
+        assert!(!rules(&faults).contains("numgen"));
     }
 }

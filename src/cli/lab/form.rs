@@ -21,6 +21,9 @@ use crate::{
 const TOGETHER_MAX: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(50);
 
+/// How long one answer may take.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+
 /// Makes the cluster on the first node, and joins the others to it.
 pub(super) async fn form(home: &Home, record: Record) -> Result<(), CliError> {
     let first = LabNode::FIRST;
@@ -42,7 +45,9 @@ pub(super) async fn together(home: &Home, record: Record) -> Result<(), CliError
     for node in record.nodes() {
         let client = Client::new(Some(&home.host(node)))?;
         loop {
-            let seen: Vec<Node> = client.get(&Route::to(&["nodes"])).await?;
+            let route = Route::to(&["nodes"]);
+            let seen = tokio::time::timeout(ANSWER_MAX, client.get::<Vec<Node>>(&route)).await;
+            let seen = seen.unwrap_or_else(|_| Ok(Vec::new()))?;
             let alive = seen.iter().filter(|it| it.state == "alive").count();
             if alive == usize::from(record.nodes) {
                 break;

@@ -14,13 +14,13 @@ use clap::Args;
 use nix::{
     mount::{MsFlags, mount},
     sys::wait::{WaitPidFlag, WaitStatus, waitpid},
-    unistd::{Pid, getpid, sethostname, setsid},
+    unistd::{Pid, dup2_stdin, getpid, sethostname, setsid},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
     cgroups,
-    plan::{LabName, LabNode, Role},
+    plan::{Engine, LabName, LabNode, Role},
     record::{Home, Record},
 };
 use crate::cli::{Invocation, error::CliError};
@@ -45,6 +45,9 @@ pub(super) fn program() -> PathBuf {
 
 /// `fizz lab machine`.
 pub(super) async fn machine(invocation: &Invocation, args: MachineArgs) -> Result<(), CliError> {
+    // Its command line is to be seen by now, so the lab's lock, which stands there, is not needed.
+    let nothing = File::open("/dev/null").map_err(CliError::io("can't open /dev/null"))?;
+    dup2_stdin(nothing).map_err(|why| CliError::io("can't let go of the lock")(why.into()))?;
     // Nobody's interrupt is meant for it. One that leads a session already has one of its own.
     let _ = setsid();
     let home = Home::of(args.name);
@@ -54,7 +57,7 @@ pub(super) async fn machine(invocation: &Invocation, args: MachineArgs) -> Resul
             let record = home.record()?.ok_or_else(|| {
                 CliError::Failed(format!("there is no record of a lab `{}`", home.name))
             })?;
-            become_a_machine(&home, node)?;
+            become_a_machine(&home, node, record.runtime)?;
             Machine { invocation, home, node, record, running: Vec::new() }.run().await
         }
         Role::Node(_) => Err(CliError::Usage(
@@ -65,11 +68,14 @@ pub(super) async fn machine(invocation: &Invocation, args: MachineArgs) -> Resul
 }
 
 /// Control groups, mounts and a name of its own.
-fn become_a_machine(home: &Home, node: LabNode) -> Result<(), CliError> {
+fn become_a_machine(home: &Home, node: LabNode, engine: Engine) -> Result<(), CliError> {
     let system = |what: &'static str| move |why: nix::Error| CliError::io(what)(why.into());
     sethostname(node.to_string()).map_err(system("can't set the host name"))?;
     cgroups::enter(&home.name, node)?;
     own_run(&home.node_run(node)).map_err(CliError::io("can't mount /run"))?;
+    for place in engine.own_places() {
+        own_place(Path::new(place)).map_err(CliError::io(format!("can't mount {place}")))?;
+    }
     let quiet = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(Some("proc"), "/proc", Some("proc"), quiet, None::<&str>)
         .map_err(system("can't mount /proc"))?;
@@ -98,6 +104,15 @@ fn own_run(dir: &Path) -> io::Result<()> {
     }
     let kept = format!("/proc/self/fd/{}", kept.as_raw_fd());
     mount(Some(kept.as_str()), dir, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
+    Ok(())
+}
+
+/// A directory of the node's own over one that all would share.
+fn own_place(place: &Path) -> io::Result<()> {
+    let own = Path::new("/run/own").join(place.strip_prefix("/").unwrap_or(place));
+    fs::create_dir_all(&own)?;
+    fs::create_dir_all(place)?;
+    mount(Some(&own), place, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
     Ok(())
 }
 
@@ -140,7 +155,6 @@ impl Machine<'_> {
     }
 
     /// Starts a program of the node with its output in a log, unless it runs.
-    #[expect(clippy::zombie_processes, reason = "this process reaps whatever ends")]
     fn start(&mut self, name: &'static str, mut command: Command) -> Result<(), CliError> {
         if self.running.iter().any(|it| it.0 == name) {
             return Ok(());
@@ -178,9 +192,14 @@ impl Machine<'_> {
     }
 }
 
-/// Root's programs also where a user's path was kept by sudo.
-fn search_path() -> std::ffi::OsString {
+/// Where a node's programs are: as for the caller, then root's places, which sudo may have left out, then
+/// where this binary is, for a `fizz` that is not installed.
+pub(super) fn search_path() -> std::ffi::OsString {
     let mut path = std::env::var_os("PATH").unwrap_or_default();
     path.push(":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    if let Some(own) = program().parent() {
+        path.push(":");
+        path.push(own);
+    }
     path
 }

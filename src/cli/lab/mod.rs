@@ -7,7 +7,7 @@
 //!
 //! A node's [first process](machine) holds it together: when that is killed, the kernel ends everything
 //! on the node, as a power cut does, and its namespaces, mounts and links go. What is left is on
-//! [record](record) by the lab's name.
+//! [record] by the lab's name.
 
 mod boot;
 mod cgroups;
@@ -129,7 +129,7 @@ pub(super) async fn lab(invocation: &Invocation, command: LabCommand) -> Result<
         LabCommand::Down(args) => up::down(invocation, args),
         LabCommand::Ls(args) => status::ls(invocation, &args),
         LabCommand::Status(args) => status::status(invocation, args),
-        LabCommand::Exec(args) => exec::exec(args).await,
+        LabCommand::Exec(args) => exec::exec(invocation, args).await,
         LabCommand::Partition(args) => partition(invocation, args),
         LabCommand::Heal(args) => heal(invocation, args),
         LabCommand::Loss(args) => loss(invocation, args),
@@ -197,11 +197,11 @@ fn kill(invocation: &Invocation, args: NodesArgs) -> Result<(), CliError> {
 }
 
 async fn start(invocation: &Invocation, args: NodesArgs) -> Result<(), CliError> {
-    let (home, record, _lock) = enter(&invocation.output, args.lab)?;
+    let (home, record, lock) = enter(&invocation.output, args.lab)?;
     let nodes = named(record, args.nodes)?;
-    let (to_boot, which) = (home.clone(), nodes.clone());
+    let (to_boot, shared, which) = (home.clone(), lock.share()?, nodes.clone());
     let never = AtomicBool::new(false);
-    let booted = spawn_blocking(move || boot::boot_all(&to_boot, record, &which, &never));
+    let booted = spawn_blocking(move || boot::boot_all(&to_boot, &shared, record, &which, &never));
     booted.await.map_err(|why| CliError::Failed(why.to_string()))??;
     for node in nodes {
         boot::answers(&home, node).await?;

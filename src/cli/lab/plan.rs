@@ -124,13 +124,13 @@ impl FromStr for LabNode {
     fn from_str(text: &str) -> Result<Self, String> {
         let number = match text.as_bytes() {
             [letter @ b'a'..=b'z'] => Some(letter - b'a' + 1),
-            [b'n', digits @ ..] if digits.first() != Some(&b'0') => text
-                .get(1..)
+            _ => text
+                .strip_prefix('n')
                 .and_then(|it| it.parse().ok())
                 .filter(|number| (27..=NODES_MAX).contains(number)),
-            _ => None,
         };
-        number.map(Self).ok_or_else(|| {
+        // A number may be written in several ways, and a name is written in one.
+        number.map(Self).filter(|it| it.to_string() == text).ok_or_else(|| {
             format!("`{text}` is not a node: they are a to z, then n27 to n{NODES_MAX}")
         })
     }

@@ -67,7 +67,11 @@ pub(super) fn all() -> io::Result<Vec<Seen>> {
 /// Those among them that hold a lab's namespaces.
 pub(super) fn holders(all: &[Seen], lab: &LabName) -> BTreeMap<Role, Process> {
     let ours = all.iter().filter(|it| it.activity != Activity::Ended);
-    ours.filter_map(|it| Some((role(&it.words, lab)?, it.process))).collect()
+    let ours: Vec<_> = ours.filter_map(|it| Some((role(&it.words, lab)?, it))).collect();
+    // A child has its parent's words until it runs a program of its own.
+    let is_child = |it: &Seen| ours.iter().any(|(_, other)| other.process.pid == it.parent);
+    let first = ours.iter().filter(|(_, it)| !is_child(it));
+    first.map(|(role, it)| (*role, it.process)).collect()
 }
 
 /// What a process is to a lab, by its words: `fizz lab machine LAB ROLE`.
@@ -103,9 +107,12 @@ fn stat(pid: i32) -> Option<(Process, i32, Activity)> {
 /// A program's name may hold spaces and brackets; the numbers follow its last bracket.
 fn parse_stat(pid: i32, text: &str) -> Option<(Process, i32, Activity)> {
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
+    // The first of several threads may have ended before the last one has, with which everything in the
+    // process's namespaces ends.
+    let threads: u32 = fields.get(17)?.parse().ok()?;
     let activity = match *fields.first()? {
         "T" | "t" => Activity::Stopped,
-        "Z" | "X" | "x" => Activity::Ended,
+        "Z" | "X" | "x" if threads <= 1 => Activity::Ended,
         _ => Activity::Lives,
     };
     let began = fields.get(19)?.parse().ok()?;
@@ -121,10 +128,25 @@ mod tests {
         let text = "7 (a) (b) T 3 7 7 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4711 1000 10 18446744073709551615\n";
         let (process, parent, activity) = parse_stat(7, text).unwrap();
         assert_eq!((process.began, parent, activity), (4711, 3, Activity::Stopped));
+        assert_eq!(parse_stat(7, &text.replace(" T ", " Z ")).unwrap().2, Activity::Ended);
+        let others = text.replace(" T ", " Z ").replace(" 20 0 1 0 ", " 20 0 3 0 ");
+        assert_eq!(parse_stat(7, &others).unwrap().2, Activity::Lives, "its threads go on");
         let me = i32::try_from(std::process::id()).unwrap();
         let me = stat(me).unwrap().0;
         assert!(me.lives());
         assert!(!Process { began: me.began + 1, ..me }.lives(), "a later process of that number");
+    }
+
+    #[test]
+    fn a_child_that_has_its_parents_words_yet_is_not_taken_for_it() {
+        let seen = |pid, parent| Seen {
+            process: Process { pid, began: 1 },
+            parent,
+            activity: Activity::Lives,
+            words: ["fizz", "lab", "machine", "lab", "b"].map(str::to_owned).to_vec(),
+        };
+        let found = holders(&[seen(7, 1), seen(9, 7)], &"lab".parse().unwrap());
+        assert_eq!(found.values().map(|it| it.pid).collect::<Vec<_>>(), [7]);
     }
 
     #[test]

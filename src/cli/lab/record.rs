@@ -11,6 +11,7 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
+    process::Stdio,
 };
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -59,7 +60,22 @@ pub(super) struct Home {
 /// The right to change a lab, as long as it is held.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _directory: File,
+    directory: File,
+}
+
+impl Lock {
+    /// The same right: it is held until both are gone.
+    pub(super) fn share(&self) -> Result<Self, CliError> {
+        let directory = self.directory.try_clone();
+        Ok(Self { directory: directory.map_err(CliError::io("can't share a lab's lock"))? })
+    }
+}
+
+impl From<Lock> for Stdio {
+    /// For a process that holds it until it opens something else in its place.
+    fn from(lock: Lock) -> Self {
+        lock.directory.into()
+    }
 }
 
 impl Home {
@@ -107,8 +123,8 @@ impl Home {
     /// command has it.
     ///
     /// The lock is the directory's own, so it leaves nothing behind; a directory that was removed
-    /// meanwhile is not the lab's any more. A child that is about to become a node's first process holds
-    /// it too until it is one, so whoever has the lock sees every process of the lab.
+    /// meanwhile is not the lab's any more. A child that is to become a node's first process holds it too
+    /// until its command line says so: whoever has the lock sees every process of the lab.
     pub(super) fn lock(&self, waiting: impl FnOnce()) -> Result<Lock, CliError> {
         lock(&self.run, waiting)
     }
@@ -231,7 +247,7 @@ fn lock(path: &Path, waiting: impl FnOnce()) -> Result<Lock, CliError> {
         }
         let held = directory.metadata().map_err(failed)?;
         if fs::metadata(path).is_ok_and(|it| (it.dev(), it.ino()) == (held.dev(), held.ino())) {
-            return Ok(Lock { _directory: directory });
+            return Ok(Lock { directory });
         }
     }
     Err(failed(io::Error::other("it is removed again and again")))

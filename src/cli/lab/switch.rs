@@ -13,18 +13,18 @@ use super::{
     links, namespaces,
     plan::{LabNode, Role},
     process::{self, Process},
-    record::Home,
+    record::{Home, Lock},
 };
 use crate::cli::error::CliError;
 
 /// The switch, started if it does not run.
-pub(super) fn ensure(home: &Home) -> Result<Process, CliError> {
+pub(super) fn ensure(home: &Home, lock: &Lock) -> Result<Process, CliError> {
     if let Some(switch) = find_running(home)? {
         return Ok(switch);
     }
     namespaces::in_new_network(|| {
         links::make_bridge()?;
-        spawn_machine(home, Role::Switch, &home.run.join("switch.log"))
+        spawn_machine(home, lock, Role::Switch, &home.run.join("switch.log"))
     })?;
     find_running(home)?.ok_or_else(|| {
         CliError::Failed(format!(

@@ -9,9 +9,11 @@ use clap::Args;
 use tokio::{task::spawn_blocking, time::Instant};
 
 use super::{
-    LabOption, boot, engine, form,
+    LabOption, boot, engine,
+    faults::Faults,
+    form,
     plan::{Engine, NODES_MAX},
-    record::{Home, Record},
+    record::{Home, Lock, Record},
 };
 use crate::cli::{
     Invocation,
@@ -51,16 +53,16 @@ pub(super) async fn up(invocation: &Invocation, args: UpArgs) -> Result<(), CliE
     let output = invocation.output;
     let home = Home::of(args.lab.name.clone());
     let began = Instant::now();
+    let lock = home.lock(|| wait_note(&output))?;
     let mut stop = Stop::new()?;
-    let _lock = home.lock(|| wait_note(&output))?;
     let record = match home.record()?.filter(|it| it.ready) {
         Some(record) => {
             let record = same_shape(&home, record, &args)?;
-            raise(&output, &home, record, &mut stop).await?;
+            raise(&output, &home, &lock, record, &mut stop).await?;
             record
         }
         None => {
-            let made = make(&output, &home, &args, &mut stop).await;
+            let made = make(&output, &home, &lock, &args, &mut stop).await;
             if made.is_err() {
                 note(&output, &format!(" Lab {}  Removing, as it did not come up", home.name));
                 boot::clear(&home)?;
@@ -77,6 +79,7 @@ pub(super) async fn up(invocation: &Invocation, args: UpArgs) -> Result<(), CliE
 async fn make(
     output: &Output,
     home: &Home,
+    lock: &Lock,
     args: &UpArgs,
     stop: &mut Stop,
 ) -> Result<Record, CliError> {
@@ -91,7 +94,7 @@ async fn make(
         cluster: !args.no_cluster,
         ready: false,
     })?;
-    raise(output, home, record, stop).await?;
+    raise(output, home, lock, record, stop).await?;
     let record = Record { ready: true, ..record };
     home.write(record)?;
     Ok(record)
@@ -101,13 +104,14 @@ async fn make(
 async fn raise(
     output: &Output,
     home: &Home,
+    lock: &Lock,
     record: Record,
     stop: &mut Stop,
 ) -> Result<(), CliError> {
     let halt = Arc::new(AtomicBool::new(false));
-    let (to_boot, halted) = (home.clone(), Arc::clone(&halt));
+    let (to_boot, lock, halted) = (home.clone(), lock.share()?, Arc::clone(&halt));
     let mut booting =
-        spawn_blocking(move || boot::boot_all(&to_boot, record, &record.nodes(), &halted));
+        spawn_blocking(move || boot::boot_all(&to_boot, &lock, record, &record.nodes(), &halted));
     let booted = tokio::select! {
         booted = &mut booting => booted,
         status = stop.next() => {
@@ -133,8 +137,11 @@ async fn settle(output: &Output, home: &Home, record: Record) -> Result<(), CliE
         if !record.ready {
             form::form(home, record).await?;
         }
-        form::together(home, record).await?;
-        note(output, &format!(" Cluster  {} see one another", counted(record.nodes)));
+        // Nodes that are parted on purpose need not see one another.
+        if home.faults()? == Faults::default() {
+            form::together(home, record).await?;
+            note(output, &format!(" Cluster  {} see one another", counted(record.nodes)));
+        }
     }
     Ok(())
 }
