@@ -29,13 +29,11 @@ use std::{
 
 pub use armour::{ArmourError, Kind as ArmourKind};
 pub use keyring::{Epoch, Key, Keyring};
-pub use packet::{
-    Clock, News, PACKET_BYTES_MAX, Packet, PacketError, Part, Sum, Vitals,
-};
+pub use packet::{Clock, News, PACKET_BYTES_MAX, Packet, PacketError, Part, Sum, Vitals};
 pub use seal::{Opener, Peer, Rejected, SEAL_BYTES, Sealer};
 pub use secret::ClusterSecret;
-pub use token::{ClusterHash, FIELDS_BYTES, Role, Token, TokenFields, psk_for};
 pub use spread::{FAN_OUT, PASSES, Span, cut, delegates};
+pub use token::{ClusterHash, FIELDS_BYTES, Role, Token, TokenFields, psk_for};
 
 use crate::{
     model::{Millis, Moment, NodeId, NodeState, Now, Random},
@@ -238,13 +236,7 @@ impl Gossip {
         (2 <= ahead.len()).then(|| -ahead[ahead.len() / 2])
     }
 
-    fn heard(
-        &mut self,
-        from: NodeId,
-        packet: Packet,
-        state: &mut Arc<ClusterState>,
-        now: Now,
-    ) {
+    fn heard(&mut self, from: NodeId, packet: Packet, state: &mut Arc<ClusterState>, now: Now) {
         match packet {
             Packet::Swim(message, vitals) => {
                 let answers = matches!(message.kind, Kind::Ack { .. });
@@ -256,8 +248,7 @@ impl Gossip {
             Packet::Spread(span, news) => self.told(from, span, news, state, now),
             Packet::Compare { number, fresh, sums } => {
                 let vouched = self.vouched;
-                let turn =
-                    self.exchanges.compared(from, number, &sums, state, vouched, now.moment);
+                let turn = self.exchanges.compared(from, number, &sums, state, vouched, now.moment);
                 self.take_turn(from, turn, state, now);
                 if fresh {
                     self.tell_newcomer(from);
@@ -270,9 +261,8 @@ impl Gossip {
             }
             Packet::Writes { number, back, index, of, part, writes } => {
                 let (vouched, place) = (self.vouched, (index, of));
-                let turn = self
-                    .exchanges
-                    .writes(from, number, back, place, part, writes, state, vouched);
+                let turn =
+                    self.exchanges.writes(from, number, back, place, part, writes, state, vouched);
                 if self.take_turn(from, turn, state, now) {
                     self.exchanges.refused(from, number, back);
                 }
@@ -538,9 +528,10 @@ impl Gossip {
     /// Brings the membership up to date with the nodes in the state.
     fn members_changed(&mut self, state: &ClusterState, now: Now) {
         let mut gone: BTreeSet<NodeId> = self.swim.states().map(|(id, _, _)| id).collect();
-        let nodes = state.nodes().iter().filter(|(id, it)| {
-            **id != self.me && it.is_member() && !state.has_left(**id)
-        });
+        let nodes = state
+            .nodes()
+            .iter()
+            .filter(|(id, it)| **id != self.me && it.is_member() && !state.has_left(**id));
         let nodes: Vec<(NodeId, Incarnation)> =
             nodes.map(|(id, it)| (*id, Incarnation(it.incarnation))).collect();
         for (id, incarnation) in nodes {

@@ -363,8 +363,7 @@ mod tests {
         let part =
             Part { buckets: Buckets(1), seen: VersionVector::from_iter([dot]), vouched: true };
         let writes = vec![vec![0xaa, 0xbb]];
-        let news =
-            News { rumours: vec![missed()], writes: writes.clone(), hints: vec![dot] };
+        let news = News { rumours: vec![missed()], writes: writes.clone(), hints: vec![dot] };
         vec![
             Packet::Swim(Message { kind: ping, rumours: vec![missed()] }, None),
             Packet::Swim(Message { kind: ack, rumours: vec![] }, Some(vitals)),

@@ -378,11 +378,8 @@ impl Node {
             }
             None => {
                 if let Some(record) = self.elsewhere.remove(&id) {
-                    let subject = Subject::Container(
-                        id,
-                        record.service.clone(),
-                        record.name.clone(),
-                    );
+                    let subject =
+                        Subject::Container(id, record.service.clone(), record.name.clone());
                     self.notify("container.removed", subject, None, None);
                 }
             }
@@ -499,9 +496,8 @@ impl Node {
             .collect();
         let known_to_all = |id: &NodeId| {
             let Some(dot) = nodes.dot(id) else { return false };
-            let knows = |it: &NodeId| {
-                cluster.gossip.acknowledged(*it).is_some_and(|seen| seen.has(dot))
-            };
+            let knows =
+                |it: &NodeId| cluster.gossip.acknowledged(*it).is_some_and(|seen| seen.has(dot));
             stay.iter().all(knows)
         };
         let left = nodes.iter().filter(|(_, it)| it.state == NodeState::Left);
@@ -546,4 +542,3 @@ impl Traffic {
         *self.rejected.entry(why).or_default() += 1;
     }
 }
-
