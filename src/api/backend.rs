@@ -13,7 +13,7 @@ use super::{events::EventLog, metrics::Metrics};
 use crate::{
     gossip::Epoch,
     model::{ClusterId, Millis, NodeId, TokenId, WallTime},
-    node::{Refusal, Request, Response, View},
+    node::{Now, Refusal, Request, Response, View},
     runtime::Runtime,
     state::{SealedSecret, SecretPath},
 };
@@ -28,6 +28,9 @@ pub struct Ask {
 
 /// Seals a secret to this node's cluster and to its own place, so that it opens nowhere else.
 pub type Sealer = Arc<dyn Fn(&SecretPath, &[u8]) -> Result<SealedSecret, String> + Send + Sync>;
+
+/// Tells the time by both of the daemon's clocks.
+pub type Clock = Arc<dyn Fn() -> Now + Send + Sync>;
 
 /// A stream to another member, over which its API answers.
 pub type MemberStream = Box<dyn Stream>;
@@ -71,6 +74,9 @@ pub struct TokenStanding {
 
 /// What concerns the cluster itself and needs its keys.
 pub trait Cluster: Send + Sync {
+    /// The cluster's name, and its id if this node is in one.
+    fn which(&self) -> (String, Option<ClusterId>);
+
     /// Makes a cluster of this node alone. Its secret comes back, this once. Takes effect with
     /// [`Cluster::begin_anew`].
     fn init(&self) -> BoxFuture<'_, Result<(ClusterId, Zeroizing<String>), Refusal>>;
@@ -125,6 +131,8 @@ pub struct Backend {
     pub seal: Sealer,
     /// The cluster itself.
     pub cluster: Arc<dyn Cluster>,
+    /// The time.
+    pub clock: Clock,
     /// What is counted, for `/metrics`.
     pub metrics: Arc<Metrics>,
 }

@@ -17,8 +17,21 @@ pub(super) fn container(view: &View, text: &str) -> Answer<Arc<ContainerRecord>>
 
 /// The node that this text means.
 pub(super) fn node<'a>(view: &'a View, text: &str) -> Answer<(NodeId, &'a NodeRecord)> {
-    let all = view.state.nodes().iter();
-    one("node", text, all.map(|(id, it)| (id.to_string(), it.name.as_str(), (*id, it.as_ref()))))
+    let has_left = |id: NodeId| view.state.has_left(id);
+    let all = || view.state.nodes().iter();
+    let form = |(id, it): (&NodeId, &'a Arc<NodeRecord>)| {
+        (id.to_string(), it.name.as_str(), (*id, it.as_ref()))
+    };
+    // A name goes to who is there before who was.
+    match one("node", text, all().filter(|(id, _)| !has_left(**id)).map(form)) {
+        Err(Failure::NotFound { .. }) => one("node", text, all().map(form)),
+        found => found,
+    }
+}
+
+/// What people call a node.
+pub(super) fn name_of(view: &View, id: NodeId) -> String {
+    view.state.nodes().get(&id).map_or_else(|| id.to_string(), |it| it.name.to_string())
 }
 
 /// A whole id or name decides; otherwise there must be exactly one whose id begins so.
@@ -57,9 +70,7 @@ pub(super) fn here(view: &View, record: &ContainerRecord) -> Answer<()> {
     if record.node == view.me {
         return Ok(());
     }
-    let known = view.state.nodes().get(&record.node);
-    let node = known.map_or_else(|| record.node.to_string(), |node| node.name.to_string());
-    Err(Failure::Elsewhere { container: record.name.to_string(), node })
+    Err(Failure::Elsewhere { what: record.name.to_string(), node: name_of(view, record.node) })
 }
 
 /// Which containers a stream or a listing is about.
@@ -94,6 +105,22 @@ impl Filter {
         }
         filter.known(view)?;
         Ok(filter)
+    }
+
+    /// As part of a query, to ask another member with. Names need no escapes.
+    pub(super) fn query(&self) -> String {
+        let mut query = String::new();
+        if let Some(project) = &self.project {
+            query.push_str(&format!("&project={project}"));
+        }
+        if !self.services.is_empty() {
+            let services: Vec<&str> = self.services.iter().map(ServiceName::as_str).collect();
+            query.push_str(&format!("&service={}", services.join(",")));
+        }
+        if let Some(container) = self.container {
+            query.push_str(&format!("&container={container}"));
+        }
+        query
     }
 
     /// That what it names is there.

@@ -1,7 +1,9 @@
 //! What Fizz counts, in the OpenMetrics text format.
 //!
 //! Figures of the node's loop and of the API are counted as they happen; what the node's picture
-//! tells (containers, services, deployments) is read from it when somebody asks.
+//! tells (containers, services, deployments, the cluster) is read from it when somebody asks.
+
+mod cluster;
 
 use std::{sync::atomic::AtomicU64, time::Duration};
 
@@ -13,8 +15,9 @@ use prometheus_client::{
 
 use crate::{
     model::ContainerState,
-    node::{RuntimeStatus, View},
+    node::{Now, RuntimeStatus, View},
 };
+use cluster::ClusterMetrics;
 
 /// What the answer says that it is.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -44,6 +47,7 @@ pub struct Metrics {
     request_seconds: Histograms<RouteLabel>,
     streams: Gauge,
     events_last: Gauge<u64, AtomicU64>,
+    cluster: ClusterMetrics,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -94,6 +98,7 @@ impl Metrics {
             request_seconds: Family::new_with_constructor(|| Histogram::new(REQUEST_SECONDS)),
             streams: Gauge::default(),
             events_last: Gauge::default(),
+            cluster: ClusterMetrics::default(),
         };
         metrics.register();
         metrics
@@ -124,6 +129,7 @@ impl Metrics {
         it.register("api_streams", help, self.streams.clone());
         let help = "The number of the last event in the event log";
         it.register("event_last_id", help, self.events_last.clone());
+        self.cluster.register(it);
     }
 
     /// The node's loop has taken a turn in which it handled so many events.
@@ -146,8 +152,15 @@ impl Metrics {
     }
 
     /// Everything as text.
-    pub(super) fn text(&self, view: &View, streams: usize, event: u64) -> Result<String, String> {
+    pub(super) fn text(
+        &self,
+        view: &View,
+        now: Now,
+        streams: usize,
+        event: u64,
+    ) -> Result<String, String> {
         self.read(view);
+        self.cluster.read(view, now);
         self.streams.set(i64::try_from(streams).unwrap_or(i64::MAX));
         self.events_last.set(event);
         let mut text = String::new();

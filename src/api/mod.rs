@@ -3,7 +3,16 @@
 //! | Route | What |
 //! |---|---|
 //! | `GET /v1/version` | [`wire::Version`] |
-//! | `GET /v1/nodes`, `/v1/nodes/{id}` | [`wire::Node`] |
+//! | `GET /v1/cluster` | [`wire::Cluster`] |
+//! | `POST /v1/cluster/init` | to [`wire::Founded`]; the daemon begins anew |
+//! | `POST /v1/cluster/join` | [`wire::Join`] to [`wire::Joined`]; the daemon begins anew |
+//! | `POST /v1/cluster/leave?force=` | the daemon begins anew |
+//! | `POST /v1/cluster/rotate` | to [`wire::Rotated`] |
+//! | `GET`, `POST /v1/tokens` | [`wire::Token`]; [`wire::CreateToken`] to [`wire::NewToken`] |
+//! | `DELETE /v1/tokens/{id}` | revokes it |
+//! | `GET /v1/nodes?all=`, `/v1/nodes/{id}` | [`wire::Node`]; `all` with those that left |
+//! | `DELETE /v1/nodes/{id}?force=&rotate=` | puts a node out of the cluster |
+//! | `POST /v1/nodes/{id}/labels` | labels to give, and with null to take, to [`wire::Node`] |
 //! | `GET /v1/deployments`, `/v1/deployments/{project}` | [`wire::Deployment`] |
 //! | `POST /v1/deployments` | [`wire::Deploy`] to [`wire::Deployed`]; with `dry_run` to [`wire::Plan`] |
 //! | `DELETE /v1/deployments/{project}` | [`wire::RemoveDeployment`] as query, to [`wire::Accepted`] |
@@ -28,6 +37,9 @@
 //! | `GET /v1/volumes?project=`, `GET`, `DELETE /v1/volumes/{name}` | [`wire::Volume`] |
 //! | `GET /v1/events?project=&since=` | server-sent [`wire::Event`]s; `Last-Event-ID` resumes |
 //! | `GET /v1/openapi.json`, `/metrics`, `/healthz`, `/readyz` | |
+//!
+//! Any node answers from what it knows of the whole cluster. What only one node can tell or do is
+//! [passed on](pass_on) to it; what several have a part of is asked of all of these ([others]).
 
 mod app;
 pub mod backend;
@@ -38,6 +50,8 @@ mod gather;
 mod lookup;
 mod member;
 pub mod metrics;
+mod others;
+mod pass_on;
 mod problem;
 pub(crate) mod registry;
 mod render;
@@ -47,7 +61,9 @@ mod table;
 pub mod wire;
 
 pub use app::Limits;
-pub use backend::{Ask, Backend, Cluster, MemberStream, NewToken, Sealer, Stream, TokenStanding};
+pub use backend::{
+    Ask, Backend, Clock, Cluster, MemberStream, NewToken, Sealer, Stream, TokenStanding,
+};
 pub use events::EventLog;
 pub use member::ask_member;
 pub use metrics::Metrics;

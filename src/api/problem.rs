@@ -21,6 +21,9 @@ pub(super) enum Failure {
     /// The node's reason.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// The node's reason, about the cluster itself.
+    #[error(transparent)]
+    Cluster(Refusal),
     /// The runtime's reason.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
@@ -43,12 +46,20 @@ pub(super) enum Failure {
         candidates: Vec<String>,
     },
     /// Another node has it.
-    #[error("`{container}` runs on node `{node}`, and only that node can do this")]
+    #[error("`{what}` is node `{node}`'s, and only that node can do this")]
     Elsewhere {
         /// Its name.
-        container: String,
+        what: String,
         /// The node's name.
         node: String,
+    },
+    /// Another node has it, and does not answer.
+    #[error("node `{node}`, which has it, does not answer: {why}")]
+    Unreachable {
+        /// The node's name.
+        node: String,
+        /// Why.
+        why: String,
     },
     /// The container is not in a state for it.
     #[error("{0}")]
@@ -160,6 +171,12 @@ impl Failure {
         use StatusCode as S;
         let (status, name, title, hint) = match self {
             Self::Refused(refusal) => return refusal_kind(refusal),
+            Self::Cluster(refusal) => {
+                let (status, name, title, hint) = refusal_kind(refusal);
+                // What to do is in the reason itself.
+                let hint = if status == S::CONFLICT { SEE_CLUSTER.to_owned() } else { hint };
+                (status, name, title, hint)
+            }
             Self::Runtime(error) => return runtime_kind(error),
             Self::NotFound { what, .. } => (
                 S::NOT_FOUND,
@@ -179,6 +196,9 @@ impl Failure {
                 "on another node",
                 format!("ask node `{node}`"),
             ),
+            Self::Unreachable { .. } => {
+                (S::BAD_GATEWAY, "node-unreachable", "its node does not answer", SEE_NODES.into())
+            }
             Self::Unfit(_) => (S::CONFLICT, "conflict", "not in its state", CHECK_STATE.into()),
             Self::NoRoute(_) => (S::NOT_FOUND, "no-route", "no such path", SEE_DOCUMENT.into()),
             Self::WrongMethod { .. } => {
@@ -224,6 +244,8 @@ impl Failure {
 }
 
 const SEE_DOCUMENT: &str = "see /v1/openapi.json for what can be asked";
+const SEE_NODES: &str = "see how the nodes are with `fizz nodes`, and ask again";
+const SEE_CLUSTER: &str = "`fizz cluster status` shows how this node stands";
 const SEE_LOG: &str = "see the daemon's log, and report it";
 const FIX: &str = "correct what is listed and ask again";
 const SMALLER: &str = "send less in one request";

@@ -1,30 +1,103 @@
 //! From the node's nouns to what travels: pure conversions.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
-use super::wire;
+use super::{backend::TokenStanding, lookup, wire};
 use crate::{
     model::{
-        ContainerState, NodeId, ProjectName, ServiceKey,
+        ContainerState, Millis, NodeId, NodeState, ProjectName, ServiceKey, TokenId, WallTime,
         spec::{CommandLine, HealthTest, Mode, ServiceSpec},
     },
     node::{CheckResult, Planned, PlannedAction, RuntimeStatus, View},
     runtime::{self, ContainerStats, ImageInfo, VolumeInfo, labels},
-    state::{ContainerRecord, DeploymentRecord, Intent, NodeRecord, ServiceRecord},
+    state::{Admission, ContainerRecord, DeploymentRecord, Intent, NodeRecord, ServiceRecord},
 };
 
+/// How long a node may be joining.
+const JOINING_MAX: Millis = Millis::from_secs(60);
+
+/// How a node is, as this one sees it, and since when.
+pub(super) fn standing(
+    view: &View,
+    id: NodeId,
+    record: &NodeRecord,
+    now: WallTime,
+) -> (NodeState, WallTime) {
+    if view.state.has_left(id) {
+        return (NodeState::Left, record.since);
+    }
+    let seen = view.cluster.as_ref().and_then(|it| it.standings.get(&id));
+    match (record.state, seen) {
+        // It was let in, and has not been heard of as a member.
+        (NodeState::Joining, None) if record.since.0.saturating_add(JOINING_MAX.0) < now.0 => {
+            (NodeState::Failed, record.since)
+        }
+        (_, Some(seen)) => (seen.state, seen.since),
+        (own, None) => (own, record.since),
+    }
+}
+
+/// How many nodes have come with each token.
+fn token_uses(view: &View) -> BTreeMap<TokenId, usize> {
+    let mut uses = BTreeMap::new();
+    let admissions = view.state.nodes().iter().filter_map(|(_, it)| it.admission.as_ref());
+    for (token, _) in admissions.filter_map(|it| it.token) {
+        *uses.entry(token).or_default() += 1;
+    }
+    uses
+}
+
+/// All nodes; those that have left only if `all`.
+pub(super) fn nodes(view: &View, all: bool, now: WallTime) -> Vec<wire::Node> {
+    let (uses, known) = (token_uses(view), view.state.nodes());
+    let listed = known.iter().filter(|(id, _)| all || !view.state.has_left(**id));
+    listed.map(|(id, it)| node_with(view, *id, it, &uses, now)).collect()
+}
+
 /// A node.
-pub(super) fn node(view: &View, id: NodeId, record: &NodeRecord) -> wire::Node {
+pub(super) fn node(view: &View, id: NodeId, record: &NodeRecord, now: WallTime) -> wire::Node {
+    node_with(view, id, record, &token_uses(view), now)
+}
+
+fn admission(
+    view: &View,
+    admission: &Admission,
+    uses: &BTreeMap<TokenId, usize>,
+) -> wire::Admission {
+    let overused = |(token, allowed): (TokenId, u16)| {
+        allowed != 0 && uses.get(&token).is_some_and(|it| usize::from(allowed) < *it)
+    };
+    let by = view.state.nodes().get(&admission.by);
+    wire::Admission {
+        by: admission.by.to_string(),
+        by_name: by.map(|it| it.name.to_string()).unwrap_or_default(),
+        at_ms: admission.at.0,
+        token: admission.token.map(|(token, _)| token.to_string()),
+        token_overused: admission.token.is_some_and(overused),
+    }
+}
+
+fn node_with(
+    view: &View,
+    id: NodeId,
+    record: &NodeRecord,
+    uses: &BTreeMap<TokenId, usize>,
+    now: WallTime,
+) -> wire::Node {
     let is_self = id == view.me;
     let runtime_problem = match &view.runtime {
         RuntimeStatus::Down(why) if is_self => Some(why.to_string()),
         RuntimeStatus::Down(_) | RuntimeStatus::Up | RuntimeStatus::Unknown => None,
     };
     let running = view.state.containers().filter(|it| it.node == id && it.state.is_up()).count();
+    let seen = view.cluster.as_ref().and_then(|it| it.standings.get(&id));
+    let (state, since) = standing(view, id, record, now);
     wire::Node {
         id: id.to_string(),
         name: record.name.to_string(),
-        state: record.state.to_string(),
+        state: state.to_string(),
         address: record.address.map(|it| it.to_string()),
         version: record.version.clone(),
         labels: record.all_labels(),
@@ -34,9 +107,38 @@ pub(super) fn node(view: &View, id: NodeId, record: &NodeRecord) -> wire::Node {
         kernel: record.kernel.clone(),
         runtime: record.runtime.clone().filter(|_| runtime_problem.is_none()),
         runtime_problem,
-        since_ms: record.since.0,
+        since_ms: since.0,
         containers: u32::try_from(running).unwrap_or(u32::MAX),
         is_self,
+        round_trip_ms: seen.and_then(|it| it.round_trip).map(|it| it.0),
+        key_epoch: record.key_epoch,
+        admission: record.admission.as_ref().map(|it| admission(view, it, uses)),
+    }
+}
+
+/// A token, as it stands.
+pub(super) fn token(view: &View, it: &TokenStanding) -> wire::Token {
+    let by = view.state.nodes().get(&it.by);
+    let state = if it.revoked {
+        "revoked"
+    } else if it.expired {
+        "expired"
+    } else if it.stale {
+        "stale"
+    } else if it.uses != 0 && usize::from(it.uses) <= it.used {
+        "used"
+    } else {
+        "good"
+    };
+    wire::Token {
+        id: it.id.to_string(),
+        state: state.to_owned(),
+        created_ms: it.created.0,
+        by: it.by.to_string(),
+        by_name: by.map(|it| it.name.to_string()).unwrap_or_default(),
+        expires_ms: it.expires.0,
+        uses: it.uses,
+        used: u32::try_from(it.used).unwrap_or(u32::MAX),
     }
 }
 
@@ -256,6 +358,7 @@ pub(super) fn volume(view: &View, info: VolumeInfo) -> wire::Volume {
         project: info.labels.get(labels::PROJECT).cloned(),
         resource: info.labels.get(labels::RESOURCE).cloned(),
         node: view.me.to_string(),
+        node_name: lookup::name_of(view, view.me),
         name: info.name,
         driver: info.driver,
         mountpoint: info.mountpoint,
@@ -278,6 +381,7 @@ pub(super) fn stats(record: &ContainerRecord, stats: ContainerStats) -> wire::St
         block_read_bytes: stats.block_read_bytes,
         block_write_bytes: stats.block_write_bytes,
         pids: stats.pids,
+        warning: None,
     }
 }
 

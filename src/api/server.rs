@@ -1,8 +1,9 @@
-//! Serves the API on a Unix socket: HTTP/1.1 with upgrades, each connection on its own, everything
-//! bounded by [`Limits`].
+//! Serves the API on a Unix socket, and to other members over their streams: HTTP/1.1 with upgrades, each
+//! connection on its own, everything bounded by [`Limits`].
 //!
 //! A connection that is upgraded to a session stays with its task and its place among the
-//! connections: the handler leaves the conversation in [`Afterwards`], and the task goes on with it.
+//! connections: the handler leaves the conversation in [`Afterwards`], and the task goes on with it. What
+//! is to be done once an answer is with its client waits there, too.
 
 use std::{
     convert::Infallible,
@@ -37,6 +38,7 @@ use tracing::{debug, info, warn};
 use super::{
     app::{App, Limits},
     backend::{Backend, MemberStream},
+    pass_on::pass_on,
     problem::Failure,
     routes, table,
 };
@@ -52,7 +54,7 @@ Content-Type: application/problem+json\r\nConnection: close\r\nContent-Length: 1
 \"detail\":\"the daemon has as many connections as it takes\",\
 \"hint\":\"close connections, or ask again in a moment\",\"problems\":[]}";
 
-/// What a connection goes on with after it was upgraded.
+/// What a connection goes on with after it was upgraded, or after its last answer.
 #[derive(Clone, Default)]
 pub(super) struct Afterwards(Arc<Mutex<Option<BoxFuture<'static, ()>>>>);
 
@@ -68,7 +70,7 @@ impl Afterwards {
 
 /// Who is at the other end.
 #[derive(Clone, Copy, Debug)]
-enum Peer {
+pub(super) enum Peer {
     /// A process of this machine, as the kernel tells.
     Local(Option<UCred>),
     /// Another member.
@@ -135,6 +137,7 @@ fn finish(router: Router<App>, app: &App) -> Router {
     router
         .fallback(no_route)
         .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(app.clone(), pass_on))
         .layer(from_fn_with_state(app.clone(), observe))
         .with_state(app.clone())
 }

@@ -4,11 +4,18 @@
 //!
 //! Times are milliseconds since the Unix epoch (`..._ms`), spans are milliseconds, sizes are bytes.
 
+mod cluster;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
+
+pub use cluster::{
+    Admission, Cluster, CreateToken, Founded, Join, Joined, Labels, Leave, NewToken, RemoveNode,
+    Rotated, Token,
+};
 
 /// An error as RFC 9457 has it.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -51,7 +58,7 @@ pub struct Node {
     pub id: String,
     /// Its name.
     pub name: String,
-    /// `joining`, `alive`, `suspicious`, `dead`, `left`.
+    /// `joining`, `alive`, `suspicious`, `dead`, `left`, `failed`: how the node that answers sees it.
     pub state: String,
     /// Where its peers reach it.
     pub address: Option<String>,
@@ -77,6 +84,15 @@ pub struct Node {
     pub containers: u32,
     /// Whether this is the node that answers.
     pub is_self: bool,
+    /// How long it takes to answer the node that answers.
+    #[serde(default)]
+    pub round_trip_ms: Option<u64>,
+    /// The newest of the cluster's keys that it has.
+    #[serde(default)]
+    pub key_epoch: u32,
+    /// How it came into the cluster; absent for the node that made it.
+    #[serde(default)]
+    pub admission: Option<Admission>,
 }
 
 /// Asks for a deployment: the canonical model and how to apply it.
@@ -483,7 +499,8 @@ pub struct LogLine {
     pub name: String,
     /// Its service.
     pub service: String,
-    /// `stdout` or `stderr`.
+    /// `stdout` or `stderr`; `warning` is no container's: `line` says why there are none of the node
+    /// `name`.
     pub stream: String,
     /// When, in nanoseconds since the Unix epoch, as text since JSON's numbers end at 2^53.
     pub at_ns: String,
@@ -549,6 +566,9 @@ pub struct Stats {
     pub block_write_bytes: u64,
     /// Processes.
     pub pids: u64,
+    /// This is no measurement: the node `name` cannot tell what its containers use, for this reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
 }
 
 /// A container's processes.
@@ -675,6 +695,9 @@ pub struct Volume {
     pub resource: Option<String>,
     /// The node that has it.
     pub node: String,
+    /// That node's name.
+    #[serde(default)]
+    pub node_name: String,
     /// Its driver.
     pub driver: String,
     /// Where it is on the node.
@@ -696,7 +719,7 @@ pub struct Event {
     pub at_ms: u64,
     /// `deployment.changed`, `deployment.removed`, `service.changed`, `service.removed`, `container.state`,
     /// `container.doing`, `container.removed`, `container.health`, `image.progress`, `node.state`,
-    /// `runtime.state`, `resource.created`, `resource.removed`, `resource.failed`; and `gap`, where
+    /// `node.set_back`, `cluster.key`, `runtime.state`, `resource.created`, `resource.removed`, `resource.failed`; and `gap`, where
     /// events that were asked for are no longer kept: read everything again, then go on from its id.
     pub kind: String,
     /// The project.
@@ -730,6 +753,9 @@ pub mod header {
     /// With `POST /v1/images/build`: credentials that the base images may need, a JSON list of
     /// [`super::RegistryCredentials`] in base64.
     pub const CREDENTIALS: &str = "fizz-credentials";
+
+    /// With a list of what several nodes have: why a part is missing. May be there several times.
+    pub const WARNING: &str = "fizz-warning";
 }
 
 /// The frames of an upgraded connection (`Upgrade: fizz-session`), for exec and attach: one byte of

@@ -12,7 +12,10 @@ use std::{
 use serde::{Deserialize, Deserializer};
 
 use super::{args::DaemonArgs, facts, membership::MembershipFile};
-use crate::{model::NodeName, swim};
+use crate::{
+    model::{NodeName, check_label},
+    swim,
+};
 
 /// Where the file is looked for when none is named.
 pub const DEFAULT_PATH: &str = "/etc/fizz/config.yaml";
@@ -273,7 +276,7 @@ impl Config {
         let mut labels = file.node.labels.unwrap_or_default();
         labels.extend(args.labels);
         for key in labels.keys() {
-            label_key(key).map_err(ConfigError::Unfit)?;
+            check_label(key, None).map_err(ConfigError::Unfit)?;
         }
         Ok(Self {
             node: NodeSettings { name, labels },
@@ -405,18 +408,8 @@ pub(super) fn label(text: &str) -> Result<(String, String), String> {
     let (key, value) = text
         .split_once('=')
         .ok_or_else(|| format!("`{text}` is not a label: write `key=value`, like `zone=cellar`"))?;
-    label_key(key)?;
+    check_label(key, None)?;
     Ok((key.to_owned(), value.to_owned()))
-}
-
-fn label_key(key: &str) -> Result<(), String> {
-    let right = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/');
-    if !key.is_empty() && key.len() <= 128 && key.chars().all(right) {
-        return Ok(());
-    }
-    Err(format!(
-        "`{key}` can't be a label's key: use 1 to 128 letters, digits, `.`, `-`, `_` and `/`"
-    ))
 }
 
 #[cfg(test)]

@@ -293,7 +293,9 @@ async fn assemble(
         Arc::new(move |path, value| vault.seal(path, value).map_err(|error| error.to_string()));
     let observer = Observer { node: me, runtime: Arc::clone(&runtime), eyes, events };
     let cluster: Arc<dyn api::Cluster> = Arc::clone(&office) as _;
-    let backend = Backend { asks, view: picture, events: log, runtime, seal, cluster, metrics };
+    let view = picture;
+    let clock: api::Clock = Arc::new(move || clock.now());
+    let backend = Backend { asks, view, events: log, runtime, seal, cluster, clock, metrics };
     Ok(Assembly { core, backend, observer, office, listener })
 }
 

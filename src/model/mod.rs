@@ -1,6 +1,7 @@
 //! The nouns of Fizz, as types that cannot hold a wrong value.
 
 mod id;
+mod label;
 mod lifecycle;
 mod moment;
 mod observed;
@@ -11,6 +12,7 @@ pub use id::{
     ClusterId, ContainerId, ContainerName, ImageId, InvalidName, NodeId, NodeName, ProjectName,
     Revision, ServiceKey, ServiceName, Slot, TokenId,
 };
+pub use label::check_label;
 pub use lifecycle::{ContainerEvent, ContainerState, Illegal, NodeEvent, NodeState};
 pub use moment::{Millis, Moment, Now, WallTime};
 pub use observed::{Observed, ObservedPort, RuntimeId, RuntimeState};

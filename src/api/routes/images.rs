@@ -1,6 +1,6 @@
 //! `/v1/images`: looking, fetching, building, removing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::{
     Json,
@@ -18,11 +18,13 @@ use crate::{
     api::{
         app::App,
         extract::{self, Params, Tar},
-        lookup,
+        lookup::{self, Filter},
+        others::{self, Reach},
         problem::{Answer, Failure},
         registry, render, wire,
     },
-    model::ImageId,
+    model::{ImageId, ProjectName},
+    node::View,
     runtime::{BuildRequest, Credentials, Progress, RuntimeError},
 };
 
@@ -39,33 +41,58 @@ pub(super) struct Listed {
 
 pub(super) async fn list(
     State(app): State<App>,
+    reach: Reach,
     Params(asked): Params<Listed>,
-) -> Answer<Json<Vec<wire::Image>>> {
+) -> Answer<(HeaderMap, Json<Vec<wire::Image>>)> {
     let project = asked.project.as_deref().map(lookup::parse_project).transpose()?;
     let view = app.backend.now();
+    let filter = Filter { project: project.clone(), one_offs: true, ..Filter::default() };
+    let elsewhere = match reach {
+        Reach::Cluster => others::with_containers(&view, &filter, |_| true),
+        Reach::Here => BTreeSet::new(),
+    };
+    let path = format!("/v1/images?{}", filter.query().trim_start_matches('&'));
+    let (here, (elsewhere, warnings)) = tokio::join!(
+        list_here(&app, &view, project.as_ref()),
+        others::lists::<wire::Image>(&app, elsewhere, &path),
+    );
+    let mut all = here?;
+    for image in elsewhere.into_iter().flat_map(|(_, list)| list) {
+        let known = all.entry(image.id.clone());
+        let known = known.or_insert_with(|| wire::Image { containers: Vec::new(), ..image.clone() });
+        known.containers.extend(image.containers);
+    }
+    Ok((others::warnings(&warnings), Json(all.into_values().collect())))
+}
+
+async fn list_here(
+    app: &App,
+    view: &View,
+    project: Option<&ProjectName>,
+) -> Answer<BTreeMap<String, wire::Image>> {
     // By what a container runs, or by what its service asks for while nothing runs.
     let mut wanted: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (name, spec) in &view.projects {
-        if project.as_ref().is_none_or(|it| it == name) {
+        if project.is_none_or(|it| it == name) {
             let images = spec.services.values().map(|it| it.container.image.clone());
             wanted.extend(images.map(|image| (image, Vec::new())));
         }
     }
     for record in view.state.containers().filter(|it| it.node == view.me) {
         if let Some(image) = &record.image
-            && project.as_ref().is_none_or(|it| *it == record.service.project)
+            && project.is_none_or(|it| *it == record.service.project)
         {
             wanted.entry(image.to_string()).or_default().push(record.name.to_string());
         }
     }
-    let mut found: BTreeMap<ImageId, wire::Image> = BTreeMap::new();
+    let mut found: BTreeMap<String, wire::Image> = BTreeMap::new();
     for (reference, containers) in wanted {
         let Some(info) = app.backend.runtime.image(&reference).await? else { continue };
-        let id = info.id.clone();
+        let id = info.id.to_string();
         let image = found.entry(id).or_insert_with(|| render::image(info, Vec::new()));
         image.containers.extend(containers);
     }
-    Ok(Json(found.into_values().collect()))
+    Ok(found)
 }
 
 /// Which image.

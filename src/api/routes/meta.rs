@@ -44,7 +44,7 @@ pub(super) async fn document(State(app): State<App>) -> Response {
 
 pub(super) async fn metrics(State(app): State<App>) -> Answer<Response> {
     let (backend, streams) = (&app.backend, app.streams_open());
-    let text = backend.metrics.text(&backend.now(), streams, backend.events.last());
+    let text = backend.metrics.text(&backend.now(), (backend.clock)(), streams, backend.events.last());
     let text = text.map_err(Failure::Render)?;
     Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
 }
@@ -54,8 +54,18 @@ pub(super) async fn lives() -> &'static str {
 }
 
 pub(super) async fn ready(State(app): State<App>) -> Answer<&'static str> {
+    let problems = problems(&app).await;
+    if problems.is_empty() { Ok("ready\n") } else { Err(Failure::NotReady(problems)) }
+}
+
+/// Why the node cannot serve.
+pub(super) async fn problems(app: &App) -> Vec<String> {
     let mut reasons = Vec::new();
-    if !node_answers(&app).await {
+    let view = app.backend.now();
+    if view.cluster.as_ref().is_some_and(|it| !it.ready) {
+        // Until then it answers nobody who wants something.
+        reasons.push("the node has not compared its state with the other members' yet".to_owned());
+    } else if !node_answers(app).await {
         reasons.push(format!("the node's loop did not answer within {} s", READY_MAX.as_secs()));
     }
     let view = app.backend.now();
@@ -65,11 +75,11 @@ pub(super) async fn ready(State(app): State<App>) -> Answer<&'static str> {
     match &view.runtime {
         RuntimeStatus::Up => {}
         RuntimeStatus::Unknown => {
-            reasons.push("the container runtime was not asked yet".to_owned())
+            reasons.push("the container runtime was not asked yet".to_owned());
         }
         RuntimeStatus::Down(why) => reasons.push(format!("the container runtime: {why}")),
     }
-    if reasons.is_empty() { Ok("ready\n") } else { Err(Failure::NotReady(reasons)) }
+    reasons
 }
 
 /// Asks for something that changes nothing: no container has the id zero, and the node says so.

@@ -1,6 +1,7 @@
 //! The routes, by noun, and the table of them all.
 
 mod archive;
+mod cluster;
 mod containers;
 mod deployments;
 mod events;
@@ -26,20 +27,64 @@ const LINES: &str = "application/x-ndjson";
 
 /// Every route.
 pub(super) fn table() -> Vec<Route> {
-    let mut table = cluster();
+    let mut table = members();
+    table.extend(deployments());
     table.extend(containers());
     table.extend(resources());
     table.extend(meta());
     table
 }
 
-fn cluster() -> Vec<Route> {
-    let project = "/v1/deployments/{project}";
+fn members() -> Vec<Route> {
     vec![
-        Route::get("/v1/nodes", nodes::list).says("Lists nodes").lists::<wire::Node>("Nodes"),
+        Route::get("/v1/cluster", cluster::show)
+            .says("Shows the cluster as this node sees it")
+            .answers::<wire::Cluster>("200", "The cluster"),
+        Route::post("/v1/cluster/init", cluster::init)
+            .says("Makes a cluster of this node alone; the daemon begins anew after the answer")
+            .answers::<wire::Founded>("200", "The cluster's id and its secret, this once"),
+        Route::post("/v1/cluster/join", cluster::join)
+            .says("Comes into a cluster by one of its members; the daemon begins anew after the answer")
+            .takes::<wire::Join>()
+            .answers::<wire::Joined>("200", "The cluster's name"),
+        Route::post("/v1/cluster/leave", cluster::leave)
+            .says("Goes out of the cluster; the daemon begins anew after the answer")
+            .query::<wire::Leave>()
+            .nothing("204", "It is out"),
+        Route::post("/v1/cluster/rotate", cluster::rotate)
+            .says("Gives the cluster another key")
+            .answers::<wire::Rotated>("200", "The key's number"),
+        Route::get("/v1/tokens", cluster::tokens)
+            .says("Lists tokens, without their secrets")
+            .lists::<wire::Token>("Tokens"),
+        Route::post("/v1/tokens", cluster::create_token)
+            .says("Makes a token for newcomers")
+            .takes::<wire::CreateToken>()
+            .answers::<wire::NewToken>("201", "The token, this once"),
+        Route::delete("/v1/tokens/{id}", cluster::revoke_token)
+            .says("Revokes a token")
+            .nothing("204", "It is of no use any more"),
+        Route::get("/v1/nodes", nodes::list)
+            .says("Lists nodes as this one sees them")
+            .query::<nodes::Listed>()
+            .lists::<wire::Node>("Nodes"),
         Route::get("/v1/nodes/{id}", nodes::one)
             .says("Shows a node, by id, name or the beginning of an id")
             .answers::<wire::Node>("200", "The node"),
+        Route::delete("/v1/nodes/{id}", nodes::remove)
+            .says("Puts a node out of the cluster")
+            .query::<wire::RemoveNode>()
+            .nothing("204", "It is out"),
+        Route::post("/v1/nodes/{id}/labels", nodes::label)
+            .says("Gives a node labels, and takes some")
+            .takes::<wire::Labels>()
+            .answers::<wire::Node>("200", "The node"),
+    ]
+}
+
+fn deployments() -> Vec<Route> {
+    let project = "/v1/deployments/{project}";
+    vec![
         Route::get("/v1/deployments", deployments::list)
             .says("Lists deployments")
             .lists::<wire::Deployment>("Deployments"),
@@ -160,9 +205,11 @@ fn resources() -> Vec<Route> {
             .lists::<wire::Volume>("Volumes"),
         Route::get("/v1/volumes/{name}", volumes::one)
             .says("Shows a volume")
+            .query::<volumes::Where>()
             .answers::<wire::Volume>("200", "The volume"),
         Route::delete("/v1/volumes/{name}", volumes::remove)
             .says("Removes a volume that a deployment made and nothing uses")
+            .query::<volumes::Where>()
             .nothing("204", "It is gone"),
         Route::get("/v1/events", events::get)
             .says("Sends events as they happen, or all after one")

@@ -228,6 +228,18 @@ impl Office {
         Ok(Rotation { epoch, key: root, wrapped })
     }
 
+    /// A key that the cluster did not take does not stay on the disk, where the next start would find it.
+    async fn or_drop_key(&self, taken: Result<Response, Refusal>) -> Result<Response, Refusal> {
+        if taken.is_err() {
+            let (store, keys) = (Arc::clone(&self.store), self.keys());
+            let kept = crate::daemon::tasks::blocking(move || store.keep_keys(&keys)).await;
+            if !matches!(kept, Ok(Ok(()))) {
+                tracing::warn!("a key that the cluster did not take is still on this node's disk");
+            }
+        }
+        taken
+    }
+
     fn in_a_cluster(&self) -> Result<&Credentials, Refusal> {
         let why = "this node is in no cluster: make one with `fizz init`, or come into one with `fizz join`";
         self.credentials.as_ref().ok_or_else(|| Refusal::Conflict(why.to_owned()))
@@ -412,6 +424,14 @@ fn used(state: &ClusterState, id: TokenId) -> usize {
 }
 
 impl api::Cluster for Office {
+    fn which(&self) -> (String, Option<ClusterId>) {
+        match &self.credentials {
+            Some(it) => (it.name.clone(), Some(it.id)),
+            // A name that cannot be read is nobody's trouble before there is a cluster.
+            None => (self.store.cluster().unwrap_or_default(), None),
+        }
+    }
+
     fn init(&self) -> BoxFuture<'_, Result<(ClusterId, Zeroizing<String>), Refusal>> {
         Box::pin(self.found())
     }
@@ -449,7 +469,8 @@ impl api::Cluster for Office {
             self.in_a_cluster()?;
             let rotation = self.rotation(None).await?;
             let epoch = rotation.epoch;
-            self.ask(Request::Rotate(Box::new(rotation))).await.map(|_| epoch)
+            let rotated = self.ask(Request::Rotate(Box::new(rotation))).await;
+            self.or_drop_key(rotated).await.map(|_| epoch)
         })
     }
 
@@ -463,7 +484,8 @@ impl api::Cluster for Office {
             self.in_a_cluster()?;
             let rotation =
                 if rotate { Some(Box::new(self.rotation(Some(node)).await?)) } else { None };
-            self.ask(Request::RemoveNode { node, force, rotation }).await.map(drop)
+            let removed = self.ask(Request::RemoveNode { node, force, rotation }).await;
+            self.or_drop_key(removed).await.map(drop)
         })
     }
 
