@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
+    io,
     os::unix::process::CommandExt,
     path::Path,
     process::Command,
@@ -41,6 +42,9 @@ const THREADS_MAX: usize = 8;
 /// How long a node may take to answer, and how often it is looked at.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(25);
+
+/// How often it may be seen that something has ended on a node that may be starting it again.
+const ENDED_LOOKS_MAX: u32 = 20;
 
 /// How long a killed process may take to end: 400 looks.
 const END_LOOKS_MAX: u32 = 400;
@@ -141,7 +145,7 @@ pub(super) fn spawn_machine(
     role: Role,
     log: &Path,
 ) -> Result<(), CliError> {
-    let log = File::create(log).and_then(|it| Ok((it.try_clone()?, it)));
+    let log = empty_log(log).and_then(|it| Ok((it.try_clone()?, it)));
     let (out, err) = log.map_err(CliError::io(format!("can't write a log of {role}")))?;
     let mut command = Command::new(program());
     command
@@ -158,6 +162,12 @@ pub(super) fn spawn_machine(
     }
     let started = command.spawn().map(drop);
     started.map_err(CliError::io(format!("can't start {role}")))
+}
+
+/// A log to which is added only, so that it can be emptied while it is written to.
+pub(super) fn empty_log(path: &Path) -> io::Result<File> {
+    File::create(path)?;
+    File::options().append(true).open(path)
 }
 
 /// The daemon's settings. Names and paths need no quotes: a lab's name is letters, digits and `-`.
@@ -194,6 +204,7 @@ run_dir: /run/fizz
 pub(super) async fn answers(home: &Home, node: LabNode) -> Result<(), CliError> {
     let client = Client::new(Some(&home.host(node)))?;
     let end = Instant::now() + ANSWER_MAX;
+    let mut ended_looks = 0;
     loop {
         // A daemon that is stopped takes the question and says nothing.
         let route = Route::to(&["version"]);
@@ -204,7 +215,8 @@ pub(super) async fn answers(home: &Home, node: LabNode) -> Result<(), CliError> 
         let machine = fs::read_to_string(home.log(node, "machine")).unwrap_or_default();
         let (running, all) = running(home)?;
         let holder = running.get(&Role::Node(node)).copied();
-        let why = if machine.contains(ENDED) {
+        ended_looks += u32::from(machine.contains(ENDED));
+        let why = if ENDED_LOOKS_MAX < ended_looks {
             "does not stay up"
         } else if holder.is_none() {
             "did not boot"

@@ -19,6 +19,7 @@ use nix::{
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
+    boot::empty_log,
     cgroups,
     plan::{Engine, LabName, LabNode, Role},
     record::{Home, Record},
@@ -140,7 +141,13 @@ impl Machine<'_> {
         loop {
             tokio::select! {
                 _ = ended.recv() => self.reap(),
-                _ = again.recv() => self.start_all()?,
+                _ = again.recv() => {
+                    self.reap();
+                    // What ended before now is no failure to start.
+                    empty_log(&self.home.log(self.node, "machine"))
+                        .map_err(CliError::io("can't empty the log"))?;
+                    self.start_all()?;
+                }
             }
         }
     }

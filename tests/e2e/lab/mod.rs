@@ -82,6 +82,10 @@ fn a_lab_of_the_same_shape_is_left_but_for_what_does_not_run() {
     lab.wait_until("the daemon is missed", |it| it.states() == ["running", "off", "daemonless"]);
     lab.ok(&["up"]);
     assert_eq!(lab.states(), ["running"; 3]);
+    let again = i32::try_from(lab.node("c")["daemon"].as_i64().unwrap()).unwrap();
+    kill(Pid::from_raw(again), Signal::SIGKILL).unwrap();
+    lab.wait_until("the daemon is missed", |it| it.states()[2] == "daemonless");
+    lab.ok(&["start", "c"]);
     assert_eq!((&before[0], &before[2]), (&pid("a"), &pid("c")), "a node was touched");
     assert_ne!(before[1], pid("b"));
     let other = lab.refused(&["up", "--nodes", "2"]);
