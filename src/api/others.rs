@@ -162,7 +162,8 @@ pub(super) fn lines<T: DeserializeOwned + Send + 'static>(
         let lines = FramedRead::new(StreamReader::new(bytes), codec);
         let documents = lines.map(|line| {
             let line = line.map_err(|error| error.to_string())?;
-            serde_json::from_str(&line).map_err(|why| format!("its answer is not understood: {why}"))
+            serde_json::from_str(&line)
+                .map_err(|why| format!("its answer is not understood: {why}"))
         });
         documents.boxed()
     });

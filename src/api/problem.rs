@@ -184,12 +184,10 @@ impl Failure {
                 "not there",
                 format!("list what there is: GET /v1/{what}s"),
             ),
-            Self::Ambiguous { .. } => (
-                S::CONFLICT,
-                "ambiguous",
-                "not unique",
-                "write more of the id, or the whole name".into(),
-            ),
+            Self::Ambiguous { what, .. } => {
+                let hint = if *what == "volume" { NAME_NODE } else { NAME_MORE };
+                (S::CONFLICT, "ambiguous", "not unique", hint.into())
+            }
             Self::Elsewhere { node, .. } => (
                 S::MISDIRECTED_REQUEST,
                 "elsewhere",
@@ -244,6 +242,8 @@ impl Failure {
 }
 
 const SEE_DOCUMENT: &str = "see /v1/openapi.json for what can be asked";
+const NAME_MORE: &str = "write more of the id, or the whole name";
+const NAME_NODE: &str = "say which node's, with `--node` or `?node=`";
 const SEE_NODES: &str = "see how the nodes are with `fizz nodes`, and ask again";
 const SEE_CLUSTER: &str = "`fizz cluster status` shows how this node stands";
 const SEE_LOG: &str = "see the daemon's log, and report it";

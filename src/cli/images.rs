@@ -365,7 +365,8 @@ pub(super) async fn images(invocation: &Invocation, args: ImagesArgs) -> Result<
     let containers =
         super::containers::of_services(&invocation.client, &project, &args.services, true).await?;
     let route = Route::to(&["images"]).with("project", &project);
-    let mut list: Vec<Image> = invocation.client.get(&route).await?;
+    let (mut list, warnings): (Vec<Image>, _) = invocation.client.get_of_all(&route).await?;
+    warnings.iter().for_each(|it| invocation.output.warn(it));
     if !args.services.is_empty() {
         let wanted: BTreeSet<&str> = containers.iter().map(|it| it.name.as_str()).collect();
         for image in &mut list {

@@ -59,7 +59,8 @@ pub(super) async fn list(
     let mut all = here?;
     for image in elsewhere.into_iter().flat_map(|(_, list)| list) {
         let known = all.entry(image.id.clone());
-        let known = known.or_insert_with(|| wire::Image { containers: Vec::new(), ..image.clone() });
+        let known =
+            known.or_insert_with(|| wire::Image { containers: Vec::new(), ..image.clone() });
         known.containers.extend(image.containers);
     }
     Ok((others::warnings(&warnings), Json(all.into_values().collect())))
