@@ -262,7 +262,11 @@ fn refusal_kind(refusal: &Refusal) -> Kind {
     use StatusCode as S;
     match refusal {
         Refusal::NotFound { what, .. } => {
-            (S::NOT_FOUND, "not-found", "not there", format!("list what there is: GET /v1/{what}s"))
+            let hint = match *what {
+                "label" => "list what there is: `fizz node inspect`".to_owned(),
+                what => format!("list what there is: GET /v1/{what}s"),
+            };
+            (S::NOT_FOUND, "not-found", "not there", hint)
         }
         Refusal::Invalid(_) => (S::UNPROCESSABLE_ENTITY, "invalid", "invalid model", FIX.into()),
         Refusal::Overtaken { .. } => (

@@ -398,7 +398,18 @@ impl Node {
 
     /// At the start: who is there, and which keys wait.
     pub(super) fn take_seat(&mut self, now: Now) {
-        self.members_changed(now);
+        let (mut outputs, mut known) = (VecDeque::new(), BTreeMap::new());
+        for output in self.members_changed(now) {
+            match output {
+                // That is no news: they were there before, and are thought well until heard otherwise.
+                Output::Changed(id, state) => drop(known.insert(id, (state, now.wall))),
+                output => outputs.push_back(output),
+            }
+        }
+        if let Some(cluster) = &mut self.cluster {
+            cluster.standings = known;
+        }
+        self.carry(outputs, now);
         let paths = self.state.secrets().iter().map(|(path, _)| path);
         let epochs = paths.filter_map(|path| match path {
             SecretPath::ClusterKey(epoch, node) if *node == self.me => Some(Epoch(*epoch)),
