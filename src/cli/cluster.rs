@@ -291,7 +291,7 @@ fn status_text(cluster: &Cluster) -> String {
     };
     let members = cluster.members.iter().map(|(state, number)| format!("{number} {state}"));
     let clock = match cluster.clock_error_ms {
-        None => "not compared with the others' yet".to_owned(),
+        None => "not known: too few others have told theirs".to_owned(),
         Some(0) => "as the others'".to_owned(),
         Some(ms) if ms < 0 => format!("{} ms behind the others'", ms.unsigned_abs()),
         Some(ms) => format!("{ms} ms ahead of the others'"),

@@ -392,8 +392,15 @@ impl Node {
         let there = self.state.nodes().iter().filter(|(id, _)| !self.state.has_left(**id));
         cluster.admit(self.me, there.map(|(id, it)| (*id, it.clone())));
         let nodes = self.state.nodes();
-        cluster.standings.retain(|id, _| nodes.get(id).is_some_and(|it| it.is_member()));
-        cluster.gossip.handle(Input::MembersChanged, &mut self.state, now)
+        let gone = |id: &NodeId| !nodes.get(id).is_some_and(|it| it.is_member());
+        let left: Vec<NodeId> = (cluster.standings.iter())
+            .filter(|(id, (state, _))| *state != NodeState::Left && gone(id))
+            .map(|(id, _)| *id)
+            .collect();
+        cluster.standings.retain(|id, _| !gone(id));
+        let outputs = cluster.gossip.handle(Input::MembersChanged, &mut self.state, now);
+        left.into_iter().for_each(|id| self.notify_peer(id, NodeState::Left));
+        outputs
     }
 
     /// At the start: who is there, and which keys wait.

@@ -120,7 +120,10 @@ impl Node {
         }
         let record = NodeRecord { state: NodeState::Left, since: now.wall, ..(*known).clone() };
         self.commit(Change::Node(node, Some(Arc::new(record))), now);
-        self.notify_peer(node, NodeState::Left);
+        if standing.is_none() {
+            // Whoever has a standing is told of when it goes.
+            self.notify_peer(node, NodeState::Left);
+        }
         match rotation {
             Some(rotation) => self.rotate(rotation, now),
             None => Ok(Response::Done),

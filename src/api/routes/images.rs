@@ -88,7 +88,12 @@ async fn list_here(
     }
     let mut found: BTreeMap<String, wire::Image> = BTreeMap::new();
     for (reference, containers) in wanted {
-        let Some(info) = app.backend.runtime.image(&reference).await? else { continue };
+        let info = match app.backend.runtime.image(&reference).await {
+            Ok(Some(info)) => info,
+            // A node without a runtime has no images, and others may.
+            Ok(None) | Err(RuntimeError::Unsupported(_)) => continue,
+            Err(why) => return Err(why.into()),
+        };
         let id = info.id.to_string();
         let image = found.entry(id).or_insert_with(|| render::image(info, Vec::new()));
         image.containers.extend(containers);
