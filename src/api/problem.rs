@@ -27,6 +27,9 @@ pub(super) enum Failure {
     /// The runtime's reason.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
+    /// Another node's reason.
+    #[error("{}", .0.detail)]
+    Told(Box<Problem>),
     /// No such thing.
     #[error("there is no {what} `{name}`")]
     NotFound {
@@ -147,6 +150,9 @@ type Kind = (StatusCode, &'static str, &'static str, String);
 impl Failure {
     /// As clients get it.
     pub(super) fn problem(&self) -> Problem {
+        if let Self::Told(problem) = self {
+            return Problem::clone(problem);
+        }
         let (status, name, title, hint) = self.kind();
         let problems = if let Self::Refused(Refusal::Invalid(list))
         | Self::Invalid(list)
@@ -178,6 +184,10 @@ impl Failure {
                 (status, name, title, hint)
             }
             Self::Runtime(error) => return runtime_kind(error),
+            Self::Told(problem) => {
+                let status = S::from_u16(problem.status).unwrap_or(S::BAD_GATEWAY);
+                (status, "told", "another node refused", problem.hint.clone())
+            }
             Self::NotFound { what, .. } => (
                 S::NOT_FOUND,
                 "not-found",
@@ -275,6 +285,9 @@ fn refusal_kind(refusal: &Refusal) -> Kind {
             "another change came first",
             "plan again and look at what changed".into(),
         ),
+        Refusal::Elsewhere(_) => {
+            (S::MISDIRECTED_REQUEST, "elsewhere", "on another node", SEE_NODES.into())
+        }
         Refusal::Conflict(_) => (
             S::CONFLICT,
             "conflict",
