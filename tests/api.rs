@@ -10,6 +10,8 @@ mod client;
 mod document;
 #[path = "api/hostile.rs"]
 mod hostile;
+#[path = "api/no_cluster.rs"]
+mod no_cluster;
 #[path = "api/world.rs"]
 mod world;
 
@@ -293,4 +295,41 @@ async fn stopping_ends_streams_and_lets_requests_finish() {
     assert!(begun.elapsed() < std::time::Duration::from_secs(2), "no stream holds it up");
     while events.next().await.is_some() {}
     assert_eq!(logs.next().await, None);
+}
+
+#[tokio::test]
+async fn a_node_on_its_own_says_so_and_refuses_what_takes_a_cluster() {
+    let world = World::new();
+    let cluster = world.get("/v1/cluster").await.json();
+    let facts = [&cluster["name"], &cluster["id"], &cluster["node"], &cluster["key_epoch"]];
+    assert_eq!(facts, [&json!("fizz"), &Value::Null, &json!("here"), &Value::Null]);
+    assert_eq!((&cluster["members"], &cluster["ready"]), (&json!({"alive": 1}), &json!(true)));
+    let empty = json!({});
+    for path in ["/v1/cluster/init", "/v1/cluster/leave", "/v1/cluster/rotate", "/v1/tokens"] {
+        let problem = world.post(path, empty.clone()).await.is_problem(409, "conflict");
+        assert_eq!(problem.detail, "this node is in no cluster", "{path}");
+    }
+    let join = json!({"address": "10.0.0.5:7780", "ticket": "fizz-x"});
+    world.post("/v1/cluster/join", join).await.is_problem(409, "conflict");
+    assert_eq!(world.get("/v1/tokens").await.json(), json!([]));
+    world.delete("/v1/tokens/0123456789abcdef").await.is_problem(404, "not-found");
+    world.delete("/v1/tokens/x").await.is_problem(400, "query");
+    world.delete("/v1/nodes/here").await.is_problem(409, "conflict");
+    world.post("/v1/tokens", json!({"ttl_ms": 0})).await.is_problem(422, "invalid");
+}
+
+#[tokio::test]
+async fn a_node_gets_labels_and_loses_them() {
+    let world = World::new();
+    let label = |labels: Value| world.post("/v1/nodes/here/labels", labels);
+    let node = label(json!({"zone": "cellar", "disk": "ssd"})).await.json();
+    assert_eq!(node["labels"], json!({"zone": "cellar", "disk": "ssd"}));
+    let node = label(json!({"disk": null})).await.json();
+    assert_eq!(node["labels"], json!({"zone": "cellar"}));
+    label(json!({"disk": null})).await.is_problem(404, "not-found");
+    let wrong = label(json!({"a b": "1", "c": "x\ny"})).await.is_problem(422, "invalid");
+    assert_eq!(wrong.problems.len(), 2, "{wrong:?}");
+    world.post("/v1/nodes/there/labels", json!({})).await.is_problem(404, "not-found");
+    let nodes = world.get("/v1/nodes?all=true").await.json();
+    assert_eq!((&nodes[0]["state"], &nodes[0]["admission"]), (&json!("alive"), &Value::Null));
 }

@@ -170,7 +170,9 @@ impl HttpBody for Carried {
         drive(&mut it.connection.driver, cx);
         match Pin::new(&mut it.body).poll_frame(cx) {
             Poll::Ready(frame) => Poll::Ready(frame.map(|it| it.map_err(io::Error::other))),
-            Poll::Pending => it.connection.over.as_mut().poll(cx).map(|why| Some(Err(io::Error::other(why)))),
+            Poll::Pending => {
+                it.connection.over.as_mut().poll(cx).map(|why| Some(Err(io::Error::other(why))))
+            }
         }
     }
 

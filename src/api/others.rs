@@ -11,8 +11,9 @@ use std::{
 };
 
 use axum::{
+    body::Body,
     extract::FromRequestParts,
-    http::{HeaderMap, HeaderName, HeaderValue, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts},
 };
 use futures_util::{
     StreamExt, TryStreamExt,
@@ -20,7 +21,7 @@ use futures_util::{
     stream::{self, BoxStream, SelectAll},
 };
 use http_body_util::BodyExt;
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     sync::watch,
     time::{Interval, MissedTickBehavior, interval, timeout},
@@ -32,8 +33,10 @@ use tokio_util::{
 
 use super::{
     app::App,
+    extract,
     lookup::{self, Filter},
     member::{self, Carried},
+    problem::{Answer, Failure},
     server::Peer,
     wire,
 };
@@ -49,6 +52,9 @@ const LIST_MAX: Duration = Duration::from_secs(10);
 /// The longest list of one member, and the longest line of a stream.
 const LIST_BYTES_MAX: usize = 64 << 20;
 const LINE_BYTES_MAX: usize = 16 << 20;
+
+/// How long a member may take for what it is told.
+const TELL_MAX: Duration = Duration::from_secs(35);
 
 /// How often a stream that broke off is opened again.
 const REOPEN: Duration = Duration::from_secs(1);
@@ -145,6 +151,41 @@ async fn get(app: &App, node: NodeId, path: &str) -> Result<Carried, String> {
     if head.status.is_success() { Ok(body) } else { Err(member::problem(head.status, body).await) }
 }
 
+/// Tells a member something, and reads its answer.
+pub(super) async fn tell<A: DeserializeOwned>(
+    app: &App,
+    node: NodeId,
+    path: &str,
+    body: &(impl Serialize + Sync),
+) -> Answer<A> {
+    let name = lookup::name_of(&app.backend.now(), node);
+    let unreachable = |why| Failure::Unreachable { node: name.clone(), why };
+    let render = |why: &dyn std::fmt::Display| Failure::Render(why.to_string());
+    let body = serde_json::to_vec(body).map_err(|why| render(&why))?;
+    let mut request = member::plain("POST", path).map_err(|why| render(&why))?;
+    let kind = HeaderValue::from_static(extract::JSON);
+    request.headers_mut().insert(header::CONTENT_TYPE, kind);
+    *request.body_mut() = Body::from(body);
+    let answered = async {
+        let stream = member::dial(app, node).await?;
+        let over = member::over(app, node);
+        let (answer, connection) = member::exchange(stream, request, over, None).await?;
+        let (head, body) = answer.into_parts();
+        let body = http_body_util::Limited::new(connection.carry(body), LIST_BYTES_MAX);
+        let body = body.collect().await.map_err(|error| error.to_string())?.to_bytes();
+        Ok((head.status, body))
+    };
+    let slow = || Err(format!("no answer within {} s", TELL_MAX.as_secs()));
+    let answered: Result<_, String> = timeout(TELL_MAX, answered).await.unwrap_or_else(|_| slow());
+    let (status, body) = answered.map_err(unreachable)?;
+    let foreign =
+        |why: serde_json::Error| unreachable(format!("its answer is not understood: {why}"));
+    if status.is_success() {
+        return serde_json::from_slice(&body).map_err(foreign);
+    }
+    Err(serde_json::from_slice(&body).map_or_else(foreign, |it| Failure::Told(Box::new(it))))
+}
+
 /// What a member sends as documents, a line each. A failure is the last item.
 pub(super) fn lines<T: DeserializeOwned + Send + 'static>(
     app: &App,
@@ -162,7 +203,8 @@ pub(super) fn lines<T: DeserializeOwned + Send + 'static>(
         let lines = FramedRead::new(StreamReader::new(bytes), codec);
         let documents = lines.map(|line| {
             let line = line.map_err(|error| error.to_string())?;
-            serde_json::from_str(&line).map_err(|why| format!("its answer is not understood: {why}"))
+            serde_json::from_str(&line)
+                .map_err(|why| format!("its answer is not understood: {why}"))
         });
         documents.boxed()
     });

@@ -80,7 +80,8 @@ async fn place(view: &View, parts: &mut Parts) -> Option<Place> {
         return Some(Place { what: record.name.to_string(), node: record.node });
     }
     // Only a node itself writes its labels.
-    let (node, record) = (route == "/v1/nodes/{id}/labels").then(|| lookup::node(view, id).ok())??;
+    let (node, record) =
+        (route == "/v1/nodes/{id}/labels").then(|| lookup::node(view, id).ok())??;
     Some(Place { what: record.name.to_string(), node })
 }
 

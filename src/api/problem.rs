@@ -27,6 +27,9 @@ pub(super) enum Failure {
     /// The runtime's reason.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
+    /// Another node's reason.
+    #[error("{}", .0.detail)]
+    Told(Box<Problem>),
     /// No such thing.
     #[error("there is no {what} `{name}`")]
     NotFound {
@@ -147,6 +150,9 @@ type Kind = (StatusCode, &'static str, &'static str, String);
 impl Failure {
     /// As clients get it.
     pub(super) fn problem(&self) -> Problem {
+        if let Self::Told(problem) = self {
+            return Problem::clone(problem);
+        }
         let (status, name, title, hint) = self.kind();
         let problems = if let Self::Refused(Refusal::Invalid(list))
         | Self::Invalid(list)
@@ -178,18 +184,20 @@ impl Failure {
                 (status, name, title, hint)
             }
             Self::Runtime(error) => return runtime_kind(error),
+            Self::Told(problem) => {
+                let status = S::from_u16(problem.status).unwrap_or(S::BAD_GATEWAY);
+                (status, "told", "another node refused", problem.hint.clone())
+            }
             Self::NotFound { what, .. } => (
                 S::NOT_FOUND,
                 "not-found",
                 "not there",
                 format!("list what there is: GET /v1/{what}s"),
             ),
-            Self::Ambiguous { .. } => (
-                S::CONFLICT,
-                "ambiguous",
-                "not unique",
-                "write more of the id, or the whole name".into(),
-            ),
+            Self::Ambiguous { what, .. } => {
+                let hint = if *what == "volume" { NAME_NODE } else { NAME_MORE };
+                (S::CONFLICT, "ambiguous", "not unique", hint.into())
+            }
             Self::Elsewhere { node, .. } => (
                 S::MISDIRECTED_REQUEST,
                 "elsewhere",
@@ -244,6 +252,8 @@ impl Failure {
 }
 
 const SEE_DOCUMENT: &str = "see /v1/openapi.json for what can be asked";
+const NAME_MORE: &str = "write more of the id, or the whole name";
+const NAME_NODE: &str = "say which node's, with `--node` or `?node=`";
 const SEE_NODES: &str = "see how the nodes are with `fizz nodes`, and ask again";
 const SEE_CLUSTER: &str = "`fizz cluster status` shows how this node stands";
 const SEE_LOG: &str = "see the daemon's log, and report it";
@@ -262,7 +272,11 @@ fn refusal_kind(refusal: &Refusal) -> Kind {
     use StatusCode as S;
     match refusal {
         Refusal::NotFound { what, .. } => {
-            (S::NOT_FOUND, "not-found", "not there", format!("list what there is: GET /v1/{what}s"))
+            let hint = match *what {
+                "label" => "list what there is: `fizz node inspect`".to_owned(),
+                what => format!("list what there is: GET /v1/{what}s"),
+            };
+            (S::NOT_FOUND, "not-found", "not there", hint)
         }
         Refusal::Invalid(_) => (S::UNPROCESSABLE_ENTITY, "invalid", "invalid model", FIX.into()),
         Refusal::Overtaken { .. } => (
@@ -271,6 +285,9 @@ fn refusal_kind(refusal: &Refusal) -> Kind {
             "another change came first",
             "plan again and look at what changed".into(),
         ),
+        Refusal::Elsewhere(_) => {
+            (S::MISDIRECTED_REQUEST, "elsewhere", "on another node", SEE_NODES.into())
+        }
         Refusal::Conflict(_) => (
             S::CONFLICT,
             "conflict",

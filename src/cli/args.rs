@@ -6,9 +6,10 @@
 use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::{
-    actions, completion, containers, cp, deployments, down, events, exec, images, lab, logs, nodes,
+    actions, cluster, completion, containers, cp, deployments, down, events, exec, images, lab,
+    logs, nodes,
     output::{Ansi, ProgressMode},
-    run, stats, up, version, volumes,
+    run, stats, tokens, up, version, volumes,
 };
 
 /// Run Compose projects on your machines.
@@ -127,8 +128,23 @@ pub(super) enum Command<D: Args> {
     Volume(volumes::VolumeCommand),
     /// Parse, resolve and render the Compose file in canonical format
     Config(super::config::ConfigArgs),
+    /// Make a cluster of this node, for others to join
+    Init(cluster::InitArgs),
+    /// Join this node to a cluster, by one of its members
+    Join(cluster::JoinArgs),
+    /// Take this node out of its cluster
+    Leave(cluster::LeaveArgs),
+    /// Look after the cluster itself
+    #[command(subcommand)]
+    Cluster(cluster::ClusterCommand),
+    /// Manage tokens, with which nodes join
+    #[command(subcommand, visible_alias = "tokens")]
+    Token(tokens::TokenCommand),
     /// List nodes
     Nodes(nodes::NodesArgs),
+    /// Manage nodes
+    #[command(subcommand)]
+    Node(nodes::NodeCommand),
     /// Run a cluster on this machine, to try Fizz and to test it
     #[command(subcommand)]
     Lab(lab::LabCommand),

@@ -13,7 +13,7 @@ use super::{
     table::table,
 };
 use crate::{
-    api::wire::{Container, Ended, Port, Top},
+    api::wire::{Container, Ended, Node, Port, Top},
     model::{Millis, WallTime},
 };
 
@@ -198,7 +198,11 @@ pub(super) async fn ps(invocation: &Invocation, args: PsArgs) -> Result<(), CliE
     }
     match args.format {
         ListFormat::Json => output.json(&containers),
-        ListFormat::Table => output.line(&containers_table(&containers, now(), args.no_trunc)),
+        ListFormat::Table => {
+            let nodes: Vec<Node> = invocation.client.get(&Route::to(&["nodes"])).await?;
+            let show_node = nodes.len() > 1;
+            output.line(&containers_table(&containers, now(), args.no_trunc, show_node))
+        }
     }
 }
 
@@ -232,12 +236,14 @@ fn has_status(container: &Container, status: &str) -> bool {
     }
 }
 
-/// Containers as `docker compose ps` shows them.
+/// Containers as `docker compose ps` shows them; with their nodes, where there are several.
 #[must_use]
-pub(super) fn containers_table(containers: &[Container], now: WallTime, no_trunc: bool) -> String {
-    let nodes: std::collections::BTreeSet<&str> =
-        containers.iter().map(|it| it.node.as_str()).collect();
-    let show_node = nodes.len() > 1;
+pub(super) fn containers_table(
+    containers: &[Container],
+    now: WallTime,
+    no_trunc: bool,
+    show_node: bool,
+) -> String {
     let mut heads = ["NAME", "IMAGE", "COMMAND", "SERVICE", "CREATED", "STATUS", "PORTS"]
         .map(str::to_owned)
         .to_vec();
@@ -471,7 +477,7 @@ pub(super) mod tests {
             container("web", 2, "stopped", json!({"exit_code": 3, "doing": "restarting in 3s"})),
             container("x", 1, "pending", json!({"reason": "no image"})),
         ];
-        let text = containers_table(&containers, WallTime(120_000), false);
+        let text = containers_table(&containers, WallTime(120_000), false, false);
         let expected = "\
 NAME         IMAGE     COMMAND                  SERVICE   CREATED         STATUS                                            PORTS
 shop-db-1    busybox   \"sleep 1000000000000…\"   db        2 minutes ago   Up About a minute (healthy)

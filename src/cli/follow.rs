@@ -27,6 +27,9 @@ const COLOURS: [Style; 10] = [
 /// How much is put together before it is written.
 const BATCH_BYTES: usize = 64 << 10;
 
+/// The stream of a line that is no container's.
+const WARNING: &str = "warning";
+
 /// How lines are written.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LineStyle {
@@ -97,7 +100,12 @@ pub(super) async fn write_arrived(
     let Some(mut line) = lines.next().await? else { return Ok(false) };
     let mut batch = String::new();
     loop {
-        batch.push_str(&writer.line(&line));
+        // Not a container's: a node does not tell its part.
+        if line.stream == WARNING {
+            output.warn(&line.line);
+        } else {
+            batch.push_str(&writer.line(&line));
+        }
         match lines.ready()? {
             Some(next) if batch.len() < BATCH_BYTES => line = next,
             Some(next) => {

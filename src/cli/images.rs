@@ -157,14 +157,28 @@ pub(super) fn step(
     if pulls { Step::Pull } else { Step::Keep }
 }
 
-/// The node's copy of an image.
+/// What the API calls what the runtime cannot do: a node that has none can nothing.
+const UNSUPPORTED: &str = "urn:fizz:unsupported";
+
+/// The node's copy of an image. A node without a runtime has none.
 async fn present(invocation: &Invocation, image: &str) -> Result<Option<Image>, CliError> {
     let route = Route::to(&["images", "inspect"]).with("reference", image);
     match invocation.client.get(&route).await {
         Ok(image) => Ok(Some(image)),
-        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) if error.is_not_found() || is_unsupported(&error) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+fn is_unsupported(error: &CliError) -> bool {
+    matches!(error, CliError::Refused(problem) if problem.kind == UNSUPPORTED)
+}
+
+/// Whether the node that answers has no runtime to have images in.
+async fn runs_nothing(invocation: &Invocation, services: &[&ServiceSpec]) -> bool {
+    let Some(service) = services.first() else { return false };
+    let route = Route::to(&["images", "inspect"]).with("reference", &service.container.image);
+    matches!(invocation.client.get::<Image>(&route).await, Err(error) if is_unsupported(&error))
 }
 
 /// The node's copies of the services' images, by reference.
@@ -213,6 +227,10 @@ pub(super) async fn prepare(
     credentials: &[RegistryCredentials],
     screen: &Screen,
 ) -> Result<BTreeMap<String, String>, CliError> {
+    if runs_nothing(invocation, services).await {
+        // The nodes that run containers fetch what they need themselves.
+        return Ok(BTreeMap::new());
+    }
     let there = all_present(invocation, services).await?;
     let mut images = ids(services, &there);
     let now = now();
@@ -365,7 +383,8 @@ pub(super) async fn images(invocation: &Invocation, args: ImagesArgs) -> Result<
     let containers =
         super::containers::of_services(&invocation.client, &project, &args.services, true).await?;
     let route = Route::to(&["images"]).with("project", &project);
-    let mut list: Vec<Image> = invocation.client.get(&route).await?;
+    let (mut list, warnings): (Vec<Image>, _) = invocation.client.get_of_all(&route).await?;
+    warnings.iter().for_each(|it| invocation.output.warn(it));
     if !args.services.is_empty() {
         let wanted: BTreeSet<&str> = containers.iter().map(|it| it.name.as_str()).collect();
         for image in &mut list {

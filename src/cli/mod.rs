@@ -7,6 +7,7 @@ mod attached;
 mod board;
 mod build;
 mod client;
+mod cluster;
 mod completion;
 mod config;
 mod containers;
@@ -36,6 +37,7 @@ mod screen;
 mod stats;
 mod table;
 mod terminal;
+mod tokens;
 mod up;
 mod version;
 mod volumes;
@@ -154,7 +156,13 @@ async fn dispatch<D: clap::Args>(
         Command::Cp(args) => cp::cp(it, args).await,
         Command::Volume(command) => volumes::volume(it, command).await,
         Command::Config(args) => config::config(it, &args),
+        Command::Init(args) => cluster::init(it, args).await,
+        Command::Join(args) => cluster::join(it, args).await,
+        Command::Leave(args) => cluster::leave(it, args).await,
+        Command::Cluster(command) => cluster::cluster(it, command).await,
+        Command::Token(command) => tokens::token(it, command).await,
         Command::Nodes(args) => nodes::nodes(it, args).await,
+        Command::Node(command) => nodes::node(it, command).await,
         Command::Lab(command) => lab::lab(it, command).await,
         Command::Version(args) => version::version(it, args).await,
         Command::Completion(args) => completion::completion(it, &args),

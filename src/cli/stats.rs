@@ -71,6 +71,10 @@ pub(super) async fn stats(invocation: &Invocation, args: StatsArgs) -> Result<()
             },
         };
         let Some(stats) = next else { break };
+        if let Some(warning) = &stats.warning {
+            output.warn(warning);
+            continue;
+        }
         if args.format == ListFormat::Json && !args.no_stream {
             let text = serde_json::to_string(&stats).unwrap_or_default();
             output.line(&text)?;
@@ -152,6 +156,7 @@ mod tests {
             block_read_bytes: 0,
             block_write_bytes: 4_000_000,
             pids: 3,
+            warning: None,
         };
         let seen = BTreeMap::from([("shop-web-1".into(), Some(stats)), ("shop-x-1".into(), None)]);
         let expected = "\

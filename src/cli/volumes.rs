@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use super::{Invocation, client::Route, error::CliError, output::ListFormat, table::columns};
+use super::{Invocation, client::Route, error::CliError, output::ListFormat, table::table};
 use crate::api::wire::Volume;
 
 /// `fizz volume`.
@@ -41,6 +41,9 @@ pub(super) struct RmArgs {
     /// Names of volumes
     #[arg(required = true)]
     pub(super) names: Vec<String>,
+    /// On this node, where several have a volume of the name
+    #[arg(long)]
+    pub(super) node: Option<String>,
 }
 
 /// `fizz volume inspect`.
@@ -49,6 +52,9 @@ pub(super) struct InspectArgs {
     /// Names of volumes
     #[arg(required = true)]
     pub(super) names: Vec<String>,
+    /// On this node, where several have a volume of the name
+    #[arg(long)]
+    pub(super) node: Option<String>,
 }
 
 /// `fizz volume`.
@@ -66,7 +72,8 @@ pub(super) async fn volume(
 async fn ls(invocation: &Invocation, args: &LsArgs) -> Result<(), CliError> {
     let project = invocation.globals.project_name.as_deref();
     let route = Route::to(&["volumes"]).with_some("project", project);
-    let list: Vec<Volume> = invocation.client.get(&route).await?;
+    let (list, warnings): (Vec<Volume>, _) = invocation.client.get_of_all(&route).await?;
+    warnings.iter().for_each(|it| invocation.output.warn(it));
     let output = &invocation.output;
     if args.quiet {
         return list.iter().try_for_each(|it| output.line(&it.name));
@@ -78,18 +85,28 @@ async fn ls(invocation: &Invocation, args: &LsArgs) -> Result<(), CliError> {
 }
 
 fn volumes_table(list: &[Volume]) -> String {
+    let show_node = list.iter().any(|it| it.node != list[0].node);
+    let mut heads = ["DRIVER", "VOLUME NAME", "PROJECT", "MOUNTPOINT"].map(str::to_owned).to_vec();
+    if show_node {
+        heads.push("NODE".into());
+    }
     let rows = list.iter().map(|it| {
         let project = it.project.clone().unwrap_or_else(|| "-".into());
-        [it.driver.clone(), it.name.clone(), project, it.mountpoint.clone()]
+        let mut row = vec![it.driver.clone(), it.name.clone(), project, it.mountpoint.clone()];
+        if show_node {
+            row.push(it.node_name.clone());
+        }
+        row
     });
-    columns(["DRIVER", "VOLUME NAME", "PROJECT", "MOUNTPOINT"], rows)
+    table(heads, rows)
 }
 
 /// Removes all that can be removed, and fails if one could not.
 async fn rm(invocation: &Invocation, args: &RmArgs) -> Result<(), CliError> {
     let mut failure = None;
     for name in &args.names {
-        let removed = invocation.client.delete::<Value>(&Route::to(&["volumes", name])).await;
+        let route = Route::to(&["volumes", name]).with_some("node", args.node.as_ref());
+        let removed = invocation.client.delete::<Value>(&route).await;
         match removed {
             Ok(_) => invocation.output.line(name)?,
             Err(error @ CliError::Refused(_)) => {
@@ -106,7 +123,8 @@ async fn rm(invocation: &Invocation, args: &RmArgs) -> Result<(), CliError> {
 async fn inspect(invocation: &Invocation, args: &InspectArgs) -> Result<(), CliError> {
     let mut all: Vec<Volume> = Vec::new();
     for name in &args.names {
-        all.push(invocation.client.get(&Route::to(&["volumes", name])).await?);
+        let route = Route::to(&["volumes", name]).with_some("node", args.node.as_ref());
+        all.push(invocation.client.get(&route).await?);
     }
     invocation.output.json(&all)
 }

@@ -392,13 +392,31 @@ impl Node {
         let there = self.state.nodes().iter().filter(|(id, _)| !self.state.has_left(**id));
         cluster.admit(self.me, there.map(|(id, it)| (*id, it.clone())));
         let nodes = self.state.nodes();
-        cluster.standings.retain(|id, _| nodes.get(id).is_some_and(|it| it.is_member()));
-        cluster.gossip.handle(Input::MembersChanged, &mut self.state, now)
+        let gone = |id: &NodeId| !nodes.get(id).is_some_and(|it| it.is_member());
+        let left: Vec<NodeId> = (cluster.standings.iter())
+            .filter(|(id, (state, _))| *state != NodeState::Left && gone(id))
+            .map(|(id, _)| *id)
+            .collect();
+        cluster.standings.retain(|id, _| !gone(id));
+        let outputs = cluster.gossip.handle(Input::MembersChanged, &mut self.state, now);
+        left.into_iter().for_each(|id| self.notify_peer(id, NodeState::Left));
+        outputs
     }
 
     /// At the start: who is there, and which keys wait.
     pub(super) fn take_seat(&mut self, now: Now) {
-        self.members_changed(now);
+        let (mut outputs, mut known) = (VecDeque::new(), BTreeMap::new());
+        for output in self.members_changed(now) {
+            match output {
+                // That is no news: they were there before, and are thought well until heard otherwise.
+                Output::Changed(id, state) => drop(known.insert(id, (state, now.wall))),
+                output => outputs.push_back(output),
+            }
+        }
+        if let Some(cluster) = &mut self.cluster {
+            cluster.standings = known;
+        }
+        self.carry(outputs, now);
         let paths = self.state.secrets().iter().map(|(path, _)| path);
         let epochs = paths.filter_map(|path| match path {
             SecretPath::ClusterKey(epoch, node) if *node == self.me => Some(Epoch(*epoch)),

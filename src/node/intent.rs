@@ -200,10 +200,12 @@ impl Node {
         Ok(Response::Done)
     }
 
-    /// Sends a signal to every container of a service that runs. Nothing starts them again by itself
-    /// if they end by it, as Docker has it.
+    /// Sends a signal to every container of a service that runs on this node. Nothing starts them again by
+    /// itself if they end by it, as Docker has it. A signal is no wish that lasts: whoever wants others'
+    /// containers killed asks those nodes.
     fn kill(&mut self, key: &ServiceKey, signal: &str, now: Now) {
-        let up = self.state.containers().filter(|it| it.service == *key && it.state.is_up());
+        let mine = self.state.containers().filter(|it| it.node == self.me);
+        let up = mine.filter(|it| it.service == *key && it.state.is_up());
         let up: Vec<_> = up.filter_map(|it| Some((it.id, it.runtime_id.clone()?))).collect();
         for (container, runtime_id) in up {
             self.amend(container, now, |record| record.held = true);
@@ -248,6 +250,9 @@ impl Node {
         else {
             return Err(Refusal::NotFound { what: "service", name: key.to_string() });
         };
+        if let Some(home) = self.home(&key.project).filter(|it| *it != self.me) {
+            return Err(Refusal::Elsewhere(home));
+        }
         let definition: Arc<str> = request.definition.to_string().into();
         if let Some(deployment) = self.state.deployments().get(&key.project) {
             let services = [(key.service.clone(), &*definition)];
@@ -315,6 +320,9 @@ impl Node {
         let Some(record) = self.state.container(container) else {
             return Err(Refusal::NotFound { what: "container", name });
         };
+        if record.node != self.me {
+            return Err(Refusal::Elsewhere(record.node));
+        }
         let name = record.name.clone();
         let runtime_id = record.runtime_id.clone();
         let local = self.local.entry(container).or_default();

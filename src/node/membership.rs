@@ -120,7 +120,10 @@ impl Node {
         }
         let record = NodeRecord { state: NodeState::Left, since: now.wall, ..(*known).clone() };
         self.commit(Change::Node(node, Some(Arc::new(record))), now);
-        self.notify_peer(node, NodeState::Left);
+        if standing.is_none() {
+            // Whoever has a standing is told of when it goes.
+            self.notify_peer(node, NodeState::Left);
+        }
         // Only a container's node writes of it, and this one does no more.
         let theirs = self.state.containers().filter(|it| it.node == node).map(|it| it.id);
         let theirs: Vec<ContainerId> = theirs.collect();

@@ -268,6 +268,9 @@ pub enum Refusal {
         /// The plan's.
         planned: u64,
     },
+    /// Another node has the project, and must be asked.
+    #[error("the project is at node {0}: ask that one")]
+    Elsewhere(NodeId),
     /// It cannot be done as things are.
     #[error("{0}")]
     Conflict(String),

@@ -30,7 +30,10 @@ use tokio::{
     time::timeout,
 };
 
-use crate::client::{Client, PATIENCE};
+use crate::{
+    client::{Client, PATIENCE},
+    no_cluster::NoCluster,
+};
 
 const ME: NodeId = NodeId(7);
 
@@ -75,12 +78,16 @@ impl World {
                 let ciphertext = bytes.iter().map(|byte| byte ^ 0x55).collect();
                 Ok(SealedSecret { ciphertext, fingerprint: [0; 16] })
             }),
+            cluster: Arc::new(NoCluster),
+            clock: Arc::new(|| Now { moment: Moment(2_000_000), wall: WallTime(2_000_000) }),
             metrics: Arc::clone(&metrics),
         };
         let (stop, stopped) = oneshot::channel::<()>();
         let (mut node, mut server) = (JoinSet::new(), JoinSet::new());
         node.spawn(member.live(asked, happened, shown));
-        server.spawn(serve(listener, backend, limits, async {
+        // Nobody else is there.
+        let (_, members) = mpsc::channel(1);
+        server.spawn(serve(listener, members, backend, limits, async {
             drop(stopped.await);
         }));
         let client = Client::new(directory.join("socket"));
@@ -152,8 +159,15 @@ impl Member {
             state: NodeState::Alive,
             since: WallTime(0),
             address: None,
+            replica: ReplicaId(1),
+            incarnation: 0,
+            admission: None,
+            recipient: String::new(),
+            key_epoch: 0,
             version: "0.1.0".into(),
             labels: BTreeMap::new(),
+            assigned: BTreeMap::new(),
+            draining: false,
             cpus: 2,
             memory_bytes: 1 << 30,
             architecture: "x86_64".into(),
@@ -206,7 +220,13 @@ impl Member {
         waiting: &mut BTreeMap<RequestId, ReplyTo>,
     ) -> Option<Event> {
         match effect {
-            Effect::Persist(_) | Effect::Probe { .. } | Effect::Look(..) => None,
+            Effect::Persist(_)
+            | Effect::Probe { .. }
+            | Effect::Look(..)
+            | Effect::Send { .. }
+            | Effect::Fetch(_)
+            | Effect::Unwrap(..)
+            | Effect::Gone => None,
             Effect::Reply(id, answer) => {
                 // The client may have gone.
                 if let Some(reply) = waiting.remove(&id) {
@@ -273,6 +293,7 @@ fn told(notice: Notice) -> wire::Event {
     };
     match notice.subject {
         Subject::Node => {}
+        Subject::Peer(_, name) => event.name = Some(name.to_string()),
         Subject::Project(project) => event.project = Some(project.to_string()),
         Subject::Service(key) => event.project = Some(key.project.to_string()),
         Subject::Container(id, key, name) => {

@@ -63,13 +63,8 @@ const STATES: [NodeState; 6] = [
 ];
 
 /// All reasons.
-const REASONS: [Rejected; 5] = [
-    Rejected::Foreign,
-    Rejected::Unknown,
-    Rejected::Epoch,
-    Rejected::Forged,
-    Rejected::Repeated,
-];
+const REASONS: [Rejected; 5] =
+    [Rejected::Foreign, Rejected::Unknown, Rejected::Epoch, Rejected::Forged, Rejected::Repeated];
 
 fn reason(why: Rejected) -> &'static str {
     match why {

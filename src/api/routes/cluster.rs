@@ -116,10 +116,7 @@ pub(super) async fn create_token(
     Ok((StatusCode::CREATED, Json(token)))
 }
 
-pub(super) async fn revoke_token(
-    State(app): State<App>,
-    At(id): At<String>,
-) -> Answer<StatusCode> {
+pub(super) async fn revoke_token(State(app): State<App>, At(id): At<String>) -> Answer<StatusCode> {
     let id: TokenId = id.parse().map_err(|why| Failure::Address(format!("{why}")))?;
     app.backend.cluster.revoke_token(id).await.map_err(Failure::Cluster)?;
     Ok(StatusCode::NO_CONTENT)

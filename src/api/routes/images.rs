@@ -59,7 +59,8 @@ pub(super) async fn list(
     let mut all = here?;
     for image in elsewhere.into_iter().flat_map(|(_, list)| list) {
         let known = all.entry(image.id.clone());
-        let known = known.or_insert_with(|| wire::Image { containers: Vec::new(), ..image.clone() });
+        let known =
+            known.or_insert_with(|| wire::Image { containers: Vec::new(), ..image.clone() });
         known.containers.extend(image.containers);
     }
     Ok((others::warnings(&warnings), Json(all.into_values().collect())))
@@ -87,7 +88,12 @@ async fn list_here(
     }
     let mut found: BTreeMap<String, wire::Image> = BTreeMap::new();
     for (reference, containers) in wanted {
-        let Some(info) = app.backend.runtime.image(&reference).await? else { continue };
+        let info = match app.backend.runtime.image(&reference).await {
+            Ok(Some(info)) => info,
+            // A node without a runtime has no images, and others may.
+            Ok(None) | Err(RuntimeError::Unsupported(_)) => continue,
+            Err(why) => return Err(why.into()),
+        };
         let id = info.id.to_string();
         let image = found.entry(id).or_insert_with(|| render::image(info, Vec::new()));
         image.containers.extend(containers);

@@ -286,7 +286,11 @@ mod tests {
     use super::*;
 
     fn line(at_ns: u64, text: &str) -> wire::LogLine {
-        wire::LogLine { at_ns: at_ns.to_string(), line: text.to_owned(), ..warning_line("b", String::new()) }
+        wire::LogLine {
+            at_ns: at_ns.to_string(),
+            line: text.to_owned(),
+            ..warning_line("b", String::new())
+        }
     }
 
     #[tokio::test]

@@ -1,5 +1,7 @@
 //! `POST /v1/deployments/{project}/services/{service}/run`: a container beside a service's replicas.
 
+use std::{sync::Arc, time::Duration};
+
 use axum::{
     Json,
     extract::State,
@@ -7,21 +9,28 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::{Map, Value, json};
+use tokio::time::timeout;
 
 use super::services::key;
 use crate::{
     api::{
         app::App,
         extract::{self, At},
+        lookup,
+        others::{self, Reach},
         problem::{Answer, Failure},
         wire,
     },
     model::ServiceKey,
-    node::{Request, Response as NodeResponse, RunRequest},
+    node::{Refusal, Request, Response as NodeResponse, RunRequest, View},
 };
+
+/// How long this node may take to hear of a container that another recorded.
+const HEARD_MAX: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(
     State(app): State<App>,
+    reach: Reach,
     At((project, service)): At<(String, String)>,
     extract::Json(run): extract::Json<wire::RunOneOff>,
 ) -> Answer<Response> {
@@ -31,8 +40,18 @@ pub(super) async fn run(
     let record = view.state.services().get(&key).ok_or_else(missing)?;
     let definition = serde_json::from_str(&record.definition)
         .map_err(|why| Failure::Render(format!("the definition of {key}: {why}")))?;
-    let request = run_request(key, &definition, run)?;
-    match app.ask(Request::Run(Box::new(request))).await? {
+    let request = run_request(key, &definition, run.clone())?;
+    let recorded = match app.ask(Request::Run(Box::new(request))).await {
+        // Where the project's networks and volumes are.
+        Err(Failure::Refused(Refusal::Elsewhere(node))) if reach == Reach::Cluster => {
+            let path = format!("/v1/deployments/{project}/services/{service}/run");
+            let created: wire::Created = others::tell(&app, node, &path, &run).await?;
+            known(&app, &created).await;
+            return Ok((StatusCode::CREATED, Json(created)).into_response());
+        }
+        recorded => recorded?,
+    };
+    match recorded {
         NodeResponse::Recorded(id) => {
             let created = wire::Created { container: id.to_string() };
             Ok((StatusCode::CREATED, Json(created)).into_response())
@@ -41,6 +60,15 @@ pub(super) async fn run(
             Err(Failure::Render("the node did not tell the container's id".into()))
         }
     }
+}
+
+/// Waits a little until this node has heard of a container that another recorded, as whoever asked for it
+/// is about to attach to it here.
+async fn known(app: &App, created: &wire::Created) {
+    let mut view = app.backend.view.clone();
+    let is_there = |view: &Arc<View>| lookup::container(view, &created.container).is_ok();
+    // A client that comes too early is told that there is no such container.
+    let _ = timeout(HEARD_MAX, view.wait_for(is_there)).await;
 }
 
 fn run_request(key: ServiceKey, definition: &Value, run: wire::RunOneOff) -> Answer<RunRequest> {

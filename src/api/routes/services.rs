@@ -6,6 +6,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
+use futures_util::future::join_all;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -14,7 +15,8 @@ use crate::{
     api::{
         app::App,
         extract::{self, At, Params},
-        lookup,
+        lookup::{self, Filter},
+        others::{self, Reach},
         problem::{Answer, Failure},
         render, wire,
     },
@@ -60,6 +62,7 @@ pub(super) fn key(project: &str, service: &str) -> Answer<ServiceKey> {
 
 pub(super) async fn act(
     State(app): State<App>,
+    reach: Reach,
     At(project): At<String>,
     extract::Json(action): extract::Json<wire::ServiceAction>,
 ) -> Answer<Response> {
@@ -67,6 +70,7 @@ pub(super) async fn act(
     let mut problems = Vec::new();
     let services = names("services", &action.services, &mut problems);
     // What is removed by force stops first, and only a stop can be given its time.
+    let (asked, kills) = (action.clone(), action.action == "kill");
     let stop_first = action.force.then_some(action.timeout_ms).flatten().map(Millis);
     let verb = verb(action, &mut problems);
     let (Some(verb), true) = (verb, problems.is_empty()) else {
@@ -77,7 +81,20 @@ pub(super) async fn act(
         let stop = ServiceVerb::Stop(Some(grace));
         app.tell(Request::Services(project.clone(), services.clone(), stop)).await?;
     }
-    app.tell(Request::Services(project, services, verb)).await?;
+    app.tell(Request::Services(project.clone(), services.clone(), verb)).await?;
+    if kills && reach == Reach::Cluster {
+        // A signal is sent now or not at all, so each node that has containers is asked to.
+        let view = app.backend.now();
+        let services = services.into_iter().collect();
+        let filter = Filter { project: Some(project.clone()), services, ..Filter::default() };
+        let nodes = others::with_containers(&view, &filter, |it| it.state.is_up());
+        let path = format!("/v1/deployments/{project}/actions");
+        let told = nodes.into_iter().map(|node| {
+            let (app, path, asked) = (&app, &path, &asked);
+            async move { others::tell::<wire::Accepted>(app, node, path, asked).await }
+        });
+        join_all(told).await.into_iter().collect::<Answer<Vec<_>>>()?;
+    }
     Ok((StatusCode::ACCEPTED, Json(wire::Accepted { event })).into_response())
 }
 

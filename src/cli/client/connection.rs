@@ -90,6 +90,12 @@ fn drive(driver: &mut Option<Driver>, cx: &mut Context<'_>) {
 }
 
 impl Reply {
+    /// The values of a header.
+    pub(in crate::cli) fn headers(&self, name: &str) -> Vec<String> {
+        let values = self.response.headers().get_all(name).iter();
+        values.map(|it| String::from_utf8_lossy(it.as_bytes()).into_owned()).collect()
+    }
+
     /// The next part of the body; `None` at its end.
     pub(in crate::cli) async fn chunk(&mut self) -> Result<Option<Bytes>, CliError> {
         loop {

@@ -60,6 +60,16 @@ impl Client {
         self.answer(reply).await
     }
 
+    /// Asks for what several nodes have a part of; also why parts are missing.
+    pub(in crate::cli) async fn get_of_all<T: DeserializeOwned>(
+        &self,
+        route: &Route,
+    ) -> Result<(T, Vec<String>), CliError> {
+        let reply = self.send(Method::GET, route, "", whole("")).await?;
+        let warnings = reply.headers(wire::header::WARNING);
+        Ok((self.answer(reply).await?, warnings))
+    }
+
     /// Tells, and reads the answer.
     pub(in crate::cli) async fn post<T: DeserializeOwned>(
         &self,

@@ -315,7 +315,10 @@ impl Office {
             }
         }
         if let Some(error) = last.filter(|_| !force) {
-            return Err(Refusal::Conflict(format!("no member took the farewell: {error}")));
+            return Err(Refusal::Conflict(format!(
+                "no member took the farewell, and the others would go on counting this node: {error}. If it \
+                 was put out of the cluster already, use --force"
+            )));
         }
         tracing::info!(node = %me, "this node leaves its cluster");
         self.ask(Request::Leave).await.map(drop)

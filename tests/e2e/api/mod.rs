@@ -9,6 +9,8 @@ mod usage;
 
 #[path = "../../api/client.rs"]
 mod client;
+#[path = "../../api/no_cluster.rs"]
+mod no_cluster;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,11 +24,12 @@ use std::{
 use client::Client;
 use fizz::{
     api::{Ask, Backend, EventLog, Limits, Metrics, serve, wire},
-    model::{ContainerState, NodeState, RuntimeId, ServiceKey, Slot, WallTime},
-    node::{Refusal, Request, Response, RuntimeStatus, View},
+    model::{ContainerState, Moment, NodeState, RuntimeId, ServiceKey, Slot, WallTime},
+    node::{Now, Refusal, Request, Response, RuntimeStatus, View},
     runtime::{CreateContainer, Docker, Runtime, RuntimeState},
     state::{Change, ClusterState, ContainerRecord, NodeRecord, OneOff, ReplicaId, SealedSecret},
 };
+use no_cluster::NoCluster;
 use tokio::{
     net::UnixListener,
     sync::{mpsc, watch},
@@ -76,9 +79,14 @@ impl Front {
             events: log,
             runtime,
             seal: Arc::new(|_, _| Ok(SealedSecret { ciphertext: vec![], fingerprint: [0; 16] })),
+            cluster: Arc::new(NoCluster),
+            clock: Arc::new(|| Now { moment: Moment(1), wall: WallTime(1) }),
             metrics: Arc::new(Metrics::new()),
         };
-        tasks.spawn(serve(listener, backend, Limits::default(), std::future::pending()));
+        // Nobody else is there.
+        let (_, members) = mpsc::channel(1);
+        let never = std::future::pending();
+        tasks.spawn(serve(listener, members, backend, Limits::default(), never));
         let client = Client::new(directory.join("socket"));
         Self { lab, picture, client, directory, _tasks: tasks }
     }
@@ -213,6 +221,7 @@ fn view(me: fizz::model::NodeId, state: &ClusterState) -> View {
         stuck: BTreeMap::new(),
         ready: BTreeSet::new(),
         runtime: RuntimeStatus::Up,
+        cluster: None,
     }
 }
 
@@ -222,8 +231,15 @@ fn node() -> NodeRecord {
         state: NodeState::Alive,
         since: WallTime(0),
         address: None,
+        replica: ReplicaId(1),
+        incarnation: 0,
+        admission: None,
+        recipient: String::new(),
+        key_epoch: 0,
         version: "0".into(),
         labels: BTreeMap::new(),
+        assigned: BTreeMap::new(),
+        draining: false,
         cpus: 1,
         memory_bytes: 1,
         architecture: "x86_64".into(),
