@@ -2,20 +2,20 @@
 # Shows Fizz at work on this machine, from a bare Debian or Ubuntu with a Rust toolchain:
 # sudo examples/demo.sh
 #
-# Installs the packages that are missing, builds, makes the examples' images from busybox, deploys a
-# shop of four services, changes it, scales it, and takes everything away again, also after Ctrl-C.
-# A Docker engine that runs here is used, and only the demo's own containers, networks, volumes and
-# images are touched in it. Without one the demo starts its own, in namespaces that end with it.
+# Installs the packages that are missing, builds, makes a cluster of three nodes in namespaces of this
+# machine (see docs/guide/lab.md), each with a Docker engine of its own, deploys a shop of four services,
+# looks at it from every side, takes the power from the node that runs it, and shows what becomes of it.
+# Everything goes away again, also after Ctrl-C. A Docker engine that runs here is not touched.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../tests/machine.sh"
 
 DISK_GIB=4
 PACKAGES=(
-    cc:gcc ld:binutils /usr/include/stdio.h:libc6-dev curl:curl
-    dockerd:docker.io docker:docker.io busybox:busybox-static ip:iproute2 iptables:iptables
+    cc:gcc ld:binutils /usr/include/stdio.h:libc6-dev curl:curl nft:nftables
+    dockerd:docker.io docker:docker.io busybox:busybox-static iptables:iptables
 )
-CGROUP=fizz-demo
-export SHOP_PORT=${SHOP_PORT:-8080}
+export FIZZ_LAB=demo
+NODES=(a b c)
 
 main() {
     need_root
@@ -31,97 +31,112 @@ main() {
         cat "$work/build.log" >&2
         die "the build failed; see above"
     }
-    if docker version >/dev/null 2>&1; then
-        say "using the Docker engine that runs here"
-        export RUNTIME_SOCKET=${DOCKER_HOST:-/var/run/docker.sock}
-        RUNTIME_SOCKET=${RUNTIME_SOCKET#unix://}
-        begin show
-    else
-        say "starting a Docker engine of the demo's own"
-        begin unshare --pid --fork --kill-child --mount-proc --net --propagation private \
-            "$0" --with-own-engine "$work"
-    fi
+    PATH=$PWD/target/debug:$PATH
+    begin show
     echo
-    echo "That was Fizz on one node. Nothing of it is left here but the packages and target/."
-}
-
-# Inside the namespaces: nothing here outlives them.
-with_own_engine() {
-    work=$1
-    export RUNTIME_SOCKET=$work/docker.sock DOCKER_HOST=unix://$work/docker.sock
-    ip link set lo up
-    echo 1 >/proc/sys/net/ipv4/ip_forward
-    mount -t tmpfs tmpfs /run
-    dockerd --data-root "$work/docker" --exec-root "$work/docker-exec" --pidfile "$work/docker.pid" \
-        --host "$DOCKER_HOST" --cgroup-parent "/$CGROUP" >"$work/dockerd.log" 2>&1 &
-    wait_for 30 docker version || {
-        tail -n 5 "$work/dockerd.log" >&2
-        die "dockerd did not start; its last words are above"
-    }
-    show
+    echo "That was Fizz on three nodes. Nothing of it is left here but the packages and target/."
 }
 
 show() {
-    PATH=$PWD/target/debug:$PATH
-    export FIZZ_HOST=unix://$work/fizz.sock
-    free_port
-    examples/images/build.sh
+    say "three machines: each a network namespace with a daemon and a Docker engine of its own"
+    run fizz lab up --nodes "${#NODES[@]}" --runtime docker
+    say "no node is special; each answers for the whole cluster"
+    on b fizz nodes
+
+    say "a Compose file, built and deployed from node a, and waited for until healthy"
+    images
     cd examples/shop
+    on a fizz up --wait
+    home=$(where)
+    say "any node tells how it is; it runs on node $home"
+    on b fizz ps
 
-    say "one daemon is one node"
-    fizz daemon --data-dir "$work/data" --run-dir "$work/run" --api-socket "$work/fizz.sock" \
-        --runtime-socket "$RUNTIME_SOCKET" --node-name demo >"$work/fizz.log" 2>&1 &
-    daemon=$!
-    deployed=
-    trap take_away EXIT
-    trap 'exit 130' INT TERM HUP
-    wait_for 15 fizz version || {
-        tail -n 5 "$work/fizz.log" >&2
-        die "the daemon did not start; its last words are above"
-    }
-    run fizz nodes
+    say "it answers on its published port, and keeps what it is told"
+    on "$home" curl -fsS http://127.0.0.1:8080/
+    on "$home" curl -fsS -d lamp http://127.0.0.1:8080/cgi-bin/items
 
-    say "a Compose file, deployed and waited for until healthy"
-    deployed=1
-    run fizz up --wait
-    run fizz ps
-
-    say "it answers on its published port"
-    run curl -fsS "http://127.0.0.1:$SHOP_PORT/"
-    run curl -fsS -d lamp "http://127.0.0.1:$SHOP_PORT/cgi-bin/items"
-
-    say "a change replaces what changed, and only that; the volume stays"
-    run env SHOP_GREETING="Fresh today" fizz up --wait
-    run curl -fsS "http://127.0.0.1:$SHOP_PORT/cgi-bin/items"
+    say "looking inside, from a node that does not run it"
+    local other
+    other=$(but "$home")
+    on "$other" fizz logs --tail 3 web
+    on "$other" fizz exec -T db cat /data/items
 
     say "more of one service, and fewer again"
-    run fizz scale app=3
-    wait_for 30 replicas app 3
-    run fizz ps app
-    run fizz scale app=1
+    on "$other" fizz scale app=3
+    wait_for 30 replicas "$other" app 3
+    on "$other" fizz ps app
+    on "$other" fizz scale app=1
 
-    say "looking inside"
-    run fizz logs --tail 3 web
-    run fizz exec -T db cat /data/items
+    say "node $home loses its power"
+    run fizz lab kill "$home"
+    wait_for 10 stands "$other" "$home" suspicious
+    on "$other" fizz nodes
+    say "the others give it some seconds to speak up; then it is dead, and its containers start elsewhere"
+    wait_for 20 stands "$other" "$home" dead
+    on "$other" fizz nodes
+    wait_for 60 moved "$other" "$home"
+    on "$other" fizz ps
+    local new
+    new=$(where "$other")
+    on "$new" curl -fsS http://127.0.0.1:8080/
+
+    say "when it is back, it finds the others by itself, and learns that its containers have moved"
+    run fizz lab start "$home"
+    wait_for 20 stands "$other" "$home" alive
+    on "$home" fizz nodes
+    on "$home" fizz ps
 
     say "and everything goes"
-    run fizz down -v
-    deployed=
-    run fizz ls
+    on "$other" fizz down -v
+    on "$other" fizz ls
 }
 
-# The last thing that `show` does, however it ends.
-take_away() {
-    local status=$?
-    trap - EXIT
-    trap '' INT TERM HUP
-    if [[ -n $deployed ]]; then
-        fizz down -v >/dev/null 2>&1 || true
-    fi
-    kill "$daemon" 2>/dev/null || true
-    wait "$daemon" 2>/dev/null || true
-    docker image rm shop/web:1 shop/app:1 shop/db:1 fizz-examples/base:1 >/dev/null 2>&1 || true
-    exit $status
+# The shop's images on every node: a registry would serve them, and here is none.
+images() {
+    local node
+    fizz lab exec a -- examples/images/build.sh
+    fizz lab exec a -- fizz build --quiet -f examples/shop/compose.yaml
+    fizz lab exec a -- docker save shop/web:1 shop/app:1 shop/db:1 >"$work/images.tar"
+    for node in "${NODES[@]:1}"; do
+        fizz lab exec "$node" -- docker load <"$work/images.tar" >/dev/null
+    done
+}
+
+# on NODE COMMAND...: says what is run where, and runs it.
+on() {
+    local node=$1
+    shift
+    printf '%s$ %s\n' "$node" "$*"
+    fizz lab exec "$node" -- "$@" </dev/null
+}
+
+# where [NODE]: the name of the node that runs the shop's front, as a node sees it.
+where() {
+    fizz lab exec "${1:-a}" -- fizz ps --format json web </dev/null |
+        tr '{' '\n' | sed -n 's/.*"node_name": *"\([^"]*\)".*/\1/p' | tail -n 1
+}
+
+# but NODE: another.
+but() {
+    local node
+    for node in "${NODES[@]}"; do
+        [[ $node == "$1" ]] || { echo "$node"; return; }
+    done
+}
+
+# stands OBSERVER NODE STATE: whether a node sees another so.
+stands() {
+    fizz lab exec "$1" -- fizz nodes </dev/null | grep -qE "^$2 .* $3 "
+}
+
+# moved OBSERVER NODE: whether the shop's front is healthy, and no longer there.
+moved() {
+    [[ $(where "$1") != "$2" ]] && replicas "$1" web 1
+}
+
+# replicas OBSERVER SERVICE N: whether so many are healthy.
+replicas() {
+    [[ $(fizz lab exec "$1" -- fizz ps "$2" </dev/null | grep -c healthy) -eq $3 ]]
 }
 
 finish() {
@@ -132,9 +147,10 @@ finish() {
         kill -- "-$running" 2>/dev/null || true
         wait "$running" 2>/dev/null || true
     fi
+    if [[ -x target/debug/fizz ]]; then
+        target/debug/fizz lab down >/dev/null || true
+    fi
     sweep "$work"
-    # An engine that ends with its namespaces leaves its empty control groups.
-    find /sys/fs/cgroup -depth -type d -path "*/$CGROUP*" -exec rmdir {} + 2>/dev/null || true
     exit $status
 }
 
@@ -164,21 +180,9 @@ wait_for() {
     local seconds=$1 end=$((SECONDS + $1))
     shift
     until "$@" >/dev/null 2>&1; do
-        ((SECONDS < end)) || return 1
+        ((SECONDS < end)) || die "waited $seconds s in vain: $*"
         sleep 0.2
     done
 }
 
-# replicas SERVICE N: whether so many are healthy.
-replicas() {
-    [[ $(fizz ps "$1" | grep -c healthy) -eq $2 ]]
-}
-
-# The first free port from SHOP_PORT on.
-free_port() {
-    while (exec 3<>"/dev/tcp/127.0.0.1/$SHOP_PORT") 2>/dev/null; do
-        SHOP_PORT=$((SHOP_PORT + 1))
-    done
-}
-
-if [[ ${1:-} == --with-own-engine ]]; then with_own_engine "$2"; else main; fi
+main
