@@ -124,7 +124,7 @@ pub fn run(args: &DaemonArgs) -> ExitCode {
 
 fn start(args: &DaemonArgs) -> Result<(), DaemonError> {
     let config = Config::load(args)?;
-    logging::start(&config.logging);
+    let _flush = logging::start(&config.logging);
     let threads = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKER_THREADS)
         .max_blocking_threads(BLOCKING_THREADS_MAX)
