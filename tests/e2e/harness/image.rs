@@ -70,7 +70,7 @@ pub(super) fn write_registry(dir: &Path) {
 }
 
 /// busybox under all its names, a user, and directories to mount on.
-fn tar() -> Vec<u8> {
+pub(crate) fn tar() -> Vec<u8> {
     let mut busybox = Vec::new();
     fs::File::open(BUSYBOX)
         .expect("busybox is missing: apt-get install busybox-static")

@@ -6,4 +6,5 @@ mod lab;
 
 pub(crate) use engine::Dockerd;
 use engine::Options;
+pub(crate) use image::tar as busybox;
 pub(crate) use lab::{Lab, REGISTRY, REGISTRY_OPEN, joins, text, words};
