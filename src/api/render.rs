@@ -168,8 +168,12 @@ pub(super) fn service(view: &View, key: &ServiceKey, record: &ServiceRecord) -> 
         || definition["image"].as_str().unwrap_or_default().to_owned(),
         |spec| spec.container.image.clone(),
     );
-    let containers =
-        || view.state.containers().filter(|it| it.service == *key && it.one_off.is_none());
+    // Of a dead node nobody knows what runs there; others run it instead.
+    let there = |node| view.out_of_reach(node) != Some(NodeState::Dead);
+    let containers = || {
+        let of_it = view.state.containers().filter(|it| it.service == *key && it.one_off.is_none());
+        of_it.filter(|it| there(it.node))
+    };
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     wire::Service {
         project: key.project.to_string(),
@@ -239,6 +243,7 @@ pub(super) fn container(view: &View, record: &ContainerRecord) -> wire::Containe
         runtime_id: record.runtime_id.as_ref().map(ToString::to_string),
         node: record.node.to_string(),
         node_name: node.map(|node| node.name.to_string()).unwrap_or_default(),
+        node_state: view.out_of_reach(record.node).map(|it| it.to_string()),
         project: record.service.project.to_string(),
         service: record.service.service.to_string(),
         slot: record.slot.0,

@@ -298,6 +298,9 @@ pub struct Container {
     pub node: String,
     /// That node's name.
     pub node_name: String,
+    /// `suspicious` or `dead`, if the node is out of reach: all else is what was last heard of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_state: Option<String>,
     /// Its project.
     pub project: String,
     /// Its service.

@@ -174,7 +174,9 @@ fn pick(
 /// Whether its process runs.
 #[must_use]
 pub(super) fn is_running(container: &Container) -> bool {
-    matches!(container.state.as_str(), "running" | "healthy" | "unhealthy")
+    let up = matches!(container.state.as_str(), "running" | "healthy" | "unhealthy");
+    // What a dead node ran, others run by now.
+    up && container.node_state.as_deref() != Some("dead")
 }
 
 /// `fizz ps`.
@@ -283,6 +285,11 @@ fn status(container: &Container, now: WallTime) -> String {
         "pending" => format!("Pending{}", reason.unwrap_or_default()),
         other => other.to_owned(),
     };
+    match container.node_state.as_deref() {
+        Some("dead") => return format!("Lost: node {} is dead", container.node_name),
+        Some(state) => text.push_str(&format!(", node {state}")),
+        None => {}
+    }
     if let Some(doing) = &container.doing {
         text.push_str(&format!(", {doing}"));
     }

@@ -36,6 +36,18 @@ pub struct View {
     pub cluster: Option<ClusterView>,
 }
 
+impl View {
+    /// How a node is, if this node does not reach it.
+    #[must_use]
+    pub fn out_of_reach(&self, node: NodeId) -> Option<NodeState> {
+        let standing = self.cluster.as_ref()?.standings.get(&node)?;
+        match standing.state {
+            NodeState::Suspicious | NodeState::Dead => Some(standing.state),
+            NodeState::Joining | NodeState::Alive | NodeState::Left | NodeState::Failed => None,
+        }
+    }
+}
+
 /// The cluster as this node sees it.
 #[derive(Clone, Debug)]
 pub struct ClusterView {

@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod api;
+mod cluster;
 mod daemon;
 mod harness;
 mod lab;

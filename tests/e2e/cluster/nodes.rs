@@ -1,0 +1,160 @@
+//! A lab's nodes, by `fizz lab`, and the command line against each of them.
+
+use std::{
+    io::Write,
+    process::{Command, Output, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    thread::sleep,
+    time::Duration,
+};
+
+use serde_json::Value;
+
+/// How long something may take: 600 looks of 50 ms.
+const LOOKS_MAX: u32 = 600;
+const LOOK: Duration = Duration::from_millis(50);
+
+/// A lab of a test's own. It goes with its test.
+pub(crate) struct Nodes {
+    name: String,
+}
+
+impl Nodes {
+    /// Nodes that are one cluster.
+    pub(crate) fn together(count: u8, runtime: &str) -> Self {
+        Self::up(count, &["--runtime", runtime])
+    }
+
+    /// Nodes that are each on its own, and run no containers.
+    pub(crate) fn apart(count: u8) -> Self {
+        Self::up(count, &["--runtime", "none", "--no-cluster"])
+    }
+
+    fn up(count: u8, words: &[&str]) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let nodes = Self { name: format!("e2e-{}-{number}", std::process::id()) };
+        nodes.lab("up", &[&["--nodes", &count.to_string()], words].concat());
+        nodes
+    }
+
+    /// `fizz lab`; it must succeed.
+    pub(crate) fn lab(&self, command: &str, words: &[&str]) -> String {
+        let mut fizz = Command::new(env!("CARGO_BIN_EXE_fizz"));
+        let fizz = fizz.args(["lab", command, "--name", &self.name]).args(words);
+        said(fizz.output().unwrap(), &format!("lab {command} {words:?}")).0
+    }
+
+    /// A command against a node.
+    pub(crate) fn fizz(&self, node: &str, words: &[&str]) -> Command {
+        let mut fizz = Command::new(env!("CARGO_BIN_EXE_fizz"));
+        let host = format!("unix:///run/fizz-lab/{}/{node}/fizz.sock", self.name);
+        fizz.args(["--host", &host]).args(words).env_remove("FIZZ_TOKEN").stdin(Stdio::null());
+        fizz
+    }
+
+    /// What it prints; it must succeed.
+    pub(crate) fn ok(&self, node: &str, words: &[&str]) -> String {
+        let output = self.fizz(node, words).output().unwrap();
+        said(output, &format!("{node}: {words:?}")).0
+    }
+
+    /// What it says about its work; it must succeed.
+    pub(crate) fn note(&self, node: &str, words: &[&str]) -> String {
+        let output = self.fizz(node, words).output().unwrap();
+        said(output, &format!("{node}: {words:?}")).1
+    }
+
+    /// Why it fails, without the hint; it must fail.
+    pub(crate) fn refused(&self, node: &str, words: &[&str]) -> String {
+        let output = self.fizz(node, words).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{node}: {words:?} succeeded: {text}");
+        let reason = text.strip_prefix("error: ").unwrap_or(&text);
+        reason.split("\n  hint: ").next().unwrap_or(reason).trim_end().to_owned()
+    }
+
+    /// What it prints when it reads this; it must succeed.
+    pub(crate) fn fed(&self, node: &str, words: &[&str], input: &str) -> String {
+        let mut fizz = self.fizz(node, words);
+        let fizz = fizz.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut fizz = fizz.spawn().unwrap();
+        fizz.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        said(fizz.wait_with_output().unwrap(), &format!("{node}: {words:?}")).0
+    }
+
+    /// A listing as JSON.
+    pub(crate) fn json(&self, node: &str, words: &[&str]) -> Value {
+        serde_json::from_str(&self.ok(node, &[words, &["-o", "json"]].concat())).unwrap()
+    }
+
+    /// The nodes that a node lists, each with its state, by name.
+    pub(crate) fn seen_by(&self, node: &str) -> Vec<(String, String)> {
+        let list = self.json(node, &["nodes", "-a"]);
+        let text = |it: &Value| it.as_str().unwrap().to_owned();
+        let mut seen: Vec<_> = list
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|it| (text(&it["name"]), text(&it["state"])))
+            .collect();
+        seen.sort();
+        seen
+    }
+
+    /// Waits until a node sees these states of these nodes, and lists no others but such that have left.
+    pub(crate) fn until_seen(&self, by: &str, expected: &[(&str, &str)]) {
+        self.until(&format!("{by} sees {expected:?}"), || {
+            let mut seen = self.seen_by(by);
+            seen.retain(|it| it.1 != "left" || expected.contains(&(it.0.as_str(), "left")));
+            let seen: Vec<_> = seen.iter().map(|it| (it.0.as_str(), it.1.as_str())).collect();
+            seen == expected
+        });
+    }
+
+    pub(crate) fn until(&self, what: &str, is_so: impl Fn() -> bool) {
+        for _ in 0..LOOKS_MAX {
+            if is_so() {
+                return;
+            }
+            sleep(LOOK);
+        }
+        let logs = format!("/run/fizz-lab/{}/a/fizz.log", self.name);
+        let log = std::fs::read_to_string(logs).unwrap_or_default();
+        let last: Vec<_> = log.lines().rev().take(40).collect();
+        panic!(
+            "it never came that {what}:\n{}",
+            last.into_iter().rev().collect::<Vec<_>>().join("\n")
+        );
+    }
+
+    /// Where members reach the node that answers.
+    pub(crate) fn address(&self, node: &str) -> String {
+        let list = self.json(node, &["nodes"]);
+        let me = list.as_array().unwrap().iter().find(|it| it["is_self"] == true).unwrap();
+        me["address"].as_str().unwrap().to_owned()
+    }
+
+    /// Docker's command line on a node.
+    pub(crate) fn docker(&self, node: &str, words: &[&str]) -> Command {
+        let mut docker = Command::new("docker");
+        let socket = format!("unix:///run/fizz-lab/{}/{node}/runtime.sock", self.name);
+        docker.args(["-H", &socket]).args(words);
+        docker
+    }
+}
+
+impl Drop for Nodes {
+    fn drop(&mut self) {
+        let mut fizz = Command::new(env!("CARGO_BIN_EXE_fizz"));
+        drop(fizz.args(["lab", "down", "--name", &self.name]).output());
+    }
+}
+
+/// What a command said, on both outputs; it must have succeeded.
+fn said(output: Output, what: &str) -> (String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{what}: {}\n{out}\n{err}", output.status);
+    (out, err)
+}
