@@ -124,7 +124,7 @@ impl FromStr for LabNode {
     fn from_str(text: &str) -> Result<Self, String> {
         let number = match text.as_bytes() {
             [letter @ b'a'..=b'z'] => Some(letter - b'a' + 1),
-            [b'n', digits @ ..] if digits.first() != Some(&b'0') => text
+            [b'n', digits @ ..] if matches!(digits.first(), Some(b'1'..=b'9')) => text
                 .get(1..)
                 .and_then(|it| it.parse().ok())
                 .filter(|number| (27..=NODES_MAX).contains(number)),
