@@ -417,3 +417,114 @@ pub(super) fn progress(step: runtime::Progress) -> wire::Progress {
         error: None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, sync::Arc};
+
+    use super::*;
+    use crate::state::{Change, ClusterState, ReplicaId};
+
+    /// Nodes with how each came in, by name.
+    fn view(nodes: &[(&str, NodeState, Option<Admission>)]) -> View {
+        let mut state = ClusterState::new(ReplicaId(1));
+        for (number, (name, own, admission)) in (1..).zip(nodes) {
+            let record = NodeRecord {
+                name: name.parse().unwrap(),
+                state: *own,
+                since: WallTime(1_000),
+                address: None,
+                replica: ReplicaId(number),
+                incarnation: 0,
+                admission: admission.clone(),
+                recipient: String::new(),
+                key_epoch: 0,
+                version: "0".to_owned(),
+                labels: BTreeMap::new(),
+                assigned: BTreeMap::new(),
+                draining: false,
+                cpus: 1,
+                memory_bytes: 1,
+                architecture: "x86_64".to_owned(),
+                kernel: "6".to_owned(),
+                runtime: None,
+            };
+            let id = NodeId(u128::from(number));
+            let change = Change::Node(id, Some(Arc::new(record)));
+            let _ = state.commit(change, WallTime(number));
+        }
+        View {
+            me: NodeId(1),
+            state: Arc::new(state),
+            projects: BTreeMap::new(),
+            doing: BTreeMap::new(),
+            checks: BTreeMap::new(),
+            stuck: BTreeMap::new(),
+            ready: BTreeSet::new(),
+            runtime: RuntimeStatus::Up,
+            cluster: None,
+        }
+    }
+
+    fn with(token: u64, uses: u16) -> Option<Admission> {
+        let token = Some((TokenId(token), uses));
+        Some(Admission { by: NodeId(1), at: WallTime(5), token })
+    }
+
+    #[test]
+    fn who_is_joining_for_too_long_has_failed_and_who_left_is_listed_only_if_asked_for() {
+        let view = view(&[
+            ("a", NodeState::Alive, None),
+            ("b", NodeState::Joining, with(1, 1)),
+            ("c", NodeState::Left, None),
+        ]);
+        let states = |all, now| -> Vec<String> {
+            nodes(&view, all, WallTime(now)).into_iter().map(|it| it.state).collect()
+        };
+        assert_eq!(states(false, 60_000), ["alive", "joining"]);
+        assert_eq!(states(false, 62_000), ["alive", "failed"]);
+        assert_eq!(states(true, 60_000), ["alive", "joining", "left"]);
+    }
+
+    #[test]
+    fn all_who_came_with_a_token_that_was_used_too_often_are_marked() {
+        let view = view(&[
+            ("a", NodeState::Alive, None),
+            ("b", NodeState::Alive, with(1, 1)),
+            ("c", NodeState::Alive, with(1, 1)),
+            ("d", NodeState::Alive, with(2, 2)),
+            ("e", NodeState::Alive, with(3, 0)),
+            ("f", NodeState::Alive, with(3, 0)),
+        ]);
+        let all = nodes(&view, false, WallTime(0));
+        let marked = |it: &wire::Node| it.admission.as_ref().is_some_and(|it| it.token_overused);
+        let marked: Vec<&str> =
+            all.iter().filter(|it| marked(it)).map(|it| it.name.as_str()).collect();
+        assert_eq!(marked, ["b", "c"]);
+        let came = all[1].admission.as_ref().unwrap();
+        assert_eq!((came.by_name.as_str(), came.token.as_deref()), ("a", Some("0000000000000001")));
+    }
+
+    #[test]
+    fn a_token_says_why_it_is_of_no_use() {
+        let view = view(&[("a", NodeState::Alive, None)]);
+        let good = TokenStanding {
+            id: TokenId(1),
+            created: WallTime(1),
+            by: NodeId(1),
+            expires: WallTime(2),
+            uses: 1,
+            used: 0,
+            revoked: false,
+            stale: false,
+            expired: false,
+        };
+        let state = |it: TokenStanding| token(&view, &it).state;
+        assert_eq!(state(good), "good");
+        assert_eq!(state(TokenStanding { used: 1, ..good }), "used");
+        assert_eq!(state(TokenStanding { used: 9, uses: 0, ..good }), "good");
+        assert_eq!(state(TokenStanding { stale: true, used: 1, ..good }), "stale");
+        assert_eq!(state(TokenStanding { expired: true, stale: true, ..good }), "expired");
+        assert_eq!(state(TokenStanding { revoked: true, expired: true, ..good }), "revoked");
+    }
+}

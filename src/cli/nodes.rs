@@ -269,9 +269,9 @@ one *   0123456789ab   alive   -         -     About a minute   3            2  
             node("b", json!({"address": "10.0.0.6:7780"})),
         ];
         let expected = "\
-NAME   ID             STATE   ADDRESS         RTT    SINCE            CONTAINERS   CPUS   MEMORY   RUNTIME     VERSION   LABELS
-a      0123456789ab   alive   -               2 ms   About a minute   3            2      24GiB    docker 28   0.1.0     disk=ssd,zone=cellar
-b      0123456789ab   alive   10.0.0.6:7780   -      About a minute   3            2      24GiB    docker 28   0.1.0";
+NAME   ID             STATE   ADDRESS         RTT   SINCE            CONTAINERS   CPUS   MEMORY   RUNTIME     VERSION   LABELS
+a      0123456789ab   alive   -               2ms   About a minute   3            2      24GiB    docker 28   0.1.0     disk=ssd,zone=cellar
+b      0123456789ab   alive   10.0.0.6:7780   -     About a minute   3            2      24GiB    docker 28   0.1.0";
         assert_eq!(nodes_table(&list, WallTime(120_000)), expected);
     }
 

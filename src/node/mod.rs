@@ -81,6 +81,8 @@ enum Clearing {
     Begun,
     /// It failed and may work later.
     Stalled(Moment),
+    /// This node's part is gone; the deployment is for its home to forget.
+    Done,
 }
 
 impl Node {
@@ -193,9 +195,13 @@ impl Node {
         for local in self.local.values_mut() {
             local.wake(now.moment);
         }
-        self.clearing.retain(|_, it| match it {
+        let deployments = self.state.deployments();
+        let is_removed =
+            |name: &ProjectName| deployments.get(name).is_some_and(|it| it.removal.is_some());
+        self.clearing.retain(|name, it| match it {
             Clearing::Begun => true,
             Clearing::Stalled(until) => now.moment < *until,
+            Clearing::Done => is_removed(name),
         });
         self.introduce(now);
         if std::mem::take(&mut self.nodes_changed) {
@@ -215,7 +221,7 @@ impl Node {
     fn local_wake(&self) -> Option<Moment> {
         let containers = self.local.values().filter_map(Local::due);
         let clearing = self.clearing.values().filter_map(|it| match it {
-            Clearing::Begun => None,
+            Clearing::Begun | Clearing::Done => None,
             Clearing::Stalled(until) => Some(*until),
         });
         containers.chain(clearing).min()

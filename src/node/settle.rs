@@ -490,6 +490,7 @@ impl Node {
             None => false,
             Some(Clearing::Begun) => true,
             Some(Clearing::Stalled(until)) => now.moment < *until,
+            Some(Clearing::Done) => return self.forget_cleared(name, now),
         };
         if left || waits {
             return;
@@ -497,5 +498,16 @@ impl Node {
         self.clearing.insert(name.clone(), Clearing::Begun);
         let (project, volumes, images) = (name.clone(), removal.volumes, removal.images);
         self.effects.push(Effect::Clear { project, volumes, images });
+    }
+
+    /// Every node clears what it has of a project. That it is gone is for its home to say, which most
+    /// likely had it; should that be lost meanwhile, for the next.
+    pub(super) fn forget_cleared(&mut self, name: &ProjectName, now: Now) {
+        // It may be deployed again since.
+        let removed = self.state.deployments().get(name).is_some_and(|it| it.removal.is_some());
+        if removed && self.home(name).is_none_or(|it| it == self.me) {
+            self.clearing.remove(name);
+            self.forget_deployment(name, now);
+        }
     }
 }

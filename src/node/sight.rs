@@ -365,11 +365,8 @@ impl Node {
             }
             Ok(()) => {}
         }
-        // Another node may have been done first, and the project be deployed again since.
-        let removed = self.state.deployments().get(project).is_some_and(|it| it.removal.is_some());
-        if removed {
-            self.forget_deployment(project, now);
-        }
+        self.clearing.insert(project.clone(), super::Clearing::Done);
+        self.forget_cleared(project, now);
     }
 
     /// The first pause before a container is started again, where its service sets one.

@@ -70,7 +70,8 @@ fn every_command_works_from_a_node_that_does_not_run_the_project() {
     assert!(ok(&["top", "web"]).contains("while sleep"));
     assert!(ok(&["images"]).contains(&format!("{project}-web-1")));
     assert!(nodes.ok("a", &["volume", "inspect", &format!("{project}_data")]).contains("\"b\""));
-    assert_eq!(ok(&["run", "-T", "--rm", "web", "echo", "one-off"]), "one-off");
+    let run = ["-f", &file.0, "-p", &project, "run", "-T", "--rm", "web", "echo", "one-off"];
+    assert_eq!(nodes.ok("a", &run), "one-off");
     files_go_there_and_back(&nodes, &project);
     output_is_followed(&nodes, &project);
 
