@@ -132,6 +132,7 @@ impl Cluster {
         let epoch = if self.keys.contains(theirs) { theirs.min(newest) } else { newest };
         let datagram = self.sealer.seal(to, &packet.encode().ok()?, &self.keys, epoch)?;
         self.traffic.sent += 1;
+        self.traffic.comparisons += u64::from(matches!(packet, Packet::Compare { .. }));
         self.traffic.sent_bytes += datagram.len() as u64;
         Some(datagram)
     }

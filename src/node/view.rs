@@ -87,6 +87,8 @@ pub struct Traffic {
     pub suspicions: u64,
     /// Members that turned out to be well after all.
     pub refutations: u64,
+    /// Comparisons of state that this node began.
+    pub comparisons: u64,
     /// Streams by which state was fetched.
     pub fetches: u64,
 }

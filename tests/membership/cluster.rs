@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use fizz::{
-    gossip::{PASSES, Packet, SEAL_BYTES, Span, delegates},
+    gossip::{Clock, News, PASSES, Packet, SEAL_BYTES, Span, Vitals, delegates},
     model::{Moment, NodeId, NodeState, Now, Random, WallTime},
-    swim::{Config, Incarnation, Input, Message, Output, Rumour, Swim},
+    swim::{Config, Incarnation, Input, Kind, Message, Output, Rumour, Swim},
 };
 
 use crate::network::{Micros, Network, What};
@@ -220,10 +220,14 @@ impl Cluster {
         }
         match packet {
             Packet::Swim(message, _) => self.input(to, Input::Heard(sender, message)),
-            Packet::Spread(span, rumours) => {
-                self.pass_on(to, span, &rumours);
-                self.input(to, Input::Rumoured(rumours));
+            Packet::Spread(span, news) => {
+                self.pass_on(to, span, &news.rumours);
+                self.input(to, Input::Rumoured(news.rumours));
             }
+            Packet::Compare { .. }
+            | Packet::Differ { .. }
+            | Packet::Writes { .. }
+            | Packet::Refer { .. } => unreachable!("nothing is agreed here"),
         }
     }
 
@@ -253,8 +257,9 @@ impl Cluster {
     }
 
     fn say(&mut self, from: usize, to: usize, message: Message) {
-        let digest = self.digest;
-        let packet = Packet::Swim(message, digest);
+        let vitals = Vitals { digest: self.digest, clock: Clock::default() };
+        let answers = matches!(message.kind, Kind::Ack { .. });
+        let packet = Packet::Swim(message, answers.then_some(vitals));
         let bytes = packet.encode().unwrap().len() + SEAL_BYTES;
         self.network.send(from, to, packet, bytes as u64);
     }
@@ -263,7 +268,7 @@ impl Cluster {
         let machine = self.machines[node].as_mut().unwrap();
         let parts = delegates(machine.swim.ring(), machine.id, span, &mut machine.random);
         for (to, span) in parts {
-            let packet = Packet::Spread(span, rumours.to_vec());
+            let packet = Packet::Spread(span, News { rumours: rumours.to_vec(), ..News::default() });
             let bytes = packet.encode().unwrap().len() + SEAL_BYTES;
             self.network.send(node, self.places[&to], packet, bytes as u64);
         }
