@@ -402,7 +402,7 @@ impl Node {
 
     /// At the start: who is there, and which keys wait.
     pub(super) fn take_seat(&mut self, now: Now) {
-        self.members_changed(now);
+        self.meet(now);
         let paths = self.state.secrets().iter().map(|(path, _)| path);
         let epochs = paths.filter_map(|path| match path {
             SecretPath::ClusterKey(epoch, node) if *node == self.me => Some(Epoch(*epoch)),

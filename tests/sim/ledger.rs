@@ -14,7 +14,7 @@ use fizz::{
 
 /// A write, as far as others may know of it.
 struct Known {
-    past: VersionVector,
+    write: Write,
     bytes: u64,
     is_value: bool,
 }
@@ -65,12 +65,12 @@ impl Ledger {
             return if known.bytes == bytes {
                 Ok(())
             } else {
-                Err(format!("two writes bear one dot: {write:?}"))
+                Err(format!("two writes bear one dot: {write:?} and {:?}", known.write))
             };
         }
         let (key, is_value) = key_of(&write.change);
         self.keys.entry(key).or_default().insert(write.dot);
-        self.writes.insert(write.dot, Known { past: write.past.clone(), bytes, is_value });
+        self.writes.insert(write.dot, Known { write: write.clone(), bytes, is_value });
         Ok(())
     }
 
@@ -89,7 +89,7 @@ impl Ledger {
 
     fn follows(&self, later: Dot, earlier: Dot) -> bool {
         let own = later.replica == earlier.replica && earlier.sequence < later.sequence;
-        own || self.writes.get(&later).is_some_and(|it| it.past.has(earlier))
+        own || self.writes.get(&later).is_some_and(|it| it.write.past.has(earlier))
     }
 
     /// That a state shows just what it must, by all that it has seen.
