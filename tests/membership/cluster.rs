@@ -46,7 +46,7 @@ pub(crate) struct Cluster {
     /// When each node last began, as the state has it.
     born: Vec<Option<Incarnation>>,
     /// The digest that answers carry, so that their size is right.
-    digest: Option<[u8; 16]>,
+    digest: [u8; 16],
 }
 
 impl Cluster {
@@ -65,7 +65,7 @@ impl Cluster {
             seed,
             boots: 0,
             born: vec![None; count],
-            digest: Some([7; 16]),
+            digest: [7; 16],
         };
         (0..count).for_each(|node| cluster.boot(node));
         cluster.changes.clear();
@@ -257,7 +257,7 @@ impl Cluster {
     }
 
     fn say(&mut self, from: usize, to: usize, message: Message) {
-        let vitals = Vitals { digest: self.digest, clock: Clock::default() };
+        let vitals = Vitals { digest: self.digest, vouched: true, clock: Clock::default() };
         let answers = matches!(message.kind, Kind::Ack { .. });
         let packet = Packet::Swim(message, answers.then_some(vitals));
         let bytes = packet.encode().unwrap().len() + SEAL_BYTES;
