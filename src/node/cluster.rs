@@ -124,12 +124,21 @@ impl Cluster {
         });
     }
 
-    /// A packet as a datagram for a member, under the newest key that both have.
+    /// The newest key that a member is known to have: by its record, or because it spoke under it.
+    fn epoch_of(&self, node: NodeId) -> Epoch {
+        let recorded = self.peers.binary_search_by_key(&node, |it| it.id).ok();
+        let recorded = recorded.map_or(Epoch(0), |at| self.peers[at].epoch);
+        recorded.max(self.opener.epoch_of(node).unwrap_or_default())
+    }
+
+    /// A packet as a datagram for a member, under the newest key that both have. Who has not spoken yet may
+    /// have a newer one than this node has heard of, and none of the older ones any more: every other
+    /// datagram is under the newest then.
     fn seal(&mut self, to: NodeId, packet: &Packet) -> Option<Vec<u8>> {
-        let theirs = self.peers.binary_search_by_key(&to, |it| it.id).ok();
-        let theirs = theirs.map_or(Epoch(0), |at| self.peers[at].epoch);
-        let newest = self.keys.newest();
-        let epoch = if self.keys.contains(theirs) { theirs.min(newest) } else { newest };
+        let (theirs, newest) = (self.epoch_of(to), self.keys.newest());
+        let tries = self.opener.epoch_of(to).is_none() && self.traffic.sent % 2 == 0;
+        let shared = self.keys.contains(theirs) && !tries;
+        let epoch = if shared { theirs.min(newest) } else { newest };
         let datagram = self.sealer.seal(to, &packet.encode().ok()?, &self.keys, epoch)?;
         self.traffic.sent += 1;
         self.traffic.comparisons += u64::from(matches!(packet, Packet::Compare { .. }));
@@ -211,10 +220,11 @@ impl Node {
                     self.member_changed(id, state, now);
                 }
                 Output::Fetch(from) => self.fetch(from, None),
-                Output::SetBack(from) => {
+                Output::SetBack => {
                     stirred = true;
-                    self.set_back(from);
+                    self.set_back();
                 }
+                Output::Enter(from) => self.fetch(from, Some(self.state.replica())),
                 Output::Agreed => {
                     if let Some(cluster) = &mut self.cluster {
                         cluster.agreed = now.moment;
@@ -445,7 +455,7 @@ impl Node {
     }
 
     /// This node's data directory was set back: it goes on as another writer.
-    fn set_back(&mut self, from: NodeId) {
+    fn set_back(&mut self) {
         let replica = ReplicaId(self.random.bits());
         let step = self.in_state().take_new_replica(replica);
         self.steps.push(step);
@@ -453,7 +463,6 @@ impl Node {
         let why = "this node's data directory was set back, as from a backup: it takes the cluster's \
                    state anew";
         self.notify("node.set_back", Subject::Node, None, Some(why.into()));
-        self.fetch(from, Some(replica));
     }
 
     /// Now and then: drops removals that nobody needs, and forgets members that have left once everyone
@@ -465,7 +474,7 @@ impl Node {
         }
         cluster.tidied = now.moment;
         let keys_of = |it: &NodeRecord| Epoch(it.key_epoch);
-        let members = self.state.nodes().iter().filter(|(_, it)| it.state != NodeState::Left);
+        let members = self.state.nodes().iter().filter(|(id, _)| !self.state.has_left(**id));
         if let Some(oldest) = members.map(|(_, it)| keys_of(it)).min() {
             cluster.keys.forget_before(oldest);
         }
@@ -493,21 +502,18 @@ impl Node {
             return;
         }
         let nodes = self.state.nodes();
-        let stay: Vec<NodeId> = nodes
-            .iter()
-            .filter(|(id, it)| **id != self.me && it.state != NodeState::Left)
-            .map(|(id, _)| *id)
-            .collect();
+        let others = nodes.iter().map(|(id, _)| *id).filter(|it| *it != self.me);
+        let (left, stay): (Vec<NodeId>, Vec<NodeId>) =
+            others.partition(|it| self.state.has_left(*it));
         let known_to_all = |id: &NodeId| {
-            let Some(dot) = nodes.dot(id) else { return false };
+            let dots = self.state.farewells(*id);
             let knows = |it: &NodeId| {
-                cluster.gossip.acknowledged(*it).is_some_and(|seen| seen.has(dot))
+                let seen = cluster.gossip.acknowledged(*it);
+                dots.iter().any(|dot| seen.is_some_and(|seen| seen.has(*dot)))
             };
             stay.iter().all(knows)
         };
-        let left = nodes.iter().filter(|(_, it)| it.state == NodeState::Left);
-        let left: Vec<NodeId> =
-            left.map(|(id, _)| *id).filter(|id| *id != self.me && known_to_all(id)).collect();
+        let left: Vec<NodeId> = left.into_iter().filter(known_to_all).collect();
         for id in left {
             self.commit(Change::Node(id, None), now);
         }
@@ -538,6 +544,7 @@ impl Node {
             traffic: cluster.traffic.clone(),
             verdicts: membership.verdicts(),
             endpoints: cluster.endpoints.clone(),
+            epochs: cluster.peers.iter().map(|it| (it.id, cluster.epoch_of(it.id))).collect(),
         })
     }
 }

@@ -136,7 +136,8 @@ impl Office {
     /// The newest key that this node and a member both have.
     pub(super) fn stream_key(&self, with: NodeId) -> Option<(Epoch, Key)> {
         let keys = self.keys();
-        let theirs = self.state().nodes().get(&with).map(|it| Epoch(it.key_epoch));
+        let cluster = self.view.borrow().cluster.clone();
+        let theirs = cluster.and_then(|it| it.epochs.get(&with).copied());
         let shared = theirs.filter(|it| keys.contains(*it) && *it < keys.newest());
         let epoch = shared.unwrap_or_else(|| keys.newest());
         Some((epoch, keys.stream_key(epoch)?))
