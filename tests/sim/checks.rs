@@ -33,7 +33,8 @@ impl World {
             if !grew {
                 return self.complain(format!("n{at} has seen less than before"));
             }
-            let compared = self.ledger.compare(&state);
+            let view = run.view.clone();
+            let compared = self.ledger.compare(&view);
             self.held(compared, at);
             let secrets = state.secrets();
             let conflicts = secrets.iter().map(|(key, _)| secrets.conflicts(key).count());
@@ -79,6 +80,7 @@ impl World {
             }
         }
         if let Some(why) = why {
+            self.describe();
             self.complain(format!("they do not come to agree: {why}"));
         }
         if self.complaint.is_some() {
@@ -102,6 +104,36 @@ impl World {
         }
     }
 
+    /// How each node sees the others, for whoever has to find out.
+    fn describe(&self) {
+        for machine in &self.machines {
+            let Some(view) = machine.run.as_ref().map(|it| it.node.view()) else { continue };
+            let name = |id: &NodeId| {
+                let it = self.machines.iter().find(|it| it.id == *id);
+                it.map_or(String::new(), |it| it.name.to_string())
+            };
+            let nodes = view.state.nodes().iter().map(|(id, it)| {
+                let left = view.state.has_left(*id);
+                format!("{} {:?} left={left} key={} as {:?}", name(id), it.state, it.key_epoch, it.replica)
+            });
+            let nodes: Vec<String> = nodes.collect();
+            self.say(|| format!("n{} {:?} as {:?}", machine.index, machine.place, view.state.replica()));
+            self.say(|| format!("    {nodes:#?}"));
+            if let Some(it) = view.cluster {
+                let standings = it.standings.iter();
+                let standings: Vec<_> =
+                    standings.map(|(id, it)| (name(id), it.state)).collect();
+                self.say(|| format!("    ready {} keys {:?} {standings:?}", it.ready, it.keys));
+                self.say(|| format!("    {:?}", it.traffic));
+            }
+            self.say(|| format!("    seen {:?} gaps {}", view.state.seen(), view.state.has_gaps()));
+            let nothing = VersionVector::default();
+            let removals = view.state.delta_since(&nothing).filter(|it| !key_of(&it.change).1);
+            let removals: Vec<_> = removals.map(|it| (it.dot, it.past)).collect();
+            self.say(|| format!("    removals {removals:?}"));
+        }
+    }
+
     /// Who was let in and did not get all asks again; a rotation that broke off is made again.
     fn let_in_the_waiting(&mut self) {
         let introducer = self.machines.iter().find(|it| it.is_member() && it.is_running());
@@ -114,7 +146,7 @@ impl World {
         });
         let known: Vec<usize> = known.map(|it| it.index).collect();
         known.into_iter().for_each(|it| self.join(it, introducer));
-        if self.queue.now / SECOND % 30 == 0 {
+        if self.queue.now / SECOND % 60 == 0 {
             let newest = self.machines.iter().filter(|it| it.is_member());
             let newest = newest.max_by_key(|it| it.disk.keys.newest()).map(|it| it.index);
             let alone = self.machines.iter().filter(|it| it.is_member());
@@ -162,9 +194,12 @@ impl World {
                 return Some(format!("n{at} has {:?}, the newest is {newest:?}", cluster.keys));
             }
             let nothing = VersionVector::default();
-            let removal = state.delta_since(&nothing).find(|it| !key_of(&it.change).1);
-            if let Some(removal) = removal {
-                return Some(format!("n{at} still has the removal {removal:?}"));
+            let keys = state.delta_since(&nothing).map(|it| key_of(&it.change));
+            // Where a removal and a value did not know each other, both stay until the next write.
+            let (values, removals): (Vec<_>, Vec<_>) = keys.partition(|(_, is_value)| *is_value);
+            let values: BTreeSet<_> = values.into_iter().map(|it| it.0).collect();
+            if let Some((key, _)) = removals.iter().find(|it| !values.contains(&it.0)) {
+                return Some(format!("n{at} still has the removal of {key}"));
             }
             if state.content_hash() != first.state.content_hash() {
                 return Some(format!("n{at} shows something else"));

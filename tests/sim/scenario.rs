@@ -66,6 +66,8 @@ pub(crate) struct Plan {
     /// Between two of them at most.
     pause: Micros,
     pub(crate) end: Micros,
+    /// A member that was set back finds out until then.
+    sheltered: Micros,
 }
 
 impl World {
@@ -91,7 +93,7 @@ impl World {
         }
         let pause = (200 + self.random.below(1_500) as Micros) * MILLI;
         let length = if large { 20 } else { 20 + self.random.below(70) as Micros };
-        self.plan = Plan { acts, pause, end: self.queue.now + length * SECOND };
+        self.plan = Plan { acts, pause, end: self.queue.now + length * SECOND, sheltered: 0 };
         self.say(|| format!("{} members, {:?}", first + 1, self.plan));
         self.queue.put(self.queue.now, What::Act);
         self.queue.put(self.queue.now, What::Look);
@@ -123,6 +125,9 @@ impl World {
         self.queue.put(next, What::Act);
         let act = self.plan.acts[self.random.below(self.plan.acts.len())];
         let Some(at) = self.some(|it| it.is_member() && it.is_running()) else { return };
+        if self.queue.now < self.plan.sheltered && !matches!(act, Act::Wish | Act::Forge | Act::Join) {
+            return;
+        }
         match act {
             Act::Wish => {
                 let (request, key) = users::wish(self.machines[at].id, &mut self.random);
@@ -271,15 +276,24 @@ impl World {
         self.crash(at);
         // It must meet somebody before it gives up waiting: see `docs/PROTOCOL.md`, "Set back".
         self.network = Network::default();
+        self.plan.sheltered = self.queue.now + 12 * SECOND;
+        for other in 0..self.machines.len() {
+            self.machines[other].paused_until = 0;
+            self.machines[other].commit_max = 4 * MILLI;
+            if other != at {
+                self.boot(other);
+            }
+        }
         self.ledger.lost.insert(self.machines[at].disk.replica);
         let machine = &mut self.machines[at];
         if let Some(mut backup) = machine.backup.clone() {
             backup.keys = machine.disk.keys.clone();
             machine.disk = backup;
         }
-        let when = self.soon(5 * SECOND);
+        let when = self.queue.now + 5 * SECOND;
         self.queue.put(when, What::Boot(at));
     }
+
 
     /// A datagram that nobody sent.
     fn forge(&mut self, to: usize) {

@@ -70,8 +70,7 @@ impl World {
         else {
             return false;
         };
-        let known = mine.view.nodes().get(&self.machines[server].id);
-        let known = known.map(|it| fizz::gossip::Epoch(it.key_epoch));
+        let known = ours.epochs.get(&self.machines[server].id).copied();
         let newest = ours.keys.newest();
         let shared = known.filter(|it| ours.keys.contains(*it) && *it < newest);
         let epoch = shared.unwrap_or(newest);
