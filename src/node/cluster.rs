@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    Effect, Event, Node, Now, Subject,
+    Effect, Event, Node, Now, Refusal, Subject,
     effect::Fetch,
     view::{ClusterView, Standing, Traffic},
 };
@@ -34,8 +34,8 @@ const TIDY_INTERVAL: Millis = Millis(1_000);
 /// What a node says that is to run no containers.
 pub const NO_RUNTIME: &str = "none";
 
-/// Events that wait until the node may write.
-const HELD_EVENTS_MAX: usize = 1_024;
+/// Beyond so many events that wait until the node may write, users are refused.
+const ASKED_HELD_MAX: usize = 1_024;
 
 /// What a node needs to take part in a cluster.
 #[derive(Clone, Debug)]
@@ -255,8 +255,7 @@ impl Node {
             | Event::Unwrapped(..)
             | Event::Tick => false,
         };
-        let full = self.cluster.as_ref().is_some_and(|it| HELD_EVENTS_MAX <= it.held.len());
-        waits && !self.may_write() && !full
+        waits && !self.may_write()
     }
 
     /// Whether this node may write: it has compared itself with the others.
@@ -264,9 +263,17 @@ impl Node {
         self.cluster.as_ref().is_none_or(|it| it.is_ready())
     }
 
+    /// Keeps an event until then. Of what users want only so much; of what the runtime says there is no
+    /// more than what runs here.
     pub(super) fn hold(&mut self, event: Event) {
-        if let Some(cluster) = &mut self.cluster {
-            cluster.held.push(event);
+        let Some(cluster) = &mut self.cluster else { return };
+        match event {
+            Event::Asked(id, _) if ASKED_HELD_MAX <= cluster.held.len() => {
+                let why = "this node compares its state with the others' before it takes wishes, and \
+                           too many wait already: try again";
+                self.effects.push(Effect::Reply(id, Err(Refusal::Conflict(why.to_owned()))));
+            }
+            event => cluster.held.push(event),
         }
     }
 
@@ -484,6 +491,29 @@ impl Node {
             self.steps.push(step);
         }
         self.forget_the_left(now);
+        self.wrap_for_the_left_out();
+    }
+
+    /// Who came in while the key was changed elsewhere got the old one, and nothing was wrapped for it: the
+    /// first member that has the new one sees to that.
+    fn wrap_for_the_left_out(&mut self) {
+        let Some(cluster) = &self.cluster else { return };
+        let newest = cluster.keys.newest();
+        let lacks = |it: &NodeRecord| Epoch(it.key_epoch) < newest;
+        let nodes = self.state.nodes();
+        let mut ring = cluster.gossip.membership().ring().iter();
+        let first = ring.find(|it| nodes.get(*it).is_some_and(|it| !lacks(it)));
+        if first != Some(&self.me) {
+            return;
+        }
+        let is_wrapped = |id: NodeId| {
+            self.state.secrets().get(&SecretPath::ClusterKey(newest.0, id)).is_some()
+        };
+        let left_out = nodes.iter().filter(|(id, it)| {
+            lacks(it) && !is_wrapped(**id) && !self.state.has_left(**id)
+        });
+        let effects = left_out.map(|(id, it)| Effect::Wrap(newest, *id, it.recipient.clone()));
+        self.effects.extend(effects.collect::<Vec<_>>());
     }
 
     /// What every other member is known to have durably seen, those that have left among them.

@@ -87,6 +87,21 @@ impl Ledger {
         Err(format!("equal vectors, and other contents: {:?}", state.seen()))
     }
 
+    /// A writer was set back: what nobody has of it any more was never there.
+    pub(crate) fn forget(&mut self, replica: ReplicaId, remembered: impl Fn(Dot) -> bool) {
+        let of_it = Dot { replica, sequence: 0 }..=Dot { replica, sequence: u64::MAX };
+        let lost = self.writes.range(of_it).map(|(dot, _)| *dot);
+        let lost: Vec<Dot> = lost.filter(|it| !remembered(*it)).collect();
+        for dot in lost {
+            self.writes.remove(&dot);
+            for dots in self.keys.values_mut() {
+                dots.remove(&dot);
+            }
+            self.promises.retain(|it| it.dot != dot);
+            self.contents.clear();
+        }
+    }
+
     fn follows(&self, later: Dot, earlier: Dot) -> bool {
         let own = later.replica == earlier.replica && earlier.sequence < later.sequence;
         own || self.writes.get(&later).is_some_and(|it| it.write.past.has(earlier))

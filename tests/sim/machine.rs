@@ -42,6 +42,8 @@ pub(crate) struct Machine {
     pub(crate) disk: Disk,
     /// Earlier rows, as a backup has them.
     pub(crate) backup: Option<Disk>,
+    /// Its disk was set back since it last ran.
+    pub(crate) set_back: bool,
     pub(crate) run: Option<Run>,
     pub(crate) containers: BTreeMap<RuntimeId, Observed>,
     /// How far its wall clock is ahead, in milliseconds, and by how much more each second, in
@@ -178,6 +180,7 @@ impl Machine {
             place: Place::Outside,
             disk: Disk::new(ReplicaId(random.bits()), keys),
             backup: None,
+            set_back: false,
             run: None,
             containers: BTreeMap::new(),
             skew: 0,

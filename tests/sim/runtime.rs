@@ -46,6 +46,7 @@ pub(crate) fn obey(all: &mut Containers, effect: Effect, now: WallTime) -> Optio
         | Effect::Send { .. }
         | Effect::Fetch(_)
         | Effect::Unwrap(..)
+        | Effect::Wrap(..)
         | Effect::Gone => None,
     }
 }

@@ -289,6 +289,7 @@ impl World {
         if let Some(mut backup) = machine.backup.clone() {
             backup.keys = machine.disk.keys.clone();
             machine.disk = backup;
+            machine.set_back = true;
         }
         let when = self.queue.now + 5 * SECOND;
         self.queue.put(when, What::Boot(at));

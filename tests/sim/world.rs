@@ -9,7 +9,7 @@ use fizz::{
     gossip::{Epoch, Key},
     model::{NodeId, Random, mix},
     node::{Effect, Event, Fetch, Refusal, Request, RequestId, Response},
-    state::{ReplicaId, SealedSecret, Write},
+    state::{ReplicaId, SealedSecret, SecretPath, Write},
 };
 
 use crate::{
@@ -375,6 +375,13 @@ impl World {
             }
             Effect::Fetch(fetch) => self.fetch(at, number, fetch),
             Effect::Unwrap(epoch, sealed) => self.unwrap(at, number, epoch, &sealed),
+            Effect::Wrap(epoch, node, _) => {
+                self.tally.count("keys wrapped later");
+                let key = self.machines[at].disk.keys.get(epoch).map(|it| it.to_vec());
+                let sealed = SealedSecret { ciphertext: key.unwrap(), fingerprint: [0; 16] };
+                let path = SecretPath::ClusterKey(epoch.0, node);
+                self.ask(at, Request::Keep(path, Some(sealed)), Purpose::Nothing);
+            }
             Effect::Gone => self.wipe(at),
             effect @ (Effect::Launch(_)
             | Effect::Start(_)
@@ -494,6 +501,16 @@ impl World {
         if machine.is_running() || matches!(machine.place, Place::Outside | Place::Joining) {
             return;
         }
+        if std::mem::take(&mut machine.set_back) {
+            let replica = machine.disk.replica;
+            let others = self.machines.iter().filter_map(|it| it.run.as_ref());
+            let others: Vec<_> = others.map(|it| it.node.state().clone()).collect();
+            let mine = self.machines[at].disk.state();
+            self.ledger.forget(replica, |dot| {
+                mine.knows(dot) || others.iter().any(|it| it.knows(dot))
+            });
+        }
+        let machine = &mut self.machines[at];
         self.runs += 1;
         let (number, seed) = (self.runs, self.random.bits());
         machine.boot(number, seed, self.queue.now);

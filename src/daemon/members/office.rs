@@ -183,6 +183,22 @@ impl Office {
         self.keep_key(epoch, &key).await.map(|()| key)
     }
 
+    /// Wraps one of the cluster's keys for a member, for all to keep.
+    pub(super) async fn wrap(
+        &self,
+        epoch: Epoch,
+        node: NodeId,
+        recipient: &str,
+    ) -> Result<(), String> {
+        let keys = self.keys();
+        let root = keys.get(epoch).ok_or("this node does not have it")?;
+        let path = SecretPath::ClusterKey(epoch.0, node);
+        let sealed = self.own.seal_for(recipient, &path, &**root);
+        let sealed = sealed.map_err(|error| error.to_string())?;
+        let kept = self.ask(Request::Keep(path, Some(sealed))).await;
+        kept.map(drop).map_err(|refusal| refusal.to_string())
+    }
+
     async fn keep_key(&self, epoch: Epoch, key: &Key) -> Result<(), String> {
         let mut keys = self.keys();
         keys.add(epoch, key.clone());
