@@ -250,6 +250,11 @@ impl Core {
                     members.unwrap(epoch, sealed);
                 }
             }
+            Effect::Wrap(epoch, node, recipient) => {
+                if let Some(members) = &self.members {
+                    members.wrap(epoch, node, recipient);
+                }
+            }
             Effect::Gone => return Some(Ended::Gone),
             effect @ (Effect::Launch(_)
             | Effect::Start(_)

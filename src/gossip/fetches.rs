@@ -21,12 +21,16 @@ pub(super) struct Fetches {
     hints: BTreeMap<Dot, Hint>,
 }
 
+/// What is being fetched from one member.
 #[derive(Clone, Debug)]
-struct Fetch {
+pub(super) struct Fetch {
     began: Moment,
-    refused: bool,
+    /// This member enters the cluster by it.
+    pub(super) enters: bool,
+    /// Something of it was not taken in.
+    pub(super) refused: bool,
     /// Something was hinted at after it began.
-    again: bool,
+    pub(super) again: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -43,8 +47,18 @@ impl Fetches {
             open.again |= open.began < now;
             return false;
         }
-        self.open.insert(from, Fetch { began: now, refused: false, again: false });
+        let fetch = Fetch { began: now, enters: false, refused: false, again: false };
+        self.open.insert(from, fetch);
         true
+    }
+
+    /// Whether this member is to enter by a fetch from another one now.
+    pub(super) fn begin_to_enter(&mut self, from: NodeId, now: Moment) -> bool {
+        let begins = self.begin(from, now);
+        if let Some(open) = self.open.get_mut(&from).filter(|_| begins) {
+            open.enters = true;
+        }
+        begins
     }
 
     /// Whether anything is under way.
@@ -59,9 +73,9 @@ impl Fetches {
         }
     }
 
-    /// A fetch is over: whether all was taken in, and whether it must be done again.
-    pub(super) fn end(&mut self, from: NodeId) -> (bool, bool) {
-        self.open.remove(&from).map_or((false, false), |it| (!it.refused, it.again))
+    /// A fetch is over.
+    pub(super) fn end(&mut self, from: NodeId) -> Option<Fetch> {
+        self.open.remove(&from)
     }
 
     /// A write is to be passed on within a span as soon as it is here.

@@ -103,13 +103,26 @@ pub enum Output {
     Changed(NodeId, NodeState),
     /// Fetch what this member lacks from that one, by stream.
     Fetch(NodeId),
-    /// That one knows of more writes of this member than it does itself: its data directory was set
-    /// back. It is to take a new replica id, and to enter the cluster again.
-    SetBack(NodeId),
+    /// Others know of more writes of this member than it does itself: its data directory was set back.
+    /// It is to take a new replica id.
+    SetBack,
+    /// Enter the cluster again with that one: be let in under the new replica id, and fetch everything.
+    Enter(NodeId),
     /// A member was seen to have just what this one has.
     Agreed,
     /// This member has compared its state with another's, or nobody was there to compare with: it may
     /// write.
+    Ready,
+}
+
+/// How far a member is that was just started. It writes only once it is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// It finds out whether others know more of it than it does itself.
+    Comparing,
+    /// They did: it is a new writer, which nobody counts yet.
+    Entering,
+    /// It may write.
     Ready,
 }
 
@@ -123,6 +136,8 @@ pub struct Gossip {
     fetches: Fetches,
     /// What others are known to have durably seen.
     acknowledged: BTreeMap<NodeId, VersionVector>,
+    /// As whom they write.
+    writers: BTreeMap<NodeId, ReplicaId>,
     /// How far others' clocks are ahead of this one's.
     clocks: BTreeMap<NodeId, i64>,
     /// What is durable here.
@@ -131,7 +146,7 @@ pub struct Gossip {
     changed_at: Moment,
     compared_at: Option<Moment>,
     began: Moment,
-    ready: bool,
+    standing: Standing,
     /// The last of its own writes that the disk held.
     own_last: u64,
     left: bool,
@@ -156,13 +171,14 @@ impl Gossip {
             exchanges: Exchanges::default(),
             fetches: Fetches::default(),
             acknowledged: BTreeMap::new(),
+            writers: BTreeMap::new(),
             clocks: BTreeMap::new(),
             durable: state.digest(),
             vouched: false,
             changed_at: now.moment,
             compared_at: None,
             began: now.moment,
-            ready: false,
+            standing: standing_of(me, state),
             own_last: state.seen().last(state.replica()),
             left: false,
             outputs: vec![],
@@ -183,10 +199,10 @@ impl Gossip {
             Input::Fetched(from, writes) => self.fetched(from, writes, state, now),
             Input::FetchEnded(from, how) => self.fetch_ended(from, how, state, now),
             Input::Leave => {
-                self.swim(swim::Input::Leave, state, now);
+                self.swim(swim::Input::Leave, now);
                 self.left = true;
             }
-            Input::Tick => self.swim(swim::Input::Tick, state, now),
+            Input::Tick => self.swim(swim::Input::Tick, now),
         }
         self.prepare(state, now);
         self.pass_on_what_came(state);
@@ -196,10 +212,12 @@ impl Gossip {
     /// When it wants the next [`Input::Tick`], if nothing happens before.
     #[must_use]
     pub fn next_wake(&self) -> Moment {
-        let mine = match (self.ready, self.compared_at) {
-            (true, _) => None,
-            (false, None) => Some(self.began),
-            (false, Some(at)) => Some(at + COMPARE_FRESH_INTERVAL),
+        let mine = match (self.standing, self.compared_at) {
+            (Standing::Ready, _) => None,
+            (Standing::Comparing | Standing::Entering, None) => Some(self.began),
+            (Standing::Comparing | Standing::Entering, Some(at)) => {
+                Some(at + COMPARE_FRESH_INTERVAL)
+            }
         };
         mine.into_iter().fold(self.swim.next_wake(), Moment::min)
     }
@@ -212,7 +230,7 @@ impl Gossip {
     /// Whether this member may write.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.ready
+        self.standing == Standing::Ready
     }
 
     /// Who is alive.
@@ -242,7 +260,7 @@ impl Gossip {
         match packet {
             Packet::Swim(message, vitals) => {
                 let answers = matches!(message.kind, Kind::Ack { .. });
-                self.swim(swim::Input::Heard(from, message), state, now);
+                self.swim(swim::Input::Heard(from, message), now);
                 if let Some(vitals) = vitals.filter(|_| answers) {
                     self.looked_at(from, vitals, state, now);
                 }
@@ -284,23 +302,23 @@ impl Gossip {
     fn looked_at(&mut self, from: NodeId, vitals: Vitals, state: &Arc<ClusterState>, now: Now) {
         let half = self.swim.round_trip(from).map_or(0, |it| it.0 / 2);
         self.clocks.insert(from, vitals.clock.ahead_of(now.wall.0.saturating_sub(half)));
-        let Some(theirs) = vitals.digest else { return };
+        let theirs = vitals.digest;
         if theirs == state.digest() {
             self.outputs.push(Output::Agreed);
-            self.knows(from, state.seen().clone(), true, state);
+            self.knows(from, state.seen().clone(), vitals.vouched, state);
         } else if theirs != self.durable {
             let since = |it: Moment| now.moment - it;
             let waited = self.compared_at.is_none_or(|it| COMPARE_INTERVAL <= since(it));
             let lost = COMPARE_QUIET <= since(self.changed_at)
                 && self.compared_at.is_none_or(|it| COMPARE_QUIET <= since(it));
-            if self.ready && (waited || lost) {
+            if self.is_ready() && (waited || lost) {
                 self.compare(from, state, now);
             }
         }
     }
 
     fn compare(&mut self, peer: NodeId, state: &ClusterState, now: Now) {
-        let fresh = !self.ready;
+        let fresh = !self.is_ready();
         let packet = self.exchanges.begin(peer, fresh, state, now.moment);
         self.compared_at = Some(now.moment);
         self.outputs.push(Output::Send(peer, packet));
@@ -331,11 +349,14 @@ impl Gossip {
 
     /// A peer is known to have seen all this.
     fn knows(&mut self, peer: NodeId, seen: VersionVector, vouched: bool, state: &ClusterState) {
-        if !self.ready {
-            if self.own_last < seen.last(state.replica()) {
-                return self.outputs.push(Output::SetBack(peer));
+        match self.standing {
+            Standing::Comparing if self.own_last < seen.last(state.replica()) => {
+                self.standing = Standing::Entering;
+                self.compared_at = None;
+                self.outputs.push(Output::SetBack);
             }
-            self.become_ready();
+            Standing::Comparing => self.become_ready(),
+            Standing::Entering | Standing::Ready => {}
         }
         if vouched {
             self.acknowledged.entry(peer).or_default().join(&seen);
@@ -343,20 +364,22 @@ impl Gossip {
     }
 
     fn become_ready(&mut self) {
-        if !self.ready {
-            self.ready = true;
+        if !self.is_ready() {
+            self.standing = Standing::Ready;
             self.outputs.push(Output::Ready);
         }
     }
 
     /// Before it is ready: asks others, and gives up where nobody answers.
     fn prepare(&mut self, state: &ClusterState, now: Now) {
-        if self.ready || self.left {
+        if self.is_ready() || self.left {
             return;
         }
+        let enters = self.standing == Standing::Entering;
         let alone = self.swim.ring().len() < 2;
         let hopeless = self.began + COMPARE_FRESH_MAX <= now.moment && !self.fetches.any();
-        if alone || hopeless {
+        // A writer that nobody counts may not write, however long it takes.
+        if !enters && (alone || hopeless) {
             return self.become_ready();
         }
         if self.compared_at.is_some_and(|it| now.moment < it + COMPARE_FRESH_INTERVAL) {
@@ -367,7 +390,13 @@ impl Gossip {
         let others: BTreeSet<NodeId> = others.filter(|it| *it != self.me).collect();
         // Where all hit this one it is tried again shortly.
         self.compared_at = Some(now.moment);
-        others.into_iter().for_each(|it| self.compare(it, state, now));
+        for other in others {
+            if !enters {
+                self.compare(other, state, now);
+            } else if !self.fetches.any() && self.fetches.begin_to_enter(other, now.moment) {
+                self.outputs.push(Output::Enter(other));
+            }
+        }
     }
 
     /// A member that was just started learns how the others are.
@@ -402,7 +431,7 @@ impl Gossip {
             }
         }
         if !news.rumours.is_empty() {
-            self.swim(swim::Input::Rumoured(news.rumours), state, now);
+            self.swim(swim::Input::Rumoured(news.rumours), now);
         }
     }
 
@@ -419,13 +448,13 @@ impl Gossip {
     fn tell_all(&mut self, writes: &[Write]) {
         let (writes, hints) = by_length(writes);
         for news in cut(News { writes, hints, ..News::default() }) {
-            for (to, packet) in self.to_everyone(&news) {
+            for (to, packet) in self.for_everyone(&news) {
                 self.outputs.push(Output::SendDurable(to, packet));
             }
         }
     }
 
-    fn to_everyone(&mut self, news: &News) -> Vec<(NodeId, Packet)> {
+    fn for_everyone(&mut self, news: &News) -> Vec<(NodeId, Packet)> {
         let mut packets = vec![];
         for _ in 0..PASSES {
             let span = Span::all(self.swim.ring(), &mut self.random);
@@ -490,26 +519,27 @@ impl Gossip {
         state: &mut Arc<ClusterState>,
         now: Now,
     ) {
-        let (whole, again) = self.fetches.end(from);
-        match how.filter(|_| whole) {
+        let Some(fetch) = self.fetches.end(from) else { return };
+        match how.filter(|_| !fetch.refused) {
             Some(Fetched::Delta(seen)) => {
                 self.join(&seen, state, now);
                 self.knows(from, seen, false, state);
             }
-            Some(Fetched::Full(inventory)) => {
-                let step = if self.ready {
-                    Arc::make_mut(state).join_all(&inventory)
-                } else {
-                    Arc::make_mut(state).enter(&inventory, now.wall)
-                };
+            Some(Fetched::Full(inventory)) if fetch.enters => {
+                let step = Arc::make_mut(state).enter(&inventory, now.wall);
                 let writes = step.writes().to_vec();
                 self.took(step, now);
                 self.become_ready();
                 self.tell_all(&writes);
             }
+            Some(Fetched::Full(inventory)) => {
+                let step = Arc::make_mut(state).join_all(&inventory);
+                self.took(step, now);
+                self.knows(from, inventory.seen().clone(), false, state);
+            }
             None => {}
         }
-        if again {
+        if fetch.again {
             self.fetch(from, now);
         }
     }
@@ -530,29 +560,33 @@ impl Gossip {
     /// Brings the membership up to date with the nodes in the state.
     fn members_changed(&mut self, state: &ClusterState, now: Now) {
         let mut gone: BTreeSet<NodeId> = self.swim.states().map(|(id, _, _)| id).collect();
-        let nodes = state
-            .nodes()
-            .iter()
-            .filter(|(id, it)| **id != self.me && it.is_member() && !state.has_left(**id));
+        let there = |id: &NodeId| *id != self.me && !state.has_left(*id);
+        let writers = state.nodes().iter().filter(|(id, _)| there(id));
+        let writers: BTreeMap<NodeId, ReplicaId> =
+            writers.map(|(id, it)| (*id, it.replica)).collect();
+        // What a member had seen as another writer it may have lost since.
+        let before = std::mem::replace(&mut self.writers, writers);
+        let same = |id: &NodeId| self.writers.get(id).is_some_and(|it| before.get(id) == Some(it));
+        self.acknowledged.retain(|id, _| same(id));
+        self.clocks.retain(|id, _| self.writers.contains_key(id));
+        let nodes = state.nodes().iter().filter(|(id, it)| there(id) && it.is_member());
         let nodes: Vec<(NodeId, Incarnation)> =
             nodes.map(|(id, it)| (*id, Incarnation(it.incarnation))).collect();
         for (id, incarnation) in nodes {
             gone.remove(&id);
-            self.swim(swim::Input::Learned(id, incarnation), state, now);
+            self.swim(swim::Input::Learned(id, incarnation), now);
         }
         for id in gone {
-            self.acknowledged.remove(&id);
-            self.clocks.remove(&id);
-            self.swim(swim::Input::Forgotten(id), state, now);
+            self.swim(swim::Input::Forgotten(id), now);
         }
     }
 
-    fn swim(&mut self, input: swim::Input, state: &ClusterState, now: Now) {
+    fn swim(&mut self, input: swim::Input, now: Now) {
         for output in self.swim.handle(input, now) {
             match output {
                 swim::Output::Send(to, message) => {
                     let answers = matches!(message.kind, Kind::Ack { .. });
-                    let vitals = answers.then(|| self.vitals(state, now));
+                    let vitals = answers.then(|| self.vitals(now));
                     self.outputs.push(Output::Send(to, Packet::Swim(message, vitals)));
                 }
                 swim::Output::Spread(rumours) => self.spread(rumours),
@@ -563,15 +597,14 @@ impl Gossip {
 
     fn spread(&mut self, rumours: Vec<Rumour>) {
         for news in cut(News { rumours, ..News::default() }) {
-            for (to, packet) in self.to_everyone(&news) {
+            for (to, packet) in self.for_everyone(&news) {
                 self.outputs.push(Output::Send(to, packet));
             }
         }
     }
 
-    fn vitals(&self, _: &ClusterState, now: Now) -> Vitals {
-        let digest = self.vouched.then_some(self.durable);
-        Vitals { digest, clock: Clock::of(now.wall.0) }
+    fn vitals(&self, now: Now) -> Vitals {
+        Vitals { digest: self.durable, vouched: self.vouched, clock: Clock::of(now.wall.0) }
     }
 }
 
@@ -579,4 +612,12 @@ impl Gossip {
 #[must_use]
 pub fn replicas(state: &ClusterState) -> BTreeSet<ReplicaId> {
     state.nodes().iter().map(|(_, it)| it.replica).collect()
+}
+
+/// How far a member is that begins with this state. A writer that has written nothing, of a member that
+/// is one already, was chosen when its directory was set back, and did not get in before it ended.
+fn standing_of(me: NodeId, state: &ClusterState) -> Standing {
+    let is_new = state.seen().last(state.replica()) == 0;
+    let was_there = state.nodes().get(&me).is_some_and(|it| it.is_member());
+    if is_new && was_there { Standing::Entering } else { Standing::Comparing }
 }

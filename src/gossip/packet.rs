@@ -81,8 +81,10 @@ pub enum Packet {
 /// What an answer carries beside the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Vitals {
-    /// Of what the answerer has durably seen. `None`: it does not vouch for it now.
-    pub digest: Option<Digest>,
+    /// Of what the answerer has durably seen.
+    pub digest: Digest,
+    /// Others may rely on it when they collect removals.
+    pub vouched: bool,
     /// The answerer's wall clock.
     pub clock: Clock,
 }
@@ -130,7 +132,7 @@ pub enum PacketError {
 #[derive(Serialize, Deserialize)]
 enum PacketForm {
     Ping(u16, u32, Option<u32>, Vec<RumourForm>),
-    Ack(u16, u32, Option<([u8; 3], Option<Digest>)>, Vec<RumourForm>),
+    Ack(u16, u32, Option<([u8; 3], Digest, bool)>, Vec<RumourForm>),
     Ask(u16, u128),
     Vouch(u16, u32),
     Nack(u16),
@@ -218,7 +220,7 @@ impl From<&Packet> for PacketForm {
                         Self::Ping(number, incarnation.0, missed.map(|it| it.0), rumours)
                     }
                     Kind::Ack { number, incarnation } => {
-                        let vitals = vitals.map(|it| (it.clock.0, it.digest));
+                        let vitals = vitals.map(|it| (it.clock.0, it.digest, it.vouched));
                         Self::Ack(number, incarnation.0, vitals, rumours)
                     }
                     Kind::Ask { number, target } => Self::Ask(number, target.0),
@@ -254,7 +256,11 @@ impl From<PacketForm> for Packet {
             }
             PacketForm::Ack(number, incarnation, vitals, news) => {
                 let kind = Kind::Ack { number, incarnation: Incarnation(incarnation) };
-                let vitals = vitals.map(|(clock, digest)| Vitals { digest, clock: Clock(clock) });
+                let vitals = vitals.map(|(clock, digest, vouched)| Vitals {
+                    digest,
+                    vouched,
+                    clock: Clock(clock),
+                });
                 Self::Swim(Message { kind, rumours: rumours(news) }, vitals)
             }
             PacketForm::Ask(number, target) => bare(Kind::Ask { number, target: NodeId(target) }),
@@ -358,7 +364,7 @@ mod tests {
         let ping =
             Kind::Ping { number: 5, incarnation: Incarnation(7), missed: Some(Incarnation(6)) };
         let ack = Kind::Ack { number: 700, incarnation: Incarnation(1 << 30) };
-        let vitals = Vitals { digest: Some([9; 16]), clock: Clock([1, 2, 3]) };
+        let vitals = Vitals { digest: [9; 16], vouched: true, clock: Clock([1, 2, 3]) };
         let dot = Dot { replica: ReplicaId(5), sequence: 300 };
         let part =
             Part { buckets: Buckets(1), seen: VersionVector::from_iter([dot]), vouched: true };
@@ -397,7 +403,7 @@ mod tests {
         let part = format!("000000000000000101{dot}01");
         let golden = [
             format!("0005070106{rumour}"),
-            format!("01bc0580808080040101020301{}00", "09".repeat(16)),
+            format!("01bc05808080800401010203{}0100", "09".repeat(16)),
             "0201808080808080808080808080808004".to_owned(),
             "030102".to_owned(),
             "048001".to_owned(),

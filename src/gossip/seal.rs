@@ -71,7 +71,8 @@ pub enum Rejected {
 pub struct Peer {
     /// Who.
     pub id: NodeId,
-    /// The newest key that it is known to have: what is sealed with an older one is not its.
+    /// The newest key that it is known to have: what is sealed with an older one is not its, where this
+    /// member has that key, too.
     pub epoch: Epoch,
 }
 
@@ -180,7 +181,8 @@ impl Opener {
         }
         // Two members may share their first 48 bits; only one has the key.
         for sender in senders {
-            if epoch < sender.epoch {
+            // To whom lacks its newest key it speaks under the one that both have.
+            if epoch < sender.epoch.min(keys.newest()) {
                 continue;
             }
             match self.open_from(sender.id, epoch, header, sealed, datagram, keys) {
@@ -190,6 +192,12 @@ impl Opener {
             }
         }
         Err(Rejected::Forged)
+    }
+
+    /// The key that a member last sealed with: it has that one.
+    #[must_use]
+    pub fn epoch_of(&self, node: NodeId) -> Option<Epoch> {
+        self.senders.get(&node).map(|it| it.epoch)
     }
 
     /// Forgets a member that is none any more.

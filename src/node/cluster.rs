@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    Effect, Event, Node, Now, Subject,
+    Effect, Event, Node, Now, Refusal, Subject,
     effect::Fetch,
     view::{ClusterView, Standing, Traffic},
 };
@@ -34,8 +34,8 @@ const TIDY_INTERVAL: Millis = Millis(1_000);
 /// What a node says that is to run no containers.
 pub const NO_RUNTIME: &str = "none";
 
-/// Events that wait until the node may write.
-const HELD_EVENTS_MAX: usize = 1_024;
+/// Beyond so many events that wait until the node may write, users are refused.
+const ASKED_HELD_MAX: usize = 1_024;
 
 /// What a node needs to take part in a cluster.
 #[derive(Clone, Debug)]
@@ -124,14 +124,24 @@ impl Cluster {
         });
     }
 
-    /// A packet as a datagram for a member, under the newest key that both have.
+    /// The newest key that a member is known to have: by its record, or because it spoke under it.
+    fn epoch_of(&self, node: NodeId) -> Epoch {
+        let recorded = self.peers.binary_search_by_key(&node, |it| it.id).ok();
+        let recorded = recorded.map_or(Epoch(0), |at| self.peers[at].epoch);
+        recorded.max(self.opener.epoch_of(node).unwrap_or_default())
+    }
+
+    /// A packet as a datagram for a member, under the newest key that both have. Who has not spoken yet may
+    /// have a newer one than this node has heard of, and none of the older ones any more: every other
+    /// datagram is under the newest then.
     fn seal(&mut self, to: NodeId, packet: &Packet) -> Option<Vec<u8>> {
-        let theirs = self.peers.binary_search_by_key(&to, |it| it.id).ok();
-        let theirs = theirs.map_or(Epoch(0), |at| self.peers[at].epoch);
-        let newest = self.keys.newest();
-        let epoch = if self.keys.contains(theirs) { theirs.min(newest) } else { newest };
+        let (theirs, newest) = (self.epoch_of(to), self.keys.newest());
+        let tries = self.opener.epoch_of(to).is_none() && self.traffic.sent % 2 == 0;
+        let shared = self.keys.contains(theirs) && !tries;
+        let epoch = if shared { theirs.min(newest) } else { newest };
         let datagram = self.sealer.seal(to, &packet.encode().ok()?, &self.keys, epoch)?;
         self.traffic.sent += 1;
+        self.traffic.comparisons += u64::from(matches!(packet, Packet::Compare { .. }));
         self.traffic.sent_bytes += datagram.len() as u64;
         Some(datagram)
     }
@@ -210,10 +220,11 @@ impl Node {
                     self.member_changed(id, state, now);
                 }
                 Output::Fetch(from) => self.fetch(from, None),
-                Output::SetBack(from) => {
+                Output::SetBack => {
                     stirred = true;
-                    self.set_back(from);
+                    self.set_back();
                 }
+                Output::Enter(from) => self.fetch(from, Some(self.state.replica())),
                 Output::Agreed => {
                     if let Some(cluster) = &mut self.cluster {
                         cluster.agreed = now.moment;
@@ -244,8 +255,7 @@ impl Node {
             | Event::Unwrapped(..)
             | Event::Tick => false,
         };
-        let full = self.cluster.as_ref().is_some_and(|it| HELD_EVENTS_MAX <= it.held.len());
-        waits && !self.may_write() && !full
+        waits && !self.may_write()
     }
 
     /// Whether this node may write: it has compared itself with the others.
@@ -253,9 +263,17 @@ impl Node {
         self.cluster.as_ref().is_none_or(|it| it.is_ready())
     }
 
+    /// Keeps an event until then. Of what users want only so much; of what the runtime says there is no
+    /// more than what runs here.
     pub(super) fn hold(&mut self, event: Event) {
-        if let Some(cluster) = &mut self.cluster {
-            cluster.held.push(event);
+        let Some(cluster) = &mut self.cluster else { return };
+        match event {
+            Event::Asked(id, _) if ASKED_HELD_MAX <= cluster.held.len() => {
+                let why = "this node compares its state with the others' before it takes wishes, and \
+                           too many wait already: try again";
+                self.effects.push(Effect::Reply(id, Err(Refusal::Conflict(why.to_owned()))));
+            }
+            event => cluster.held.push(event),
         }
     }
 
@@ -410,7 +428,14 @@ impl Node {
             match output {
                 // That is no news: they were there before, and are thought well until heard otherwise.
                 Output::Changed(id, state) => drop(known.insert(id, (state, now.wall))),
-                output => outputs.push_back(output),
+                Output::Send(..)
+                | Output::SendDurable(..)
+                | Output::Took(_)
+                | Output::Fetch(_)
+                | Output::SetBack
+                | Output::Enter(_)
+                | Output::Agreed
+                | Output::Ready => outputs.push_back(output),
             }
         }
         if let Some(cluster) = &mut self.cluster {
@@ -459,7 +484,7 @@ impl Node {
     }
 
     /// This node's data directory was set back: it goes on as another writer.
-    fn set_back(&mut self, from: NodeId) {
+    fn set_back(&mut self) {
         let replica = ReplicaId(self.random.bits());
         let step = self.in_state().take_new_replica(replica);
         self.steps.push(step);
@@ -467,7 +492,6 @@ impl Node {
         let why = "this node's data directory was set back, as from a backup: it takes the cluster's \
                    state anew";
         self.notify("node.set_back", Subject::Node, None, Some(why.into()));
-        self.fetch(from, Some(replica));
     }
 
     /// Now and then: drops removals that nobody needs, and forgets members that have left once everyone
@@ -479,7 +503,7 @@ impl Node {
         }
         cluster.tidied = now.moment;
         let keys_of = |it: &NodeRecord| Epoch(it.key_epoch);
-        let members = self.state.nodes().iter().filter(|(_, it)| it.state != NodeState::Left);
+        let members = self.state.nodes().iter().filter(|(id, _)| !self.state.has_left(**id));
         if let Some(oldest) = members.map(|(_, it)| keys_of(it)).min() {
             cluster.keys.forget_before(oldest);
         }
@@ -489,6 +513,28 @@ impl Node {
             self.steps.push(step);
         }
         self.forget_the_left(now);
+        self.wrap_for_the_left_out();
+    }
+
+    /// Who came in while the key was changed elsewhere got the old one, and nothing was wrapped for it: the
+    /// first member that has the new one sees to that.
+    fn wrap_for_the_left_out(&mut self) {
+        let Some(cluster) = &self.cluster else { return };
+        let newest = cluster.keys.newest();
+        let lacks = |it: &NodeRecord| Epoch(it.key_epoch) < newest;
+        let nodes = self.state.nodes();
+        let mut ring = cluster.gossip.membership().ring().iter();
+        let first = ring.find(|it| nodes.get(*it).is_some_and(|it| !lacks(it)));
+        if first != Some(&self.me) {
+            return;
+        }
+        let is_wrapped =
+            |id: NodeId| self.state.secrets().get(&SecretPath::ClusterKey(newest.0, id)).is_some();
+        let left_out = nodes
+            .iter()
+            .filter(|(id, it)| lacks(it) && !is_wrapped(**id) && !self.state.has_left(**id));
+        let effects = left_out.map(|(id, it)| Effect::Wrap(newest, *id, it.recipient.clone()));
+        self.effects.extend(effects.collect::<Vec<_>>());
     }
 
     /// What every other member is known to have durably seen, those that have left among them.
@@ -507,20 +553,18 @@ impl Node {
             return;
         }
         let nodes = self.state.nodes();
-        let stay: Vec<NodeId> = nodes
-            .iter()
-            .filter(|(id, it)| **id != self.me && it.state != NodeState::Left)
-            .map(|(id, _)| *id)
-            .collect();
+        let others = nodes.iter().map(|(id, _)| *id).filter(|it| *it != self.me);
+        let (left, stay): (Vec<NodeId>, Vec<NodeId>) =
+            others.partition(|it| self.state.has_left(*it));
         let known_to_all = |id: &NodeId| {
-            let Some(dot) = nodes.dot(id) else { return false };
-            let knows =
-                |it: &NodeId| cluster.gossip.acknowledged(*it).is_some_and(|seen| seen.has(dot));
+            let dots = self.state.farewells(*id);
+            let knows = |it: &NodeId| {
+                let seen = cluster.gossip.acknowledged(*it);
+                dots.iter().any(|dot| seen.is_some_and(|seen| seen.has(*dot)))
+            };
             stay.iter().all(knows)
         };
-        let left = nodes.iter().filter(|(_, it)| it.state == NodeState::Left);
-        let left: Vec<NodeId> =
-            left.map(|(id, _)| *id).filter(|id| *id != self.me && known_to_all(id)).collect();
+        let left: Vec<NodeId> = left.into_iter().filter(known_to_all).collect();
         for id in left {
             self.commit(Change::Node(id, None), now);
         }
@@ -551,6 +595,7 @@ impl Node {
             traffic: cluster.traffic.clone(),
             verdicts: membership.verdicts(),
             endpoints: cluster.endpoints.clone(),
+            epochs: cluster.peers.iter().map(|it| (it.id, cluster.epoch_of(it.id))).collect(),
         })
     }
 }

@@ -96,6 +96,9 @@ pub enum Effect {
     Fetch(Fetch),
     /// Unwrap one of the cluster's keys and keep it on disk. Answered by [`super::Event::Unwrapped`].
     Unwrap(Epoch, Arc<SealedSecret>),
+    /// Wrap one of the cluster's keys for a member that was left out, to this recipient, and keep it by
+    /// [`super::Request::Keep`].
+    Wrap(Epoch, NodeId, String),
     /// Everything is said: this node is out of its cluster.
     Gone,
 }

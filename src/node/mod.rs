@@ -227,6 +227,12 @@ impl Node {
         containers.chain(clearing).min()
     }
 
+    /// What the cluster has agreed, as this node knows it: also what is not durable yet.
+    #[must_use]
+    pub fn state(&self) -> &Arc<ClusterState> {
+        &self.state
+    }
+
     /// What others may read now.
     #[must_use]
     pub fn view(&self) -> View {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use super::Activity;
 use crate::{
-    gossip::{Keyring, Rejected},
+    gossip::{Epoch, Keyring, Rejected},
     model::{
         ContainerId, Millis, Moment, NodeId, NodeState, ProjectName, ServiceKey, WallTime,
         spec::ProjectSpec,
@@ -69,6 +69,8 @@ pub struct ClusterView {
     pub verdicts: Vec<Rumour>,
     /// Where members were last heard from.
     pub endpoints: BTreeMap<NodeId, SocketAddr>,
+    /// The newest of the cluster's keys that each is known to have.
+    pub epochs: BTreeMap<NodeId, Epoch>,
 }
 
 /// How a member is.
@@ -99,6 +101,8 @@ pub struct Traffic {
     pub suspicions: u64,
     /// Members that turned out to be well after all.
     pub refutations: u64,
+    /// Comparisons of state that this node began.
+    pub comparisons: u64,
     /// Streams by which state was fetched.
     pub fetches: u64,
 }

@@ -132,10 +132,19 @@ impl ClusterState {
     /// same time, without knowing: it must come again to be back.
     #[must_use]
     pub fn has_left(&self, node: NodeId) -> bool {
-        let left = |it: &NodeRecord| it.state == NodeState::Left;
         let nodes = self.nodes();
-        nodes.get(&node).is_some_and(|it| left(it))
-            || nodes.conflicts(&node).any(|it| it.value.as_deref().is_some_and(left))
+        nodes.get(&node).is_some_and(|it| says_left(it))
+            || nodes.conflicts(&node).any(|it| it.value.as_deref().is_some_and(says_left))
+    }
+
+    /// The writes that say that a node has left.
+    #[must_use]
+    pub fn farewells(&self, node: NodeId) -> Vec<Dot> {
+        let nodes = self.nodes();
+        let standing = nodes.get(&node).filter(|it| says_left(it)).and_then(|_| nodes.dot(&node));
+        let others = nodes.conflicts(&node);
+        let others = others.filter(|it| it.value.as_deref().is_some_and(says_left));
+        standing.into_iter().chain(others.map(|it| it.dot)).collect()
     }
 
     /// Every service.
@@ -179,6 +188,10 @@ impl ClusterState {
     pub fn ip_allocations(&self) -> impl Iterator<Item = IpAllocation> + '_ {
         self.collections.ip_allocations.iter().map(|(taken, _)| *taken)
     }
+}
+
+fn says_left(record: &NodeRecord) -> bool {
+    record.state == NodeState::Left
 }
 
 /// Taking in what a disk holds: parts of a state that was whole.

@@ -29,6 +29,12 @@ pub struct Inventory {
 }
 
 impl Inventory {
+    /// What the sender has seen.
+    #[must_use]
+    pub fn seen(&self) -> &VersionVector {
+        &self.seen
+    }
+
     /// Whether the sender had seen a write.
     fn knows(&self, dot: Dot) -> bool {
         self.seen.has(dot) || self.live.contains(&dot)

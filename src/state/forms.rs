@@ -27,7 +27,7 @@ pub(super) struct NodeForm {
     address: Option<SocketAddr>,
     replica: u64,
     incarnation: u32,
-    admission: Option<(u128, u64, Option<(u64, u16)>)>,
+    admission: Option<AdmissionForm>,
     recipient: String,
     key_epoch: u32,
     version: String,
@@ -40,6 +40,9 @@ pub(super) struct NodeForm {
     kernel: String,
     runtime: Option<String>,
 }
+
+/// By whom, when, with which token and how many uses of it.
+type AdmissionForm = (u128, u64, Option<(u64, u16)>);
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct ServiceForm {

@@ -217,7 +217,9 @@ impl Swim {
         let of_it =
             self.probes.iter().filter(|(_, it)| it.target == node).map(|(number, _)| number);
         let of_it: Vec<u16> = of_it.collect();
-        of_it.into_iter().for_each(|it| drop(self.probes.remove(it)));
+        for number in of_it {
+            self.probes.remove(number);
+        }
         self.news.forget(node);
     }
 

@@ -65,7 +65,7 @@ impl Cluster {
             seed,
             boots: 0,
             born: vec![None; count],
-            vitals: Vitals { digest: Some([7; 16]), clock: Clock([1, 2, 3]) },
+            vitals: Vitals { digest: [7; 16], vouched: true, clock: Clock([1, 2, 3]) },
         };
         (0..count).for_each(|node| cluster.boot(node));
         cluster.changes.clear();

@@ -144,6 +144,7 @@ impl Executor {
             | Effect::Send { .. }
             | Effect::Fetch(_)
             | Effect::Unwrap(..)
+            | Effect::Wrap(..)
             | Effect::Gone => {}
         }
     }

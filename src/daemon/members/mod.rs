@@ -150,6 +150,18 @@ impl Members {
     }
 }
 
+impl Members {
+    /// Wraps one of the cluster's keys for a member that was left out.
+    pub(super) fn wrap(&self, epoch: Epoch, node: NodeId, recipient: String) {
+        let line = self.line.clone();
+        self.fetches.spawn("wrap", async move {
+            if let Err(error) = line.office.wrap(epoch, node, &recipient).await {
+                warn!(%epoch, %node, %error, "a member did not get one of the cluster's keys");
+            }
+        });
+    }
+}
+
 impl Line {
     async fn tell(&self, event: Event) {
         // A node that is gone needs to be told nothing.

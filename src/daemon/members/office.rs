@@ -142,7 +142,8 @@ impl Office {
     /// The newest key that this node and a member both have.
     pub(super) fn stream_key(&self, with: NodeId) -> Option<(Epoch, Key)> {
         let keys = self.keys();
-        let theirs = self.state().nodes().get(&with).map(|it| Epoch(it.key_epoch));
+        let cluster = self.view.borrow().cluster.clone();
+        let theirs = cluster.and_then(|it| it.epochs.get(&with).copied());
         let shared = theirs.filter(|it| keys.contains(*it) && *it < keys.newest());
         let epoch = shared.unwrap_or_else(|| keys.newest());
         Some((epoch, keys.stream_key(epoch)?))
@@ -186,6 +187,22 @@ impl Office {
         let root: [u8; 32] = root.as_slice().try_into().map_err(|_| "its length is wrong")?;
         let key = Zeroizing::new(root);
         self.keep_key(epoch, &key).await.map(|()| key)
+    }
+
+    /// Wraps one of the cluster's keys for a member, for all to keep.
+    pub(super) async fn wrap(
+        &self,
+        epoch: Epoch,
+        node: NodeId,
+        recipient: &str,
+    ) -> Result<(), String> {
+        let keys = self.keys();
+        let root = keys.get(epoch).ok_or("this node does not have it")?;
+        let path = SecretPath::ClusterKey(epoch.0, node);
+        let sealed = self.own.seal_for(recipient, &path, &**root);
+        let sealed = sealed.map_err(|error| error.to_string())?;
+        let kept = self.ask(Request::Keep(path, Some(sealed))).await;
+        kept.map(drop).map_err(|refusal| refusal.to_string())
     }
 
     async fn keep_key(&self, epoch: Epoch, key: &Key) -> Result<(), String> {

@@ -575,7 +575,11 @@ impl World {
             Effect::Persist(steps) => self.keep(&steps),
             Effect::Reply(_, reply) => self.reply = Some(reply),
             Effect::Notify(_) => {}
-            Effect::Send { .. } | Effect::Fetch(_) | Effect::Unwrap(..) | Effect::Gone => {
+            Effect::Send { .. }
+            | Effect::Fetch(_)
+            | Effect::Unwrap(..)
+            | Effect::Wrap(..)
+            | Effect::Gone => {
                 unreachable!("it is in no cluster")
             }
             Effect::Launch(launch) => self.launch(&launch),

@@ -1,0 +1,148 @@
+//! Whole clusters in virtual time, from one seed: everything that can go wrong does, and then all must agree.
+//!
+//! The nodes are real [`fizz::node::Node`] values; network, disks, clocks, streams and users are made up. See
+//! `docs/testing.md` for how to run and to replay it.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+#[path = "sim/checks.rs"]
+mod checks;
+#[path = "sim/ledger.rs"]
+mod ledger;
+#[path = "sim/machine.rs"]
+mod machine;
+#[path = "sim/network.rs"]
+mod network;
+#[path = "sim/queue.rs"]
+mod queue;
+#[path = "sim/regressions.rs"]
+mod regressions;
+#[path = "sim/runtime.rs"]
+mod runtime;
+#[path = "sim/scenario.rs"]
+mod scenario;
+#[path = "sim/streams.rs"]
+mod streams;
+#[path = "sim/tally.rs"]
+mod tally;
+#[path = "sim/users.rs"]
+mod users;
+#[path = "sim/world.rs"]
+mod world;
+
+use std::{
+    io::Write as _,
+    ops::Range,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use fizz::model::Random;
+use regressions::REGRESSIONS;
+use tally::Tally;
+use world::World;
+
+/// Seeds of the short form: about a minute.
+const SEEDS_DEFAULT: u64 = 60;
+
+/// So many seeds must have met every fault.
+const SEEDS_FOR_ALL_FAULTS: u64 = 50;
+
+const THREADS: usize = 2;
+
+/// Which seeds are to run: one (`FIZZ_SIM_SEED=7`), or a range (`FIZZ_SIM_SEEDS=0..1000`).
+fn seeds() -> Range<u64> {
+    let number = |it: &str| it.trim().parse::<u64>().expect("a seed is a number");
+    if let Ok(one) = std::env::var("FIZZ_SIM_SEED") {
+        let one = number(&one);
+        return one..one + 1;
+    }
+    let Ok(range) = std::env::var("FIZZ_SIM_SEEDS") else { return 0..SEEDS_DEFAULT };
+    let (first, end) = range.split_once("..").expect("FIZZ_SIM_SEEDS is a range: 0..1000");
+    number(first)..number(end)
+}
+
+/// How one seed ended: what it did, its trace, and what went wrong.
+struct Told {
+    tally: Tally,
+    trace: u64,
+    complaint: Option<String>,
+}
+
+fn tell(seed: u64, log: bool) -> Told {
+    let mut random = Random::new(!seed);
+    let machines = match random.below(50) {
+        0 => 20 + random.below(11),
+        _ => 2 + random.below(8),
+    };
+    let mut world = World::new(machines, seed);
+    world.log = log;
+    let told = catch_unwind(AssertUnwindSafe(|| world.story()));
+    let complaint = match told {
+        Ok(()) => world.complaint,
+        Err(_) => Some(format!("a panic at {} ms", world.queue.now / queue::MILLI)),
+    };
+    Told { tally: world.tally, trace: world.trace, complaint }
+}
+
+/// Runs seeds on all threads; what failed, and what happened.
+fn tell_all(seeds: &[u64], log: bool) -> (Vec<String>, Tally) {
+    let next = AtomicU64::new(0);
+    let sum = Mutex::new((vec![], Tally::default()));
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                while let Some(&seed) = seeds.get(next.fetch_add(1, Ordering::SeqCst) as usize) {
+                    let told = tell(seed, log);
+                    let mut sum = sum.lock().unwrap();
+                    sum.1.join(&told.tally);
+                    if let Some(complaint) = told.complaint {
+                        let replay = format!("FIZZ_SIM_SEED={seed} cargo test --test sim");
+                        let line = format!("seed {seed}: {complaint}\n    replay: {replay}");
+                        writeln!(std::io::stderr(), "{line}").unwrap();
+                        sum.0.push(line);
+                    }
+                }
+            });
+        }
+    });
+    sum.into_inner().unwrap()
+}
+
+#[test]
+fn whatever_happens_all_agree_in_the_end_and_nothing_that_was_promised_is_lost() {
+    let seeds: Vec<u64> = seeds().collect();
+    let log = std::env::var("FIZZ_SIM_LOG").is_ok();
+    let (failed, tally) = tell_all(&seeds, log);
+    let report = format!("\n{:>12} seeds\n{}", seeds.len(), tally.lines());
+    std::io::stderr().write_all(report.as_bytes()).unwrap();
+    assert!(
+        failed.is_empty(),
+        "{} of {} failed:\n{}",
+        failed.len(),
+        seeds.len(),
+        failed.join("\n")
+    );
+    if SEEDS_FOR_ALL_FAULTS <= seeds.len() as u64 {
+        assert_eq!(tally.missing(), Vec::<&str>::new(), "these never happened");
+    }
+}
+
+#[test]
+fn what_failed_once_does_not_fail_again() {
+    let seeds: Vec<u64> = REGRESSIONS.iter().map(|(seed, _)| *seed).collect();
+    let (failed, _) = tell_all(&seeds, false);
+    let found = |seed: &u64| REGRESSIONS.iter().find(|it| it.0 == *seed).map(|it| it.1);
+    let known: Vec<_> = seeds.iter().filter_map(found).collect();
+    assert!(failed.is_empty(), "{failed:?}; they found once: {known:?}");
+}
+
+#[test]
+fn a_seed_tells_the_same_story_again() {
+    for seed in [3, 4] {
+        let (one, other) = (tell(seed, false), tell(seed, false));
+        assert_eq!((one.trace, one.tally.lines()), (other.trace, other.tally.lines()));
+    }
+}
