@@ -136,7 +136,7 @@ impl Cluster {
     /// datagram is under the newest then.
     fn seal(&mut self, to: NodeId, packet: &Packet) -> Option<Vec<u8>> {
         let (theirs, newest) = (self.epoch_of(to), self.keys.newest());
-        let tries = self.opener.epoch_of(to).is_none() && self.traffic.sent % 2 == 0;
+        let tries = self.opener.epoch_of(to).is_none() && self.traffic.sent.is_multiple_of(2);
         let shared = self.keys.contains(theirs) && !tries;
         let epoch = if shared { theirs.min(newest) } else { newest };
         let datagram = self.sealer.seal(to, &packet.encode().ok()?, &self.keys, epoch)?;
@@ -267,13 +267,14 @@ impl Node {
     /// more than what runs here.
     pub(super) fn hold(&mut self, event: Event) {
         let Some(cluster) = &mut self.cluster else { return };
-        match event {
-            Event::Asked(id, _) if ASKED_HELD_MAX <= cluster.held.len() => {
-                let why = "this node compares its state with the others' before it takes wishes, and \
-                           too many wait already: try again";
-                self.effects.push(Effect::Reply(id, Err(Refusal::Conflict(why.to_owned()))));
-            }
-            event => cluster.held.push(event),
+        if let Event::Asked(id, _) = event
+            && ASKED_HELD_MAX <= cluster.held.len()
+        {
+            let why = "this node compares its state with the others' before it takes wishes, and too \
+                       many wait already: try again";
+            self.effects.push(Effect::Reply(id, Err(Refusal::Conflict(why.to_owned()))));
+        } else {
+            cluster.held.push(event);
         }
     }
 
