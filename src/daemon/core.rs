@@ -179,16 +179,14 @@ impl Core {
         let mut later = vec![];
         for event in batch {
             for effect in self.node.handle(event, self.clock.now()) {
-                match effect {
-                    Effect::Persist(steps) => {
-                        self.commits.persist(steps);
-                        changed = true;
-                    }
-                    Effect::Send { to, datagram, once_durable: false } => self.send(to, &datagram),
-                    effect => {
-                        changed |= !matches!(effect, Effect::Send { .. });
-                        later.push(effect);
-                    }
+                if let Effect::Persist(steps) = effect {
+                    self.commits.persist(steps);
+                    changed = true;
+                } else if let Effect::Send { to, datagram, once_durable: false } = effect {
+                    self.send(to, &datagram);
+                } else {
+                    changed |= !matches!(effect, Effect::Send { .. });
+                    later.push(effect);
                 }
             }
         }

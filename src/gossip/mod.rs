@@ -417,13 +417,13 @@ impl Gossip {
     fn tell_all(&mut self, writes: &[Write]) {
         let (writes, hints) = by_length(writes);
         for news in cut(News { writes, hints, ..News::default() }) {
-            for (to, packet) in self.to_everyone(&news) {
+            for (to, packet) in self.for_everyone(&news) {
                 self.outputs.push(Output::SendDurable(to, packet));
             }
         }
     }
 
-    fn to_everyone(&mut self, news: &News) -> Vec<(NodeId, Packet)> {
+    fn for_everyone(&mut self, news: &News) -> Vec<(NodeId, Packet)> {
         let mut packets = vec![];
         for _ in 0..PASSES {
             let span = Span::all(self.swim.ring(), &mut self.random);
@@ -561,7 +561,7 @@ impl Gossip {
 
     fn spread(&mut self, rumours: Vec<Rumour>) {
         for news in cut(News { rumours, ..News::default() }) {
-            for (to, packet) in self.to_everyone(&news) {
+            for (to, packet) in self.for_everyone(&news) {
                 self.outputs.push(Output::Send(to, packet));
             }
         }

@@ -19,6 +19,9 @@ use crate::model::{
     RuntimeId, ServiceKey, Slot, TokenId, WallTime,
 };
 
+/// By whom, when, and with which token of how many uses.
+type AdmissionForm = (u128, u64, Option<(u64, u16)>);
+
 #[derive(Serialize, Deserialize)]
 pub(super) struct NodeForm {
     name: String,
@@ -27,7 +30,7 @@ pub(super) struct NodeForm {
     address: Option<SocketAddr>,
     replica: u64,
     incarnation: u32,
-    admission: Option<(u128, u64, Option<(u64, u16)>)>,
+    admission: Option<AdmissionForm>,
     recipient: String,
     key_epoch: u32,
     version: String,

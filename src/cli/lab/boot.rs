@@ -125,8 +125,7 @@ fn boot(home: &Home, record: Record, node: LabNode, switch: Process) -> Result<(
     })
 }
 
-/// Starts what holds this thread's namespaces.
-#[expect(clippy::zombie_processes, reason = "it outlives this command, and init reaps it")]
+/// Starts what holds this thread's namespaces. It outlives this command, and init reaps it.
 pub(super) fn spawn_machine(home: &Home, role: Role, log: &Path) -> Result<(), CliError> {
     let log = File::create(log).and_then(|it| Ok((it.try_clone()?, it)));
     let (out, err) = log.map_err(CliError::io(format!("can't write a log of {role}")))?;
@@ -189,7 +188,7 @@ pub(super) async fn answers(home: &Home, node: LabNode) -> Result<(), CliError> 
         let machine = fs::read_to_string(home.log(node, "machine")).unwrap_or_default();
         let why = if machine.contains(ENDED) {
             "does not stay up"
-        } else if running(home)?.0.get(&Role::Node(node)).is_none() {
+        } else if !running(home)?.0.contains_key(&Role::Node(node)) {
             "did not boot"
         } else if end < Instant::now() {
             "does not answer"

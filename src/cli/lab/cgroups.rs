@@ -144,10 +144,8 @@ fn remove(group: &Path) -> Result<(), CliError> {
 
 /// A group's files go with it; only the groups below must go before.
 fn remove_tree(at: &Path) -> io::Result<()> {
-    let gone = |why: io::Error| match why.kind() {
-        io::ErrorKind::NotFound => Ok(()),
-        _ => Err(why),
-    };
+    let gone =
+        |why: io::Error| if why.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(why) };
     let entries = match fs::read_dir(at) {
         Ok(entries) => entries,
         Err(why) => return gone(why),

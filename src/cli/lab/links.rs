@@ -104,9 +104,11 @@ fn run<T>(doing: &str, work: impl AsyncFnOnce(&Handle) -> Result<T, Error>) -> R
             result = work(&links) => result,
             () = connection => Err(Error::RequestFailed),
         };
-        result.map_err(|why| match why {
-            Error::NetlinkError(why) => failed(why.to_io()),
-            other => CliError::Failed(format!("can't {doing}: {other}")),
+        result.map_err(|why| {
+            if let Error::NetlinkError(why) = why {
+                return failed(why.to_io());
+            }
+            CliError::Failed(format!("can't {doing}: {why}"))
         })
     })
 }

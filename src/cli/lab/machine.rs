@@ -140,7 +140,6 @@ impl Machine<'_> {
     }
 
     /// Starts a program of the node with its output in a log, unless it runs.
-    #[expect(clippy::zombie_processes, reason = "this process reaps whatever ends")]
     fn start(&mut self, name: &'static str, mut command: Command) -> Result<(), CliError> {
         if self.running.iter().any(|it| it.0 == name) {
             return Ok(());
