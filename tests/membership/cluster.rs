@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use fizz::{
-    gossip::{PASSES, Packet, SEAL_BYTES, Span, delegates},
+    gossip::{Clock, News, PASSES, Packet, SEAL_BYTES, Span, Vitals, delegates},
     model::{Moment, NodeId, NodeState, Now, Random, WallTime},
     swim::{Config, Incarnation, Input, Message, Output, Rumour, Swim},
 };
@@ -220,10 +220,14 @@ impl Cluster {
         }
         match packet {
             Packet::Swim(message, _) => self.input(to, Input::Heard(sender, message)),
-            Packet::Spread(span, rumours) => {
+            Packet::Spread(span, News { rumours, .. }) => {
                 self.pass_on(to, span, &rumours);
                 self.input(to, Input::Rumoured(rumours));
             }
+            Packet::Compare { .. }
+            | Packet::Differ { .. }
+            | Packet::Writes { .. }
+            | Packet::Refer { .. } => unreachable!("nobody says anything of the state here"),
         }
     }
 
@@ -253,8 +257,8 @@ impl Cluster {
     }
 
     fn say(&mut self, from: usize, to: usize, message: Message) {
-        let digest = self.digest;
-        let packet = Packet::Swim(message, digest);
+        let vitals = Vitals { digest: self.digest, clock: Clock::default() };
+        let packet = Packet::Swim(message, Some(vitals));
         let bytes = packet.encode().unwrap().len() + SEAL_BYTES;
         self.network.send(from, to, packet, bytes as u64);
     }
@@ -263,7 +267,8 @@ impl Cluster {
         let machine = self.machines[node].as_mut().unwrap();
         let parts = delegates(machine.swim.ring(), machine.id, span, &mut machine.random);
         for (to, span) in parts {
-            let packet = Packet::Spread(span, rumours.to_vec());
+            let news = News { rumours: rumours.to_vec(), ..News::default() };
+            let packet = Packet::Spread(span, news);
             let bytes = packet.encode().unwrap().len() + SEAL_BYTES;
             self.network.send(node, self.places[&to], packet, bytes as u64);
         }
