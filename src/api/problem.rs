@@ -177,12 +177,7 @@ impl Failure {
         use StatusCode as S;
         let (status, name, title, hint) = match self {
             Self::Refused(refusal) => return refusal_kind(refusal),
-            Self::Cluster(refusal) => {
-                let (status, name, title, hint) = refusal_kind(refusal);
-                // What to do is in the reason itself.
-                let hint = if status == S::CONFLICT { SEE_CLUSTER.to_owned() } else { hint };
-                (status, name, title, hint)
-            }
+            Self::Cluster(refusal) => return cluster_kind(refusal),
             Self::Runtime(error) => return runtime_kind(error),
             Self::Told(problem) => {
                 let status = S::from_u16(problem.status).unwrap_or(S::BAD_GATEWAY);
@@ -198,12 +193,10 @@ impl Failure {
                 let hint = if *what == "volume" { NAME_NODE } else { NAME_MORE };
                 (S::CONFLICT, "ambiguous", "not unique", hint.into())
             }
-            Self::Elsewhere { node, .. } => (
-                S::MISDIRECTED_REQUEST,
-                "elsewhere",
-                "on another node",
-                format!("ask node `{node}`"),
-            ),
+            Self::Elsewhere { node, .. } => {
+                let hint = format!("ask node `{node}`");
+                (S::MISDIRECTED_REQUEST, "elsewhere", "on another node", hint)
+            }
             Self::Unreachable { .. } => {
                 (S::BAD_GATEWAY, "node-unreachable", "its node does not answer", SEE_NODES.into())
             }
@@ -267,6 +260,13 @@ const MAY_HAVE_HAPPENED: &str =
 const AFTER_START: &str = "ask again once the daemon runs";
 const WAIT: &str = "wait, or repair what is listed";
 const CHECK_STATE: &str = "look at the container with `fizz ps --all`";
+
+/// What to do about the cluster itself is in the reason.
+fn cluster_kind(refusal: &Refusal) -> Kind {
+    let (status, name, title, hint) = refusal_kind(refusal);
+    let hint = if status == StatusCode::CONFLICT { SEE_CLUSTER.to_owned() } else { hint };
+    (status, name, title, hint)
+}
 
 fn refusal_kind(refusal: &Refusal) -> Kind {
     use StatusCode as S;

@@ -426,17 +426,11 @@ impl Node {
     pub(super) fn take_seat(&mut self, now: Now) {
         let (mut outputs, mut known) = (VecDeque::new(), BTreeMap::new());
         for output in self.members_changed(now) {
-            match output {
+            if let Output::Changed(id, state) = output {
                 // That is no news: they were there before, and are thought well until heard otherwise.
-                Output::Changed(id, state) => drop(known.insert(id, (state, now.wall))),
-                Output::Send(..)
-                | Output::SendDurable(..)
-                | Output::Took(_)
-                | Output::Fetch(_)
-                | Output::SetBack
-                | Output::Enter(_)
-                | Output::Agreed
-                | Output::Ready => outputs.push_back(output),
+                known.insert(id, (state, now.wall));
+            } else {
+                outputs.push_back(output);
             }
         }
         if let Some(cluster) = &mut self.cluster {

@@ -19,6 +19,9 @@ use crate::model::{
     RuntimeId, ServiceKey, Slot, TokenId, WallTime,
 };
 
+/// By whom, when, and with which token of how many uses.
+type AdmissionForm = (u128, u64, Option<(u64, u16)>);
+
 #[derive(Serialize, Deserialize)]
 pub(super) struct NodeForm {
     name: String,
@@ -40,9 +43,6 @@ pub(super) struct NodeForm {
     kernel: String,
     runtime: Option<String>,
 }
-
-/// By whom, when, with which token and how many uses of it.
-type AdmissionForm = (u128, u64, Option<(u64, u16)>);
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct ServiceForm {

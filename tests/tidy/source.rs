@@ -46,7 +46,7 @@ impl Source {
         (room != "lib" && room != "main").then_some(room)
     }
 
-    /// How many modules deep it is: 1 for `src/api/mod.rs`, 2 for `src/api/wire.rs`.
+    /// How many modules deep it is: 1 for `src/api/mod.rs`, 2 for `src/api/app.rs`.
     pub(crate) fn depth(&self) -> usize {
         let names = self.file.components().count() - 1;
         if self.file.ends_with("mod.rs") { names - 1 } else { names }
