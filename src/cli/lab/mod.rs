@@ -7,7 +7,7 @@
 //!
 //! A node's [first process](machine) holds it together: when that is killed, the kernel ends everything
 //! on the node, as a power cut does, and its namespaces, mounts and links go. What is left is on
-//! [record](record) by the lab's name.
+//! [record] by the lab's name.
 
 mod boot;
 mod cgroups;

@@ -1,7 +1,9 @@
 //! What who opens a stream says in clear, before anything is sealed: which protocol, what for, and which
 //! secret it knows. All of it is authenticated by the handshake that follows.
 //!
-//!     magic `fizz` (4) | wire version (1) | purpose (1) | credential's kind (1) | credential
+//! ```text
+//! magic `fizz` (4) | wire version (1) | purpose (1) | credential's kind (1) | credential
+//! ```
 //!
 //! A credential is a token's public fields (29), or cluster hash (6) and key epoch (4).
 
