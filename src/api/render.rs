@@ -53,7 +53,10 @@ fn token_uses(view: &View) -> BTreeMap<TokenId, usize> {
 pub(super) fn nodes(view: &View, all: bool, now: WallTime) -> Vec<wire::Node> {
     let (uses, known) = (token_uses(view), view.state.nodes());
     let listed = known.iter().filter(|(id, _)| all || !view.state.has_left(**id));
-    listed.map(|(id, it)| node_with(view, *id, it, &uses, now)).collect()
+    let mut list: Vec<wire::Node> =
+        listed.map(|(id, it)| node_with(view, *id, it, &uses, now)).collect();
+    list.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
+    list
 }
 
 /// A node.
