@@ -386,6 +386,7 @@ and there, where `fizz daemon` runs:
             members: [("alive".into(), 2), ("dead".into(), 1)].into(),
             clock_error_ms: Some(-30),
             synced: true,
+            state: String::new(),
             ready: false,
             problems: vec!["the container runtime: no socket".into()],
         };

@@ -21,6 +21,7 @@ use crate::{
         wire,
     },
     model::{Millis, TokenId},
+    node::View,
 };
 
 /// How long a token may be good: ten years.
@@ -45,9 +46,15 @@ pub(super) async fn show(State(app): State<App>) -> Json<wire::Cluster> {
         members,
         clock_error_ms: cluster.and_then(|it| it.clock_error_ms),
         synced: cluster.is_none_or(|it| it.ready),
+        state: state_hash(&view),
         ready: problems.is_empty(),
         problems,
     })
+}
+
+fn state_hash(view: &View) -> String {
+    let hash = view.state.content_hash().unwrap_or_default();
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 pub(super) async fn init(

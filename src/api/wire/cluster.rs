@@ -76,6 +76,8 @@ pub struct Cluster {
     /// Whether this node has compared its state with the others' since it was started. Until then it
     /// changes nothing.
     pub synced: bool,
+    /// A hash of all that is agreed, as this node knows it: members that know the same have the same.
+    pub state: String,
     /// Whether it can serve.
     pub ready: bool,
     /// Why not.

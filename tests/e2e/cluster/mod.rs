@@ -2,6 +2,7 @@
 //! runs on another.
 
 mod containers;
+mod faults;
 mod nodes;
 
 use std::{fs, os::unix::fs::PermissionsExt, thread::sleep, time::Duration};

@@ -128,6 +128,14 @@ impl Nodes {
         );
     }
 
+    /// What a node counts.
+    pub(crate) fn metrics(&self, node: &str) -> String {
+        let mut curl = Command::new("curl");
+        let socket = format!("/run/fizz-lab/{}/{node}/fizz.sock", self.name);
+        let curl = curl.args(["-sS", "--unix-socket", &socket, "http://fizz/metrics"]);
+        said(curl.output().unwrap(), "metrics").0
+    }
+
     /// Where members reach the node that answers.
     pub(crate) fn address(&self, node: &str) -> String {
         let list = self.json(node, &["nodes"]);
