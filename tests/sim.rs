@@ -118,7 +118,13 @@ fn whatever_happens_all_agree_in_the_end_and_nothing_that_was_promised_is_lost()
     let (failed, tally) = tell_all(&seeds, log);
     let report = format!("\n{:>12} seeds\n{}", seeds.len(), tally.lines());
     std::io::stderr().write_all(report.as_bytes()).unwrap();
-    assert!(failed.is_empty(), "{} of {} failed:\n{}", failed.len(), seeds.len(), failed.join("\n"));
+    assert!(
+        failed.is_empty(),
+        "{} of {} failed:\n{}",
+        failed.len(),
+        seeds.len(),
+        failed.join("\n")
+    );
     if SEEDS_FOR_ALL_FAULTS <= seeds.len() as u64 {
         assert_eq!(tally.missing(), Vec::<&str>::new(), "these never happened");
     }

@@ -103,12 +103,8 @@ pub trait Cluster: Send + Sync {
     fn rotate(&self) -> BoxFuture<'_, Result<Epoch, Refusal>>;
 
     /// Puts a node out of the cluster; with another key for the others, unless not.
-    fn remove(
-        &self,
-        node: NodeId,
-        force: bool,
-        rotate: bool,
-    ) -> BoxFuture<'_, Result<(), Refusal>>;
+    fn remove(&self, node: NodeId, force: bool, rotate: bool)
+    -> BoxFuture<'_, Result<(), Refusal>>;
 
     /// Opens a stream to another member's API.
     fn dial(&self, node: NodeId) -> BoxFuture<'_, Result<MemberStream, String>>;

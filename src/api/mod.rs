@@ -47,9 +47,7 @@ mod table;
 pub mod wire;
 
 pub use app::Limits;
-pub use backend::{
-    Ask, Backend, Cluster, MemberStream, NewToken, Sealer, Stream, TokenStanding,
-};
+pub use backend::{Ask, Backend, Cluster, MemberStream, NewToken, Sealer, Stream, TokenStanding};
 pub use events::EventLog;
 pub use member::ask_member;
 pub use metrics::Metrics;

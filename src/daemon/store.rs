@@ -124,10 +124,7 @@ pub struct Store {
 impl Store {
     /// Opens the database of a data directory, or makes it, and reads the state. `named` is what the
     /// cluster is to be called, where that is said.
-    pub fn open(
-        data_dir: &Path,
-        named: Option<&str>,
-    ) -> Result<(Self, ClusterState), StoreError> {
+    pub fn open(data_dir: &Path, named: Option<&str>) -> Result<(Self, ClusterState), StoreError> {
         let path = data_dir.join(FILE);
         let joined = data_dir.join(JOINED);
         if joined.exists() {
@@ -342,10 +339,7 @@ fn put_rows(table: &mut StateTable<'_>, rows: &[Row]) -> Result<(), StorageError
     Ok(())
 }
 
-fn put_credentials(
-    own: &mut OwnTable<'_>,
-    credentials: &Credentials,
-) -> Result<(), StorageError> {
+fn put_credentials(own: &mut OwnTable<'_>, credentials: &Credentials) -> Result<(), StorageError> {
     own.insert(CLUSTER, credentials.name.as_bytes())?;
     own.insert(CLUSTER_ID, credentials.id.0.to_be_bytes().as_slice())?;
     if let Some(vault) = &credentials.vault {

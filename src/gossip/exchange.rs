@@ -130,7 +130,10 @@ impl Exchanges {
     }
 
     /// A peer says what this member lacks.
-    #[expect(clippy::too_many_arguments, reason = "a packet's fields, and what they are held against")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a packet's fields, and what they are held against"
+    )]
     pub(super) fn writes(
         &mut self,
         peer: NodeId,
@@ -222,20 +225,12 @@ impl Exchanges {
         let of = u16::try_from(lists.len()).unwrap_or(u16::MAX);
         let mut part = Some(Part { buckets, seen, vouched });
         let numbered = lists.into_iter().zip(0..);
-        let packet = |(writes, index)| {
-            Packet::Writes { number, back, index, of, part: part.take(), writes }
-        };
+        let packet =
+            |(writes, index)| Packet::Writes { number, back, index, of, part: part.take(), writes };
         numbered.map(packet).collect()
     }
 
-    fn note(
-        &mut self,
-        peer: NodeId,
-        number: u16,
-        side: Side,
-        state: &ClusterState,
-        now: Moment,
-    ) {
+    fn note(&mut self, peer: NodeId, number: u16, side: Side, state: &ClusterState, now: Moment) {
         self.open.retain(|_, it| now < it.until);
         if EXCHANGES_MAX <= self.open.len() {
             self.open.pop_first();
@@ -260,11 +255,7 @@ fn sums(state: &ClusterState) -> Vec<(u8, Sum)> {
 }
 
 /// What was seen in some buckets, as many of them as fit, and whether there are more.
-fn part(
-    state: &ClusterState,
-    buckets: impl Iterator<Item = usize>,
-    vouched: bool,
-) -> (Part, bool) {
+fn part(state: &ClusterState, buckets: impl Iterator<Item = usize>, vouched: bool) -> (Part, bool) {
     let mut part = Part { vouched, ..Part::default() };
     for bucket in buckets {
         let wider = part.buckets.with(bucket);

@@ -18,6 +18,7 @@ mod packet;
 mod seal;
 mod secret;
 mod spread;
+mod start;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -29,13 +30,11 @@ use std::{
 
 pub use armour::{ArmourError, Kind as ArmourKind};
 pub use keyring::{Epoch, Key, Keyring};
-pub use packet::{
-    Clock, News, PACKET_BYTES_MAX, Packet, PacketError, Part, Sum, Vitals,
-};
+pub use packet::{Clock, News, PACKET_BYTES_MAX, Packet, PacketError, Part, Sum, Vitals};
 pub use seal::{Opener, Peer, Rejected, SEAL_BYTES, Sealer};
 pub use secret::ClusterSecret;
-pub use token::{ClusterHash, FIELDS_BYTES, Role, Token, TokenFields, psk_for};
 pub use spread::{FAN_OUT, PASSES, Span, cut, delegates};
+pub use token::{ClusterHash, FIELDS_BYTES, Role, Token, TokenFields, psk_for};
 
 use crate::{
     model::{Millis, Moment, NodeId, NodeState, Now, Random},
@@ -47,20 +46,13 @@ use crate::{
 };
 use exchange::{Exchanges, Turn, by_length};
 use fetches::Fetches;
+use start::{COMPARE_FRESH_INTERVAL, Standing, standing_of};
 
 /// Between two comparisons that this member begins, however many digests differ.
 const COMPARE_INTERVAL: Millis = Millis(1_000);
 
 /// How soon it may begin one where nothing new came for that long: what is still missing was lost.
 const COMPARE_QUIET: Millis = Millis(100);
-
-/// How many are asked at once by a member that was just started, and how often.
-const COMPARE_FRESH: usize = 3;
-const COMPARE_FRESH_INTERVAL: Millis = Millis(300);
-
-/// How long a member that was just started waits for anyone to compare with. If all others are away, it
-/// goes on without.
-const COMPARE_FRESH_MAX: Millis = Millis(3_000);
 
 /// What happens to the conversation.
 #[derive(Clone, Debug)]
@@ -115,17 +107,6 @@ pub enum Output {
     Ready,
 }
 
-/// How far a member is that was just started. It writes only once it is ready.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    /// It finds out whether others know more of it than it does itself.
-    Comparing,
-    /// They did: it is a new writer, which nobody counts yet.
-    Entering,
-    /// It may write.
-    Ready,
-}
-
 /// One member's side of the conversation.
 #[derive(Debug)]
 pub struct Gossip {
@@ -147,6 +128,8 @@ pub struct Gossip {
     compared_at: Option<Moment>,
     began: Moment,
     standing: Standing,
+    /// With whom it has compared before it was ready.
+    compared: BTreeSet<NodeId>,
     /// The last of its own writes that the disk held.
     own_last: u64,
     left: bool,
@@ -179,6 +162,7 @@ impl Gossip {
             compared_at: None,
             began: now.moment,
             standing: standing_of(me, state),
+            compared: BTreeSet::new(),
             own_last: state.seen().last(state.replica()),
             left: false,
             outputs: vec![],
@@ -256,13 +240,7 @@ impl Gossip {
         (2 <= ahead.len()).then(|| -ahead[ahead.len() / 2])
     }
 
-    fn heard(
-        &mut self,
-        from: NodeId,
-        packet: Packet,
-        state: &mut Arc<ClusterState>,
-        now: Now,
-    ) {
+    fn heard(&mut self, from: NodeId, packet: Packet, state: &mut Arc<ClusterState>, now: Now) {
         match packet {
             Packet::Swim(message, vitals) => {
                 let answers = matches!(message.kind, Kind::Ack { .. });
@@ -274,8 +252,7 @@ impl Gossip {
             Packet::Spread(span, news) => self.told(from, span, news, state, now),
             Packet::Compare { number, fresh, sums } => {
                 let vouched = self.vouched;
-                let turn =
-                    self.exchanges.compared(from, number, &sums, state, vouched, now.moment);
+                let turn = self.exchanges.compared(from, number, &sums, state, vouched, now.moment);
                 self.take_turn(from, turn, state, now);
                 if fresh {
                     self.tell_newcomer(from);
@@ -288,9 +265,8 @@ impl Gossip {
             }
             Packet::Writes { number, back, index, of, part, writes } => {
                 let (vouched, place) = (self.vouched, (index, of));
-                let turn = self
-                    .exchanges
-                    .writes(from, number, back, place, part, writes, state, vouched);
+                let turn =
+                    self.exchanges.writes(from, number, back, place, part, writes, state, vouched);
                 if self.take_turn(from, turn, state, now) {
                     self.exchanges.refused(from, number, back);
                 }
@@ -363,47 +339,13 @@ impl Gossip {
                 self.compared_at = None;
                 self.outputs.push(Output::SetBack);
             }
-            Standing::Comparing => self.become_ready(),
+            Standing::Comparing => {
+                self.compared.insert(peer);
+            }
             Standing::Entering | Standing::Ready => {}
         }
         if vouched {
             self.acknowledged.entry(peer).or_default().join(&seen);
-        }
-    }
-
-    fn become_ready(&mut self) {
-        if !self.is_ready() {
-            self.standing = Standing::Ready;
-            self.outputs.push(Output::Ready);
-        }
-    }
-
-    /// Before it is ready: asks others, and gives up where nobody answers.
-    fn prepare(&mut self, state: &ClusterState, now: Now) {
-        if self.is_ready() || self.left {
-            return;
-        }
-        let enters = self.standing == Standing::Entering;
-        let alone = self.swim.ring().len() < 2;
-        let hopeless = self.began + COMPARE_FRESH_MAX <= now.moment && !self.fetches.any();
-        // A writer that nobody counts may not write, however long it takes.
-        if !enters && (alone || hopeless) {
-            return self.become_ready();
-        }
-        if self.compared_at.is_some_and(|it| now.moment < it + COMPARE_FRESH_INTERVAL) {
-            return;
-        }
-        let ring = self.swim.ring();
-        let others = (0..COMPARE_FRESH).map(|_| ring[self.random.below(ring.len())]);
-        let others: BTreeSet<NodeId> = others.filter(|it| *it != self.me).collect();
-        // Where all hit this one it is tried again shortly.
-        self.compared_at = Some(now.moment);
-        for other in others {
-            if !enters {
-                self.compare(other, state, now);
-            } else if !self.fetches.any() && self.fetches.begin_to_enter(other, now.moment) {
-                self.outputs.push(Output::Enter(other));
-            }
         }
     }
 
@@ -456,13 +398,13 @@ impl Gossip {
     fn tell_all(&mut self, writes: &[Write]) {
         let (writes, hints) = by_length(writes);
         for news in cut(News { writes, hints, ..News::default() }) {
-            for (to, packet) in self.to_everyone(&news) {
+            for (to, packet) in self.for_everyone(&news) {
                 self.outputs.push(Output::SendDurable(to, packet));
             }
         }
     }
 
-    fn to_everyone(&mut self, news: &News) -> Vec<(NodeId, Packet)> {
+    fn for_everyone(&mut self, news: &News) -> Vec<(NodeId, Packet)> {
         let mut packets = vec![];
         for _ in 0..PASSES {
             let span = Span::all(self.swim.ring(), &mut self.random);
@@ -605,7 +547,7 @@ impl Gossip {
 
     fn spread(&mut self, rumours: Vec<Rumour>) {
         for news in cut(News { rumours, ..News::default() }) {
-            for (to, packet) in self.to_everyone(&news) {
+            for (to, packet) in self.for_everyone(&news) {
                 self.outputs.push(Output::Send(to, packet));
             }
         }
@@ -620,12 +562,4 @@ impl Gossip {
 #[must_use]
 pub fn replicas(state: &ClusterState) -> BTreeSet<ReplicaId> {
     state.nodes().iter().map(|(_, it)| it.replica).collect()
-}
-
-/// How far a member is that begins with this state. A writer that has written nothing, of a member that
-/// is one already, was chosen when its directory was set back, and did not get in before it ended.
-fn standing_of(me: NodeId, state: &ClusterState) -> Standing {
-    let is_new = state.seen().last(state.replica()) == 0;
-    let was_there = state.nodes().get(&me).is_some_and(|it| it.is_member());
-    if is_new && was_there { Standing::Entering } else { Standing::Comparing }
 }

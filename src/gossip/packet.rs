@@ -256,8 +256,10 @@ impl From<PacketForm> for Packet {
             }
             PacketForm::Ack(number, incarnation, vitals, news) => {
                 let kind = Kind::Ack { number, incarnation: Incarnation(incarnation) };
-                let vitals = vitals.map(|(clock, digest, vouched)| {
-                    Vitals { digest, vouched, clock: Clock(clock) }
+                let vitals = vitals.map(|(clock, digest, vouched)| Vitals {
+                    digest,
+                    vouched,
+                    clock: Clock(clock),
                 });
                 Self::Swim(Message { kind, rumours: rumours(news) }, vitals)
             }
@@ -367,8 +369,7 @@ mod tests {
         let part =
             Part { buckets: Buckets(1), seen: VersionVector::from_iter([dot]), vouched: true };
         let writes = vec![vec![0xaa, 0xbb]];
-        let news =
-            News { rumours: vec![missed()], writes: writes.clone(), hints: vec![dot] };
+        let news = News { rumours: vec![missed()], writes: writes.clone(), hints: vec![dot] };
         vec![
             Packet::Swim(Message { kind: ping, rumours: vec![missed()] }, None),
             Packet::Swim(Message { kind: ack, rumours: vec![] }, Some(vitals)),

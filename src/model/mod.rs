@@ -8,8 +8,8 @@ mod random;
 pub mod spec;
 
 pub use id::{
-    ClusterId, ContainerId, ContainerName, ImageId, InvalidName, NodeId, NodeName, ProjectName, Revision,
-    ServiceKey, ServiceName, Slot, TokenId,
+    ClusterId, ContainerId, ContainerName, ImageId, InvalidName, NodeId, NodeName, ProjectName,
+    Revision, ServiceKey, ServiceName, Slot, TokenId,
 };
 pub use lifecycle::{ContainerEvent, ContainerState, Illegal, NodeEvent, NodeState};
 pub use moment::{Millis, Moment, Now, WallTime};

@@ -4,12 +4,12 @@ use std::{net::SocketAddr, sync::Arc};
 
 use super::{Refusal, RequestId, Response};
 use crate::{
+    gossip::Epoch,
     model::{
-        ContainerId, ContainerName, ContainerState, ImageId, Millis, NodeId, NodeName, ProjectName, Revision,
-        RuntimeId, ServiceKey, ServiceName, Slot,
+        ContainerId, ContainerName, ContainerState, ImageId, Millis, NodeId, NodeName, ProjectName,
+        Revision, RuntimeId, ServiceKey, ServiceName, Slot,
         spec::{ContainerSpec, HealthTest, HookSpec, ProjectSpec, PullPolicy},
     },
-    gossip::Epoch,
     state::{ReplicaId, SealedSecret, Step, VersionVector},
 };
 

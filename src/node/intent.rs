@@ -18,7 +18,9 @@ use crate::{
 impl Node {
     /// Carries out a request.
     pub(super) fn asked(&mut self, request: Request, now: Now) -> Result<Response, Refusal> {
-        if request.is_a_users() && let Some(why) = self.clock_is_wrong() {
+        if request.is_a_users()
+            && let Some(why) = self.clock_is_wrong()
+        {
             return Err(Refusal::Conflict(why));
         }
         match request {

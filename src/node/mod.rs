@@ -18,6 +18,7 @@ mod settle;
 mod sight;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 mod view;
 mod wellbeing;
 
@@ -38,11 +39,11 @@ pub use request::{
 pub use view::{CheckResult, ClusterView, RuntimeStatus, Standing, Traffic, View};
 
 use crate::{
+    gossip::Input,
     model::{
         ContainerEvent, ContainerId, ContainerState, Moment, NodeId, NodeState, ProjectName,
         Random, ServiceKey, spec::ProjectSpec,
     },
-    gossip::Input,
     state::{Change, ClusterState, ContainerRecord, NodeRecord, Step, Write},
 };
 use cluster::Cluster;
@@ -110,8 +111,12 @@ impl Node {
             persists: 0,
             effects: vec![],
         };
-        node.elsewhere =
-            node.state.containers().filter(|it| it.node != me).map(|it| (it.id, it.clone())).collect();
+        node.elsewhere = node
+            .state
+            .containers()
+            .filter(|it| it.node != me)
+            .map(|it| (it.id, it.clone()))
+            .collect();
         let names: Vec<ProjectName> =
             node.state.deployments().iter().map(|(name, _)| name.clone()).collect();
         for name in names {

@@ -9,7 +9,8 @@ use super::{
 };
 use crate::{
     model::{
-        ContainerId, ContainerName, ContainerState, NodeId, ProjectName, ServiceKey, ServiceName, Slot,
+        ContainerId, ContainerName, ContainerState, NodeId, ProjectName, ServiceKey, ServiceName,
+        Slot,
         spec::{ContainerSpec, PullPolicy, ServiceSpec},
     },
     reconcile::{self, Cause, Instance, Outcome, Owners, Project, Share, Step},
@@ -146,9 +147,10 @@ impl Node {
             return Some(self.me);
         }
         let may = |id: &NodeId| self.may_have_containers(*id);
-        let running = self.state.containers().filter(|it| {
-            it.service.project == *project && it.one_off.is_none() && may(&it.node)
-        });
+        let running = self
+            .state
+            .containers()
+            .filter(|it| it.service.project == *project && it.one_off.is_none() && may(&it.node));
         let runs = running.max_by_key(|it| (it.created, it.node)).map(|it| it.node);
         runs.or_else(|| {
             scheduler::home(project, self.state.nodes().iter().map(|(id, _)| *id).filter(may))
@@ -184,7 +186,15 @@ impl Node {
             let checked = self.check_of(record.id).is_some();
             let alive = record.state.is_up();
             let (busy, resting, held_back) = (false, false, false);
-            return Instance { record, busy, resting, alive, checked, held_back, owners: Owners::Keep };
+            return Instance {
+                record,
+                busy,
+                resting,
+                alive,
+                checked,
+                held_back,
+                owners: Owners::Keep,
+            };
         }
         let local = self.local.get(&record.id);
         Instance {

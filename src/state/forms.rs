@@ -10,8 +10,8 @@ use super::{
     damage::CodecError,
     lists::{Bytes, List},
     records::{
-        Admission, ContainerRecord, DeploymentRecord, Intent, NodeRecord, OneOff, Removal, SealedSecret,
-        ServiceRecord,
+        Admission, ContainerRecord, DeploymentRecord, Intent, NodeRecord, OneOff, Removal,
+        SealedSecret, ServiceRecord,
     },
 };
 use crate::model::{
@@ -123,9 +123,10 @@ impl From<&NodeRecord> for NodeForm {
             address: it.address,
             replica: it.replica.0,
             incarnation: it.incarnation,
-            admission: it.admission.as_ref().map(|it| {
-                (it.by.0, it.at.0, it.token.map(|(token, uses)| (token.0, uses)))
-            }),
+            admission: it
+                .admission
+                .as_ref()
+                .map(|it| (it.by.0, it.at.0, it.token.map(|(token, uses)| (token.0, uses)))),
             recipient: it.recipient.clone(),
             key_epoch: it.key_epoch,
             version: it.version.clone(),

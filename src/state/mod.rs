@@ -43,8 +43,8 @@ pub use exchange::Inventory;
 pub use lww_map::LwwMap;
 pub use or_set::OrSet;
 pub use records::{
-    Admission, ContainerRecord, DeploymentRecord, Intent, IpAllocation, NodeRecord, OneOff, Removal,
-    SealedSecret, SecretPath, ServiceRecord,
+    Admission, ContainerRecord, DeploymentRecord, Intent, IpAllocation, NodeRecord, OneOff,
+    Removal, SealedSecret, SecretPath, ServiceRecord,
 };
 pub use step::{Applied, Step, Touched};
 pub use vector::VersionVector;

@@ -268,7 +268,8 @@ impl Cluster {
         let machine = self.machines[node].as_mut().unwrap();
         let parts = delegates(machine.swim.ring(), machine.id, span, &mut machine.random);
         for (to, span) in parts {
-            let packet = Packet::Spread(span, News { rumours: rumours.to_vec(), ..News::default() });
+            let packet =
+                Packet::Spread(span, News { rumours: rumours.to_vec(), ..News::default() });
             let bytes = packet.encode().unwrap().len() + SEAL_BYTES;
             self.network.send(node, self.places[&to], packet, bytes as u64);
         }

@@ -7,9 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use fizz::{
     model::mix,
-    state::{
-        Change, ClusterState, Digest, Dot, ReplicaId, VersionVector, Write, encode_write,
-    },
+    state::{Change, ClusterState, Digest, Dot, ReplicaId, VersionVector, Write, encode_write},
 };
 
 /// A write, as far as others may know of it.

@@ -125,7 +125,9 @@ impl World {
         self.queue.put(next, What::Act);
         let act = self.plan.acts[self.random.below(self.plan.acts.len())];
         let Some(at) = self.some(|it| it.is_member() && it.is_running()) else { return };
-        if self.queue.now < self.plan.sheltered && !matches!(act, Act::Wish | Act::Forge | Act::Join) {
+        if self.queue.now < self.plan.sheltered
+            && !matches!(act, Act::Wish | Act::Forge | Act::Join)
+        {
             return;
         }
         match act {
@@ -176,8 +178,7 @@ impl World {
 
     fn part(&mut self) {
         self.tally.count("partitions");
-        let sides: Vec<bool> =
-            self.machines.iter().map(|_| self.random.below(2) == 0).collect();
+        let sides: Vec<bool> = self.machines.iter().map(|_| self.random.below(2) == 0).collect();
         for from in 0..sides.len() {
             for to in (0..sides.len()).filter(|to| sides[from] != sides[*to]) {
                 self.network.cut.insert((from, to));
@@ -231,6 +232,7 @@ impl World {
         };
         let id = self.machines[node].id;
         let rotation = if leaves { None } else { self.rotation(by, Some(id)).map(Box::new) };
+        self.put_out.insert(node);
         let request = Request::RemoveNode { node: id, force: true, rotation };
         self.ask(by, request, Purpose::Remove { node, leaves });
     }
@@ -248,16 +250,20 @@ impl World {
         let key = self.secret();
         let machine = &mut self.machines[at];
         let run = machine.run.as_ref()?;
-        if machine.disk.keys.newest() != newest
-            || run.node.view().cluster?.keys.newest() != newest
+        if machine.disk.keys.newest() != newest || run.node.view().cluster?.keys.newest() != newest
         {
             return None;
         }
         let epoch = Epoch(newest.0 + 1);
+        // Eight keys are kept: who has none of them any more is cut off.
+        let members = run.view.nodes().iter().filter(|(id, _)| !run.view.has_left(**id));
+        let oldest = members.map(|(_, it)| it.key_epoch).min()?;
+        if oldest + 6 < epoch.0 {
+            return None;
+        }
         let others = run.view.nodes().iter().map(|(id, _)| *id);
-        let others = others.filter(|it| {
-            Some(*it) != but && *it != machine.id && !run.view.has_left(*it)
-        });
+        let others =
+            others.filter(|it| Some(*it) != but && *it != machine.id && !run.view.has_left(*it));
         let sealed = SealedSecret { ciphertext: key.to_vec(), fingerprint: [0; 16] };
         let wrapped: BTreeMap<_, _> = others.map(|it| (it, sealed.clone())).collect();
         machine.disk.keys.add(epoch, Key::new(key));
@@ -294,7 +300,6 @@ impl World {
         let when = self.queue.now + 5 * SECOND;
         self.queue.put(when, What::Boot(at));
     }
-
 
     /// A datagram that nobody sent.
     fn forge(&mut self, to: usize) {

@@ -61,8 +61,7 @@ impl World {
 
     /// Whether two nodes can open a stream: both ways work, and they have a key in common.
     fn opens(&self, client: usize, server: usize) -> bool {
-        let (Some(mine), Some(theirs)) =
-            (&self.machines[client].run, &self.machines[server].run)
+        let (Some(mine), Some(theirs)) = (&self.machines[client].run, &self.machines[server].run)
         else {
             return false;
         };
@@ -116,8 +115,7 @@ impl World {
         let (state, number) = (serving.view.clone(), serving.number);
         let full = enters || !state.can_serve(seen);
         let from = self.machines[server].id;
-        let writes: Vec<_> =
-            state.delta_since(seen).map(|it| encode_write(&it).unwrap()).collect();
+        let writes: Vec<_> = state.delta_since(seen).map(|it| encode_write(&it).unwrap()).collect();
         let mut events = vec![];
         for piece in writes.chunks(1 + self.random.below(20)) {
             let writes = piece.iter().map(|it| decode_write(it).unwrap()).collect();

@@ -3,7 +3,7 @@
 //! What a node wants done is carried out as `src/daemon/core.rs` does it: prompt datagrams at once, all else
 //! once the writes before it are durable.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use fizz::{
     gossip::{Epoch, Key},
@@ -28,19 +28,43 @@ const TICK_INTERVAL: Micros = 2 * MILLI;
 
 /// What is due.
 pub(crate) enum What {
-    Datagram { from: usize, to: usize, datagram: Vec<u8>, kind: Kind },
+    Datagram {
+        from: usize,
+        to: usize,
+        datagram: Vec<u8>,
+        kind: Kind,
+    },
     Wake(usize, u64),
     Commit(usize, u64),
     /// A node hears of what was begun for it.
     Tell(usize, u64, Event),
     /// A piece of a stream.
-    Piece { client: usize, run: u64, stream: u64, server: (usize, u64), event: Event },
+    Piece {
+        client: usize,
+        run: u64,
+        stream: u64,
+        server: (usize, u64),
+        event: Event,
+    },
     /// A member asks for state.
-    Serve { client: usize, run: u64, stream: u64, server: usize, fetch: Box<Fetch> },
+    Serve {
+        client: usize,
+        run: u64,
+        stream: u64,
+        server: usize,
+        fetch: Box<Fetch>,
+    },
     /// Nothing came by a stream for long.
-    Silence { client: usize, run: u64, stream: u64 },
+    Silence {
+        client: usize,
+        run: u64,
+        stream: u64,
+    },
     /// A newcomer is at the door.
-    Knock { newcomer: usize, introducer: usize },
+    Knock {
+        newcomer: usize,
+        introducer: usize,
+    },
     /// It was not let in.
     TurnAway(usize, ReplicaId),
     /// The newcomer's disk has all.
@@ -90,6 +114,8 @@ pub(crate) struct World {
     pub(crate) runs: u64,
     /// What may happen here, and when the faults end.
     pub(crate) plan: Plan,
+    /// Whom somebody was asked to put out. If that node crashed, nobody knows whether it did.
+    pub(crate) put_out: BTreeSet<usize>,
     /// All faults are over.
     pub(crate) quiet: bool,
     /// What went wrong first.
@@ -115,6 +141,7 @@ impl World {
             streams: 0,
             runs: 0,
             plan: Plan::default(),
+            put_out: BTreeSet::new(),
             quiet: false,
             complaint: None,
             trace: 0,
@@ -232,6 +259,10 @@ impl World {
     }
 
     fn arrive(&mut self, from: usize, to: usize, datagram: Vec<u8>, kind: Kind) {
+        if kind != Kind::Genuine {
+            // What is due anyway is not the datagram's.
+            self.turn(to, Event::Tick);
+        }
         let Some(run) = &self.machines[to].run else { return };
         let (number, before) = (run.number, run.node.state().digest());
         self.note(ledger::hash(&datagram));
@@ -448,8 +479,7 @@ impl World {
         self.say(|| format!("n{at} answers: {:?}", answer.as_ref().map(|_| ())));
         match pending.purpose {
             Purpose::Write { key } => {
-                let kind =
-                    if good { "user writes acknowledged" } else { "user writes refused" };
+                let kind = if good { "user writes acknowledged" } else { "user writes refused" };
                 self.tally.count(kind);
                 if let Some(write) = pending.wrote {
                     self.ledger.promises.push(Promise { dot: write.dot, what: key });
@@ -503,12 +533,12 @@ impl World {
         }
         if std::mem::take(&mut machine.set_back) {
             let replica = machine.disk.replica;
-            let others = self.machines.iter().filter_map(|it| it.run.as_ref());
+            let others = self.machines.iter().filter(|it| it.is_member());
+            let others = others.filter_map(|it| it.run.as_ref());
             let others: Vec<_> = others.map(|it| it.node.state().clone()).collect();
             let mine = self.machines[at].disk.state();
-            self.ledger.forget(replica, |dot| {
-                mine.knows(dot) || others.iter().any(|it| it.knows(dot))
-            });
+            self.ledger
+                .forget(replica, |dot| mine.knows(dot) || others.iter().any(|it| it.knows(dot)));
         }
         let machine = &mut self.machines[at];
         self.runs += 1;
@@ -536,7 +566,7 @@ impl World {
         self.say(|| format!("n{at} is out"));
     }
 
-    fn part_with(&mut self, node: usize, leaves: bool) {
+    pub(crate) fn part_with(&mut self, node: usize, leaves: bool) {
         self.machines[node].place = Place::Leaving;
         self.ledger.lost.insert(self.machines[node].disk.replica);
         self.tally.count(if leaves { "leaves" } else { "removals of members" });

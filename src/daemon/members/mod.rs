@@ -90,8 +90,7 @@ pub(super) async fn open(
     tasks: &Tasks,
 ) -> Result<(Members, Listener), MembersError> {
     let address = config.cluster.listen;
-    let refused =
-        |protocol| move |why: io::Error| MembersError::Listen { address, protocol, why };
+    let refused = |protocol| move |why: io::Error| MembersError::Listen { address, protocol, why };
     let socket = Arc::new(UdpSocket::bind(address).await.map_err(refused("UDP"))?);
     let tcp = TcpListener::bind(address).await.map_err(refused("TCP"))?;
     tasks.spawn("datagrams", receive(Arc::clone(&socket), datagrams));
@@ -226,11 +225,7 @@ async fn serve(
 }
 
 /// Where other members reach this node, as far as that can be told.
-pub(super) fn advertised(
-    config: &Config,
-    state: &ClusterState,
-    me: NodeId,
-) -> Option<SocketAddr> {
+pub(super) fn advertised(config: &Config, state: &ClusterState, me: NodeId) -> Option<SocketAddr> {
     let listen = config.cluster.listen;
     if let Some(address) = config.cluster.advertise {
         return Some(address);

@@ -10,7 +10,13 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::{
-    super::{Home, clock::Clock, config::Config, identity::Identity, store::{Credentials, Store}},
+    super::{
+        Home,
+        clock::Clock,
+        config::Config,
+        identity::Identity,
+        store::{Credentials, Store},
+    },
     join::{self, Ticket},
 };
 use crate::{

@@ -16,9 +16,9 @@ use crate::{
     gossip::Fetched,
     node::{Event, Fetch, Request},
     state::{
-        ClusterState, CodecError, INVENTORY_BYTES_MAX, ReplicaId, VECTOR_BYTES_MAX, WRITE_BYTES_MAX, Write,
-        decode_inventory, decode_vector, decode_write, encode_inventory, encode_vector,
-        encode_write,
+        ClusterState, CodecError, INVENTORY_BYTES_MAX, ReplicaId, VECTOR_BYTES_MAX,
+        WRITE_BYTES_MAX, Write, decode_inventory, decode_vector, decode_write, encode_inventory,
+        encode_vector, encode_write,
     },
 };
 

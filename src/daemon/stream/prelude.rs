@@ -258,7 +258,10 @@ impl Prelude {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{gossip::{Role, Token}, model::TokenId};
+    use crate::{
+        gossip::{Role, Token},
+        model::TokenId,
+    };
     use proptest::prelude::*;
 
     const CLUSTER: ClusterHash = ClusterHash([1, 2, 3, 4, 5, 6]);

@@ -6,7 +6,10 @@ use proptest::prelude::*;
 
 use super::{News, Packet, Span, cut};
 use crate::swim::{Claim, Incarnation, Rumour};
-use crate::{model::NodeId, state::{Dot, ReplicaId}};
+use crate::{
+    model::NodeId,
+    state::{Dot, ReplicaId},
+};
 use talk::Talk;
 
 const IS_SPREAD: fn(&Packet) -> bool = |it| matches!(it, Packet::Spread(..));
@@ -71,9 +74,7 @@ fn a_peer_that_lacks_much_is_referred_to_a_stream() {
 #[test]
 fn a_lost_packet_of_a_comparison_keeps_what_came_and_claims_no_more() {
     let mut talk = Talk::of(2);
-    talk.lose(|it| {
-        matches!(it, Packet::Spread(..) | Packet::Writes { index: 1, .. })
-    });
+    talk.lose(|it| matches!(it, Packet::Spread(..) | Packet::Writes { index: 1, .. }));
     (0..4).for_each(|it| talk.write(0, &format!("w-{it}"), 700));
     talk.pass(1_500);
     assert!(1 <= talk.count(|it| matches!(it, Packet::Writes { index: 1, .. })), "it happened");

@@ -4,8 +4,8 @@ use super::*;
 use crate::{
     model::{Millis, NodeState, TokenId},
     state::{
-        Admission, CodecError, DeploymentRecord, Intent, NodeRecord, Removal, ServiceRecord, WRITE_BYTES_MAX,
-        damage::VERSION,
+        Admission, CodecError, DeploymentRecord, Intent, NodeRecord, Removal, ServiceRecord,
+        WRITE_BYTES_MAX, damage::VERSION,
     },
 };
 
@@ -29,11 +29,7 @@ fn node() -> NodeRecord {
         address: Some(([10, 0, 0, 1], 7780).into()),
         replica: ReplicaId(0x0102),
         incarnation: 300,
-        admission: Some(Admission {
-            by: NodeId(8),
-            at: WallTime(4),
-            token: Some((TokenId(9), 2)),
-        }),
+        admission: Some(Admission { by: NodeId(8), at: WallTime(4), token: Some((TokenId(9), 2)) }),
         recipient: "age1".to_owned(),
         key_epoch: 1,
         version: "0.1.0".to_owned(),
