@@ -152,32 +152,13 @@ impl World {
             waits.filter(|it| state.nodes().get(&it.id).is_some() && !state.has_left(it.id));
         let known: Vec<usize> = known.map(|it| it.index).collect();
         known.into_iter().for_each(|it| self.join(it, introducer));
-        self.part_with_the_uncounted();
-        if self.queue.now / SECOND % 60 == 0 {
+        if (self.queue.now / SECOND).is_multiple_of(60) {
             let newest = self.machines.iter().filter(|it| it.is_member());
             let newest = newest.max_by_key(|it| it.disk.keys.newest()).map(|it| it.index);
             let alone = self.machines.iter().filter(|it| it.is_member());
             let epochs: BTreeSet<_> = alone.map(|it| it.disk.keys.newest()).collect();
             if let Some(at) = newest.filter(|_| 1 < epochs.len()) {
                 self.rotate(at);
-            }
-        }
-    }
-
-    /// Who was put out by a node that crashed before it said so.
-    fn part_with_the_uncounted(&mut self) {
-        for at in self.put_out.clone() {
-            let id = self.machines[at].id;
-            let mut others = self.machines.iter().filter(|it| it.is_member() && it.index != at);
-            let counted = others.any(|it| {
-                let run = it.run.as_ref();
-                run.is_none_or(|it| {
-                    let state = it.node.state();
-                    state.nodes().get(&id).is_some() && !state.has_left(id)
-                })
-            });
-            if self.machines[at].is_member() && !counted {
-                self.part_with(at, false);
             }
         }
     }

@@ -91,8 +91,8 @@ impl World {
         if acts.contains(&Act::SetBack) {
             acts.push(Act::Backup);
         }
-        let pause = (200 + self.random.below(1_500) as Micros) * MILLI;
-        let length = if large { 20 } else { 20 + self.random.below(70) as Micros };
+        let pause = (200 + self.random.below(1_000) as Micros) * MILLI;
+        let length = if large { 15 } else { 10 + self.random.below(40) as Micros };
         self.plan = Plan { acts, pause, end: self.queue.now + length * SECOND, sheltered: 0 };
         self.say(|| format!("{} members, {:?}", first + 1, self.plan));
         self.queue.put(self.queue.now, What::Act);
@@ -232,7 +232,6 @@ impl World {
         };
         let id = self.machines[node].id;
         let rotation = if leaves { None } else { self.rotation(by, Some(id)).map(Box::new) };
-        self.put_out.insert(node);
         let request = Request::RemoveNode { node: id, force: true, rotation };
         self.ask(by, request, Purpose::Remove { node, leaves });
     }
@@ -290,9 +289,10 @@ impl World {
                 self.boot(other);
             }
         }
-        self.ledger.lost.insert(self.machines[at].disk.replica);
+        self.ledger.lost.insert(self.machines[at].disk.state().replica());
         let machine = &mut self.machines[at];
         if let Some(mut backup) = machine.backup.clone() {
+            self.ledger.lost.insert(backup.state().replica());
             backup.keys = machine.disk.keys.clone();
             machine.disk = backup;
             machine.set_back = true;
