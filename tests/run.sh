@@ -47,6 +47,8 @@ main() {
         # The end-to-end tests start Docker engines in namespaces of their own, which takes root.
         if [[ $name == e2e ]]; then
             tests "$name" "$PWD/$binary"
+        elif [[ $name == sim ]]; then
+            tests "$name" as_user env FIZZ_SIM_SEEDS="${FIZZ_SIM_SEEDS:-0..1000}" "$PWD/$binary"
         else
             tests "$name" as_user "$PWD/$binary"
         fi

@@ -8,6 +8,8 @@
 mod checks;
 #[path = "sim/ledger.rs"]
 mod ledger;
+#[path = "sim/lives.rs"]
+mod lives;
 #[path = "sim/machine.rs"]
 mod machine;
 #[path = "sim/network.rs"]
@@ -101,7 +103,8 @@ fn tell_all(seeds: &[u64], log: bool) -> (Vec<String>, Tally) {
                     if let Some(complaint) = told.complaint {
                         let replay = format!("FIZZ_SIM_SEED={seed} cargo test --test sim");
                         let line = format!("seed {seed}: {complaint}\n    replay: {replay}");
-                        writeln!(std::io::stderr(), "{line}").unwrap();
+                        let shown = format!("{line}\n");
+                        std::io::stderr().write_all(shown.as_bytes()).unwrap();
                         sum.0.push(line);
                     }
                 }

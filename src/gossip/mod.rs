@@ -19,6 +19,7 @@ mod packet;
 mod seal;
 mod secret;
 mod spread;
+mod start;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -47,20 +48,13 @@ use crate::{
 };
 use exchange::{Exchanges, Turn, by_length};
 use fetches::Fetches;
+use start::{COMPARE_FRESH_INTERVAL, Standing, standing_of};
 
 /// Between two comparisons that this member begins, however many digests differ.
 const COMPARE_INTERVAL: Millis = Millis(1_000);
 
 /// How soon it may begin one where nothing new came for that long: what is still missing was lost.
 const COMPARE_QUIET: Millis = Millis(100);
-
-/// How many are asked at once by a member that was just started, and how often.
-const COMPARE_FRESH: usize = 3;
-const COMPARE_FRESH_INTERVAL: Millis = Millis(300);
-
-/// How long a member that was just started waits for anyone to compare with. If all others are away, it
-/// goes on without.
-const COMPARE_FRESH_MAX: Millis = Millis(3_000);
 
 /// What happens to the conversation.
 #[derive(Clone, Debug)]
@@ -115,17 +109,6 @@ pub enum Output {
     Ready,
 }
 
-/// How far a member is that was just started. It writes only once it is ready.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    /// It finds out whether others know more of it than it does itself.
-    Comparing,
-    /// They did: it is a new writer, which nobody counts yet.
-    Entering,
-    /// It may write.
-    Ready,
-}
-
 /// One member's side of the conversation.
 #[derive(Debug)]
 pub struct Gossip {
@@ -147,6 +130,8 @@ pub struct Gossip {
     compared_at: Option<Moment>,
     began: Moment,
     standing: Standing,
+    /// With whom it has compared before it was ready.
+    compared: BTreeSet<NodeId>,
     /// The last of its own writes that the disk held.
     own_last: u64,
     left: bool,
@@ -179,6 +164,7 @@ impl Gossip {
             compared_at: None,
             began: now.moment,
             standing: standing_of(me, state),
+            compared: BTreeSet::new(),
             own_last: state.seen().last(state.replica()),
             left: false,
             outputs: vec![],
@@ -355,47 +341,13 @@ impl Gossip {
                 self.compared_at = None;
                 self.outputs.push(Output::SetBack);
             }
-            Standing::Comparing => self.become_ready(),
+            Standing::Comparing => {
+                self.compared.insert(peer);
+            }
             Standing::Entering | Standing::Ready => {}
         }
         if vouched {
             self.acknowledged.entry(peer).or_default().join(&seen);
-        }
-    }
-
-    fn become_ready(&mut self) {
-        if !self.is_ready() {
-            self.standing = Standing::Ready;
-            self.outputs.push(Output::Ready);
-        }
-    }
-
-    /// Before it is ready: asks others, and gives up where nobody answers.
-    fn prepare(&mut self, state: &ClusterState, now: Now) {
-        if self.is_ready() || self.left {
-            return;
-        }
-        let enters = self.standing == Standing::Entering;
-        let alone = self.swim.ring().len() < 2;
-        let hopeless = self.began + COMPARE_FRESH_MAX <= now.moment && !self.fetches.any();
-        // A writer that nobody counts may not write, however long it takes.
-        if !enters && (alone || hopeless) {
-            return self.become_ready();
-        }
-        if self.compared_at.is_some_and(|it| now.moment < it + COMPARE_FRESH_INTERVAL) {
-            return;
-        }
-        let ring = self.swim.ring();
-        let others = (0..COMPARE_FRESH).map(|_| ring[self.random.below(ring.len())]);
-        let others: BTreeSet<NodeId> = others.filter(|it| *it != self.me).collect();
-        // Where all hit this one it is tried again shortly.
-        self.compared_at = Some(now.moment);
-        for other in others {
-            if !enters {
-                self.compare(other, state, now);
-            } else if !self.fetches.any() && self.fetches.begin_to_enter(other, now.moment) {
-                self.outputs.push(Output::Enter(other));
-            }
         }
     }
 
@@ -612,12 +564,4 @@ impl Gossip {
 #[must_use]
 pub fn replicas(state: &ClusterState) -> BTreeSet<ReplicaId> {
     state.nodes().iter().map(|(_, it)| it.replica).collect()
-}
-
-/// How far a member is that begins with this state. A writer that has written nothing, of a member that
-/// is one already, was chosen when its directory was set back, and did not get in before it ended.
-fn standing_of(me: NodeId, state: &ClusterState) -> Standing {
-    let is_new = state.seen().last(state.replica()) == 0;
-    let was_there = state.nodes().get(&me).is_some_and(|it| it.is_member());
-    if is_new && was_there { Standing::Entering } else { Standing::Comparing }
 }

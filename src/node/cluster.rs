@@ -19,17 +19,14 @@ use crate::{
         Epoch, Gossip, Input, Key, Keyring, Opener, Output, Packet, Peer, Rejected, Sealer,
         replicas,
     },
-    model::{ContainerId, Millis, Moment, NodeId, NodeState, ProjectName, WallTime},
-    state::{Change, Digest, NodeRecord, ReplicaId, SecretPath, Step, Touched, VersionVector},
+    model::{ContainerId, Moment, NodeId, NodeState, ProjectName, WallTime},
+    state::{Digest, NodeRecord, ReplicaId, SecretPath, Step, Touched},
     swim::{self, Incarnation},
 };
 
 /// How far a clock may be off the median of the others' before this node writes nothing that a user
 /// wants: its stamps would win, or lose, against all others'.
 const CLOCK_ERROR_MS_MAX: u64 = 500;
-
-/// Between two looks for removals that nobody needs any more, and members that nobody must count.
-const TIDY_INTERVAL: Millis = Millis(1_000);
 
 /// What a node says that is to run no containers.
 pub const NO_RUNTIME: &str = "none";
@@ -51,8 +48,8 @@ pub struct Seat {
 /// A node's part in its cluster.
 #[derive(Debug)]
 pub(super) struct Cluster {
-    gossip: Gossip,
-    keys: Keyring,
+    pub(super) gossip: Gossip,
+    pub(super) keys: Keyring,
     sealer: Sealer,
     opener: Opener,
     /// Who may speak to this node, sorted.
@@ -67,7 +64,9 @@ pub(super) struct Cluster {
     held: Vec<Event>,
     /// Keys that are being unwrapped.
     unwrapping: BTreeSet<Epoch>,
-    tidied: Moment,
+    pub(super) tidied: Moment,
+    /// Since when something stands here that only others can explain, who are gone.
+    pub(super) orphaned: Option<Moment>,
     /// When another was last seen to have what this node has.
     agreed: Moment,
     traffic: Traffic,
@@ -89,6 +88,7 @@ impl Cluster {
             held: vec![],
             unwrapping: BTreeSet::new(),
             tidied: now.moment,
+            orphaned: None,
             agreed: now.moment,
             traffic: Traffic::default(),
         };
@@ -270,12 +270,12 @@ impl Node {
         if let Event::Asked(id, _) = event
             && ASKED_HELD_MAX <= cluster.held.len()
         {
-            let why = "this node compares its state with the others' before it takes wishes, and too \
-                       many wait already: try again";
-            self.effects.push(Effect::Reply(id, Err(Refusal::Conflict(why.to_owned()))));
-        } else {
-            cluster.held.push(event);
+            let why = "this node compares its state with the others' before it takes wishes, and \
+                           too many wait already: try again";
+            let refusal = Refusal::Conflict(why.to_owned());
+            return self.effects.push(Effect::Reply(id, Err(refusal)));
         }
+        cluster.held.push(event);
     }
 
     /// What waited until the node may write.
@@ -487,82 +487,6 @@ impl Node {
         let why = "this node's data directory was set back, as from a backup: it takes the cluster's \
                    state anew";
         self.notify("node.set_back", Subject::Node, None, Some(why.into()));
-    }
-
-    /// Now and then: drops removals that nobody needs, and forgets members that have left once everyone
-    /// knows.
-    pub(super) fn tidy(&mut self, now: Now) {
-        let Some(cluster) = &mut self.cluster else { return };
-        if now.moment < cluster.tidied + TIDY_INTERVAL || !cluster.gossip.is_ready() {
-            return;
-        }
-        cluster.tidied = now.moment;
-        let keys_of = |it: &NodeRecord| Epoch(it.key_epoch);
-        let members = self.state.nodes().iter().filter(|(id, _)| !self.state.has_left(**id));
-        if let Some(oldest) = members.map(|(_, it)| keys_of(it)).min() {
-            cluster.keys.forget_before(oldest);
-        }
-        let others: BTreeMap<ReplicaId, VersionVector> = self.others_have();
-        let step = self.in_state().collect(&others);
-        if !step.is_empty() {
-            self.steps.push(step);
-        }
-        self.forget_the_left(now);
-        self.wrap_for_the_left_out();
-    }
-
-    /// Who came in while the key was changed elsewhere got the old one, and nothing was wrapped for it: the
-    /// first member that has the new one sees to that.
-    fn wrap_for_the_left_out(&mut self) {
-        let Some(cluster) = &self.cluster else { return };
-        let newest = cluster.keys.newest();
-        let lacks = |it: &NodeRecord| Epoch(it.key_epoch) < newest;
-        let nodes = self.state.nodes();
-        let mut ring = cluster.gossip.membership().ring().iter();
-        let first = ring.find(|it| nodes.get(*it).is_some_and(|it| !lacks(it)));
-        if first != Some(&self.me) {
-            return;
-        }
-        let is_wrapped =
-            |id: NodeId| self.state.secrets().get(&SecretPath::ClusterKey(newest.0, id)).is_some();
-        let left_out = nodes
-            .iter()
-            .filter(|(id, it)| lacks(it) && !is_wrapped(**id) && !self.state.has_left(**id));
-        let effects = left_out.map(|(id, it)| Effect::Wrap(newest, *id, it.recipient.clone()));
-        self.effects.extend(effects.collect::<Vec<_>>());
-    }
-
-    /// What every other member is known to have durably seen, those that have left among them.
-    fn others_have(&self) -> BTreeMap<ReplicaId, VersionVector> {
-        let Some(cluster) = &self.cluster else { return BTreeMap::new() };
-        let others = self.state.nodes().iter().filter(|(id, _)| **id != self.me);
-        let seen = |id| cluster.gossip.acknowledged(id).cloned().unwrap_or_default();
-        others.map(|(id, it)| (it.replica, seen(*id))).collect()
-    }
-
-    /// A member that has left is forgotten by the first of those that know that all others know.
-    fn forget_the_left(&mut self, now: Now) {
-        let Some(cluster) = &self.cluster else { return };
-        let first = cluster.gossip.membership().ring().first();
-        if first != Some(&self.me) {
-            return;
-        }
-        let nodes = self.state.nodes();
-        let others = nodes.iter().map(|(id, _)| *id).filter(|it| *it != self.me);
-        let (left, stay): (Vec<NodeId>, Vec<NodeId>) =
-            others.partition(|it| self.state.has_left(*it));
-        let known_to_all = |id: &NodeId| {
-            let dots = self.state.farewells(*id);
-            let knows = |it: &NodeId| {
-                let seen = cluster.gossip.acknowledged(*it);
-                dots.iter().any(|dot| seen.is_some_and(|seen| seen.has(*dot)))
-            };
-            stay.iter().all(knows)
-        };
-        let left: Vec<NodeId> = left.into_iter().filter(known_to_all).collect();
-        for id in left {
-            self.commit(Change::Node(id, None), now);
-        }
     }
 
     /// This node's last words.

@@ -18,6 +18,7 @@ mod settle;
 mod sight;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 mod view;
 mod wellbeing;
 

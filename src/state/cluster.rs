@@ -137,6 +137,12 @@ impl ClusterState {
             || nodes.conflicts(&node).any(|it| it.value.as_deref().is_some_and(says_left))
     }
 
+    /// The writes by which nodes were forgotten, and that are not collected yet.
+    pub fn forgotten(&self) -> impl Iterator<Item = Dot> + '_ {
+        let siblings = self.nodes().0.iter().flat_map(|(_, siblings)| siblings);
+        siblings.filter(|it| it.value.is_none()).map(|it| it.dot)
+    }
+
     /// The writes that say that a node has left.
     #[must_use]
     pub fn farewells(&self, node: NodeId) -> Vec<Dot> {

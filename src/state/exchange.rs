@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    change::{Kind, Place, Write},
+    change::{Change, Kind, Place, Write},
     clock::{Dot, ReplicaId},
     cluster::ClusterState,
     digest::{BUCKETS, Digest},
@@ -169,6 +169,16 @@ impl ClusterState {
     pub fn acknowledgement(&self, members: &BTreeSet<ReplicaId>) -> Option<&VersionVector> {
         let mut ahead = self.context.since(self.seen());
         ahead.all(|(dot, _)| members.contains(&dot.replica)).then(|| self.seen())
+    }
+
+    /// What stands of the keys of which a write stands that came out of order from a writer that is no
+    /// member: to be written anew, where what is missing does not come any more.
+    #[must_use]
+    pub fn orphans(&self, members: &BTreeSet<ReplicaId>) -> Vec<Change> {
+        let ahead = self.context.since(self.seen());
+        let orphans = ahead.filter(|(dot, _)| !members.contains(&dot.replica));
+        let places: BTreeSet<&Place> = orphans.map(|(_, place)| place).collect();
+        places.into_iter().filter_map(|it| Some(self.collections.standing(it)?.change)).collect()
     }
 
     /// Drops the removals that nobody can need any more: those that are causally stable.

@@ -226,6 +226,7 @@ impl Member {
             | Effect::Send { .. }
             | Effect::Fetch(_)
             | Effect::Unwrap(..)
+            | Effect::Wrap(..)
             | Effect::Gone => None,
             Effect::Reply(id, answer) => {
                 // The client may have gone.

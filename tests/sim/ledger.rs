@@ -86,10 +86,10 @@ impl Ledger {
     }
 
     /// A writer was set back: what nobody has of it any more was never there.
-    pub(crate) fn forget(&mut self, replica: ReplicaId, remembered: impl Fn(Dot) -> bool) {
-        let of_it = Dot { replica, sequence: 0 }..=Dot { replica, sequence: u64::MAX };
-        let lost = self.writes.range(of_it).map(|(dot, _)| *dot);
-        let lost: Vec<Dot> = lost.filter(|it| !remembered(*it)).collect();
+    pub(crate) fn forget(&mut self, remembered: impl Fn(Dot) -> bool) {
+        let lost = self.writes.keys().copied();
+        let lost = lost.filter(|it| self.lost.contains(&it.replica) && !remembered(*it));
+        let lost: Vec<Dot> = lost.collect();
         for dot in lost {
             self.writes.remove(&dot);
             for dots in self.keys.values_mut() {

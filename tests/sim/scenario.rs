@@ -91,8 +91,8 @@ impl World {
         if acts.contains(&Act::SetBack) {
             acts.push(Act::Backup);
         }
-        let pause = (200 + self.random.below(1_500) as Micros) * MILLI;
-        let length = if large { 20 } else { 20 + self.random.below(70) as Micros };
+        let pause = (200 + self.random.below(1_000) as Micros) * MILLI;
+        let length = if large { 15 } else { 10 + self.random.below(40) as Micros };
         self.plan = Plan { acts, pause, end: self.queue.now + length * SECOND, sheltered: 0 };
         self.say(|| format!("{} members, {:?}", first + 1, self.plan));
         self.queue.put(self.queue.now, What::Act);
@@ -254,6 +254,12 @@ impl World {
             return None;
         }
         let epoch = Epoch(newest.0 + 1);
+        // Eight keys are kept: who has none of them any more is cut off.
+        let members = run.view.nodes().iter().filter(|(id, _)| !run.view.has_left(**id));
+        let oldest = members.map(|(_, it)| it.key_epoch).min()?;
+        if oldest + 6 < epoch.0 {
+            return None;
+        }
         let others = run.view.nodes().iter().map(|(id, _)| *id);
         let others =
             others.filter(|it| Some(*it) != but && *it != machine.id && !run.view.has_left(*it));
@@ -283,9 +289,10 @@ impl World {
                 self.boot(other);
             }
         }
-        self.ledger.lost.insert(self.machines[at].disk.replica);
+        self.ledger.lost.insert(self.machines[at].disk.state().replica());
         let machine = &mut self.machines[at];
         if let Some(mut backup) = machine.backup.clone() {
+            self.ledger.lost.insert(backup.state().replica());
             backup.keys = machine.disk.keys.clone();
             machine.disk = backup;
             machine.set_back = true;

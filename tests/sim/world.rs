@@ -7,16 +7,16 @@ use std::collections::{BTreeMap, VecDeque};
 
 use fizz::{
     gossip::{Epoch, Key},
-    model::{NodeId, Random, mix},
-    node::{Effect, Event, Fetch, Refusal, Request, RequestId, Response},
-    state::{ReplicaId, SealedSecret, SecretPath, Write},
+    model::{NodeId, NodeState, Random, mix},
+    node::{Effect, Event, Fetch, Request, RequestId},
+    state::{Change, ReplicaId, SealedSecret, SecretPath, Write},
 };
 
 use crate::{
-    ledger::{self, Ledger, Promise},
+    ledger::{self, Ledger},
     machine::{Disk, Machine, Outcome, Place},
     network::Network,
-    queue::{MILLI, Micros, Queue, SECOND},
+    queue::{MILLI, Micros, Queue},
     runtime,
     scenario::Plan,
     tally::Tally,
@@ -125,7 +125,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(machines: usize, seed: u64) -> Self {
-        let mut random = Random::new(mix(seed ^ 0x5eed_0f_f122));
+        let mut random = Random::new(mix(seed ^ 0x5eed_0ff1_2200));
         Self {
             queue: Queue::new(),
             machines: (0..machines).map(|it| Machine::new(it, &mut random)).collect(),
@@ -179,7 +179,7 @@ impl World {
         self.queue.now + 1 + self.random.below(usize::try_from(most).unwrap()) as Micros
     }
 
-    fn note(&mut self, number: u64) {
+    pub(crate) fn note(&mut self, number: u64) {
         self.trace = mix(self.trace ^ number).wrapping_add(self.queue.now);
     }
 
@@ -256,6 +256,10 @@ impl World {
     }
 
     fn arrive(&mut self, from: usize, to: usize, datagram: Vec<u8>, kind: Kind) {
+        if kind != Kind::Genuine {
+            // What is due anyway is not the datagram's.
+            self.turn(to, Event::Tick);
+        }
         let Some(run) = &self.machines[to].run else { return };
         let (number, before) = (run.number, run.node.state().digest());
         self.note(ledger::hash(&datagram));
@@ -301,7 +305,20 @@ impl World {
                         sends.push(effect);
                     }
                 }
-                effect => later.push(Outcome::Effect(effect)),
+                effect @ (Effect::Reply(..)
+                | Effect::Notify(_)
+                | Effect::Launch(_)
+                | Effect::Start(_)
+                | Effect::Halt { .. }
+                | Effect::Signal { .. }
+                | Effect::Discard { .. }
+                | Effect::Clear { .. }
+                | Effect::Probe { .. }
+                | Effect::Look(..)
+                | Effect::Fetch(_)
+                | Effect::Unwrap(..)
+                | Effect::Wrap(..)
+                | Effect::Gone) => later.push(Outcome::Effect(effect)),
             }
         }
         self.note_wrote(number, &later, &wrote);
@@ -372,6 +389,17 @@ impl World {
             self.note(write.dot.sequence);
             let noted = self.ledger.note(write);
             self.held(noted, at);
+            self.heed_farewell(write);
+        }
+    }
+
+    /// Who was put out is, also where the one that was asked to crashed before it said so.
+    fn heed_farewell(&mut self, write: &Write) {
+        let Change::Node(id, Some(record)) = &write.change else { return };
+        let node = self.machines.iter().find(|it| it.id == *id && it.is_member());
+        let node = node.filter(|it| it.disk.state().replica() == record.replica);
+        if let Some(node) = node.map(|it| it.index).filter(|_| record.state == NodeState::Left) {
+            self.part_with(node, false);
         }
     }
 
@@ -446,131 +474,4 @@ impl World {
         let when = self.soon(20 * MILLI);
         self.queue.put(when, What::Tell(at, number, Event::Unwrapped(epoch, Some(key))));
     }
-
-    /// Asks a node for something.
-    pub(crate) fn ask(&mut self, at: usize, request: Request, purpose: Purpose) {
-        let Some(run) = self.machines[at].run.as_mut() else { return };
-        run.requests += 1;
-        let (number, id) = (run.number, RequestId(run.requests));
-        self.say(|| format!("n{at} is asked: {}", short(&request)));
-        self.pending.insert((number, id), Pending { purpose, wrote: None });
-        self.queue.put(self.queue.now, What::Tell(at, number, Event::Asked(id, request)));
-    }
-
-    fn answered(
-        &mut self,
-        at: usize,
-        number: u64,
-        id: RequestId,
-        answer: Result<Response, Refusal>,
-    ) {
-        let Some(pending) = self.pending.remove(&(number, id)) else {
-            return self.complain(format!("n{at}: an answer that nobody waits for"));
-        };
-        self.note(id.0);
-        let good = answer.is_ok();
-        self.say(|| format!("n{at} answers: {:?}", answer.as_ref().map(|_| ())));
-        match pending.purpose {
-            Purpose::Write { key } => {
-                let kind = if good { "user writes acknowledged" } else { "user writes refused" };
-                self.tally.count(kind);
-                if let Some(write) = pending.wrote {
-                    self.ledger.promises.push(Promise { dot: write.dot, what: key });
-                }
-            }
-            Purpose::Readmit { client, run, stream, seen } => {
-                if good {
-                    self.tell_all(client, run, stream, at, &seen, true);
-                } else {
-                    self.break_off(client, run, stream);
-                }
-            }
-            Purpose::Admit { newcomer, replica } => {
-                if good {
-                    self.welcome(newcomer, replica, at);
-                } else {
-                    self.machines[newcomer].place = Place::Outside;
-                }
-            }
-            Purpose::Remove { node, leaves } if good => self.part_with(node, leaves),
-            Purpose::Remove { .. } | Purpose::Nothing => {}
-        }
-    }
-
-    /// A node ends without a word, at any point of a commit.
-    pub(crate) fn crash(&mut self, at: usize) {
-        let Some(mut run) = self.machines[at].run.take() else { return };
-        self.say(|| format!("n{at} crashes"));
-        self.tally.count("crashes");
-        self.account(&run.node.view());
-        let groups = std::mem::take(&mut run.commits).lost();
-        let kept = self.random.below(groups.len() + 1);
-        for (number, group) in groups.into_iter().enumerate() {
-            if number < kept {
-                self.store(at, group.rows, &group.writes);
-            } else if number == kept {
-                self.tally.count("crashes that lost writes");
-            }
-        }
-        // What was on the disk, and what others may have read, is there when it comes back.
-        let seen = self.machines[at].disk.state();
-        if !seen.seen().covers(run.view.seen()) {
-            self.complain(format!("n{at}: the disk lost what was durable"));
-        }
-    }
-
-    pub(crate) fn boot(&mut self, at: usize) {
-        let machine = &mut self.machines[at];
-        if machine.is_running() || matches!(machine.place, Place::Outside | Place::Joining) {
-            return;
-        }
-        if std::mem::take(&mut machine.set_back) {
-            let replica = machine.disk.replica;
-            let others = self.machines.iter().filter_map(|it| it.run.as_ref());
-            let others: Vec<_> = others.map(|it| it.node.state().clone()).collect();
-            let mine = self.machines[at].disk.state();
-            self.ledger
-                .forget(replica, |dot| mine.knows(dot) || others.iter().any(|it| it.knows(dot)));
-        }
-        let machine = &mut self.machines[at];
-        self.runs += 1;
-        let (number, seed) = (self.runs, self.random.bits());
-        machine.boot(number, seed, self.queue.now);
-        let list = machine.containers.values().cloned().collect();
-        self.say(|| format!("n{at} begins"));
-        self.turn(at, Event::RuntimeFound("docker 1".into()));
-        self.turn(at, Event::Observed(list, BTreeMap::new()));
-    }
-
-    /// A machine is out of the cluster.
-    pub(crate) fn wipe(&mut self, at: usize) {
-        let replica = ReplicaId(self.random.bits());
-        let machine = &mut self.machines[at];
-        if machine.place != Place::Leaving {
-            return;
-        }
-        self.ledger.lost.insert(machine.disk.replica);
-        machine.run = None;
-        machine.disk = Disk::new(replica, machine.disk.keys.clone());
-        machine.backup = None;
-        machine.containers.clear();
-        machine.place = Place::Outside;
-        self.say(|| format!("n{at} is out"));
-    }
-
-    fn part_with(&mut self, node: usize, leaves: bool) {
-        self.machines[node].place = Place::Leaving;
-        self.ledger.lost.insert(self.machines[node].disk.replica);
-        self.tally.count(if leaves { "leaves" } else { "removals of members" });
-        if leaves {
-            self.ask(node, Request::Leave, Purpose::Nothing);
-        }
-        let when = self.soon(10 * SECOND);
-        self.queue.put(when, What::Wipe(node));
-    }
-}
-
-/// A request in a few words.
-fn short(request: &Request) -> String {
-    format!("{request:?}").chars().take(100).collect()
 }

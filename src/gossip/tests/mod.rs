@@ -45,7 +45,7 @@ fn a_comparison_brings_just_the_difference() {
     talk.write(1, "b", 16);
     talk.pass(4_000);
     assert!(talk.agree() && talk.all_have("a") && talk.all_have("b"));
-    let told: usize = talk.said.iter().map(|it| talk::writes_in(it)).sum();
+    let told: usize = talk.said.iter().map(talk::writes_in).sum();
     assert_eq!(told, 2);
     assert_eq!(talk.fetched, 0);
 }
