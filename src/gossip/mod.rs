@@ -60,6 +60,10 @@ const COMPARE_FRESH_INTERVAL: Millis = Millis(300);
 /// goes on without.
 const COMPARE_FRESH_MAX: Millis = Millis(3_000);
 
+/// How long after it may write a member that was just started compares once more: what was spread before
+/// the others counted it passed it by.
+const COMPARE_AGAIN: Millis = Millis(100);
+
 /// What happens to the conversation.
 #[derive(Clone, Debug)]
 pub enum Input {
@@ -67,8 +71,8 @@ pub enum Input {
     Packet(NodeId, Packet),
     /// This member wrote something.
     Wrote(Vec<Write>),
-    /// The nodes in the state have changed.
-    MembersChanged,
+    /// These nodes' records in the state have changed.
+    MembersChanged(BTreeSet<NodeId>),
     /// Writes that were fetched from a member.
     Fetched(NodeId, Vec<Write>),
     /// All that there was to fetch came, or it did not work.
@@ -120,7 +124,7 @@ pub struct Gossip {
     exchanges: Exchanges,
     fetches: Fetches,
     /// What others are known to have durably seen.
-    acknowledged: BTreeMap<NodeId, VersionVector>,
+    acknowledged: BTreeMap<NodeId, Arc<VersionVector>>,
     /// How far others' clocks are ahead of this one's.
     clocks: BTreeMap<NodeId, i64>,
     /// What is durable here.
@@ -130,6 +134,8 @@ pub struct Gossip {
     compared_at: Option<Moment>,
     began: Moment,
     ready: bool,
+    /// When it compares once more.
+    again_at: Option<Moment>,
     /// The last of its own writes that the disk held.
     own_last: u64,
     left: bool,
@@ -161,11 +167,13 @@ impl Gossip {
             compared_at: None,
             began: now.moment,
             ready: false,
+            again_at: None,
             own_last: state.seen().last(state.replica()),
             left: false,
             outputs: vec![],
         };
-        gossip.members_changed(state, now);
+        let all = state.nodes().iter().map(|(id, _)| *id).collect();
+        gossip.members_changed(&all, state, now);
         gossip
     }
 
@@ -177,7 +185,7 @@ impl Gossip {
         match input {
             Input::Packet(from, packet) => self.heard(from, packet, state, now),
             Input::Wrote(writes) => self.tell_all(&writes),
-            Input::MembersChanged => self.members_changed(state, now),
+            Input::MembersChanged(nodes) => self.members_changed(&nodes, state, now),
             Input::Fetched(from, writes) => self.fetched(from, writes, state, now),
             Input::FetchEnded(from, how) => self.fetch_ended(from, how, state, now),
             Input::Leave => {
@@ -199,7 +207,7 @@ impl Gossip {
             (false, None) => Some(self.began),
             (false, Some(at)) => Some(at + COMPARE_FRESH_INTERVAL),
         };
-        mine.into_iter().fold(self.swim.next_wake(), Moment::min)
+        mine.into_iter().chain(self.again_at).fold(self.swim.next_wake(), Moment::min)
     }
 
     /// Everything up to here is durable.
@@ -221,7 +229,7 @@ impl Gossip {
 
     /// What a member is known to have durably seen.
     #[must_use]
-    pub fn acknowledged(&self, node: NodeId) -> Option<&VersionVector> {
+    pub fn acknowledged(&self, node: NodeId) -> Option<&Arc<VersionVector>> {
         self.acknowledged.get(&node)
     }
 
@@ -285,7 +293,7 @@ impl Gossip {
         let Some(theirs) = vitals.digest else { return };
         if theirs == state.digest() {
             self.outputs.push(Output::Agreed);
-            self.knows(from, state.seen().clone(), true, state);
+            self.knows(from, state.seen_shared(), true, state, now);
         } else if theirs != self.durable {
             let since = |it: Moment| now.moment - it;
             let waited = self.compared_at.is_none_or(|it| COMPARE_INTERVAL <= since(it));
@@ -313,7 +321,7 @@ impl Gossip {
         now: Now,
     ) -> bool {
         if let Some((seen, vouched)) = turn.knows {
-            self.knows(from, seen, vouched, state);
+            self.knows(from, Arc::new(seen), vouched, state, now);
         }
         let mut refused = false;
         for bytes in &turn.writes {
@@ -328,43 +336,72 @@ impl Gossip {
     }
 
     /// A peer is known to have seen all this.
-    fn knows(&mut self, peer: NodeId, seen: VersionVector, vouched: bool, state: &ClusterState) {
+    fn knows(
+        &mut self,
+        peer: NodeId,
+        seen: Arc<VersionVector>,
+        vouched: bool,
+        state: &ClusterState,
+        now: Now,
+    ) {
         if !self.ready {
             if self.own_last < seen.last(state.replica()) {
                 return self.outputs.push(Output::SetBack(peer));
             }
-            self.become_ready();
+            self.become_ready(now);
         }
         if vouched {
-            self.acknowledged.entry(peer).or_default().join(&seen);
+            let known = self.acknowledged.entry(peer).or_default();
+            // In a quiet cluster all are the same, and one.
+            if !Arc::ptr_eq(known, &seen) {
+                if seen.covers(known) {
+                    *known = seen;
+                } else if !known.covers(&seen) {
+                    Arc::make_mut(known).join(&seen);
+                }
+            }
         }
     }
 
-    fn become_ready(&mut self) {
+    fn become_ready(&mut self, now: Now) {
         if !self.ready {
             self.ready = true;
+            self.again_at = Some(now.moment + COMPARE_AGAIN);
             self.outputs.push(Output::Ready);
         }
     }
 
-    /// Before it is ready: asks others, and gives up where nobody answers.
+    /// Before it is ready: asks others, and gives up where nobody answers. Soon after: asks once more.
     fn prepare(&mut self, state: &ClusterState, now: Now) {
-        if self.ready || self.left {
+        if self.left {
+            return;
+        }
+        if self.ready {
+            if self.again_at.is_some_and(|at| at <= now.moment) {
+                self.again_at = None;
+                self.compare_with_some(state, now);
+            }
             return;
         }
         let alone = self.swim.ring().len() < 2;
         let hopeless = self.began + COMPARE_FRESH_MAX <= now.moment && !self.fetches.any();
         if alone || hopeless {
-            return self.become_ready();
+            return self.become_ready(now);
         }
         if self.compared_at.is_some_and(|it| now.moment < it + COMPARE_FRESH_INTERVAL) {
             return;
         }
+        self.compare_with_some(state, now);
+    }
+
+    /// Asks some others, at random.
+    fn compare_with_some(&mut self, state: &ClusterState, now: Now) {
         let ring = self.swim.ring();
-        let others = (0..COMPARE_FRESH).map(|_| ring[self.random.below(ring.len())]);
-        let others: BTreeSet<NodeId> = others.filter(|it| *it != self.me).collect();
-        // Where all hit this one it is tried again shortly.
-        self.compared_at = Some(now.moment);
+        let Some(others) = ring.len().checked_sub(1).filter(|it| 0 < *it) else { return };
+        let mine = ring.partition_point(|it| *it < self.me);
+        let other = |it: usize| ring[(mine + 1 + it) % ring.len()];
+        let others: BTreeSet<NodeId> =
+            (0..COMPARE_FRESH).map(|_| other(self.random.below(others))).collect();
         others.into_iter().for_each(|it| self.compare(it, state, now));
     }
 
@@ -492,7 +529,7 @@ impl Gossip {
         match how.filter(|_| whole) {
             Some(Fetched::Delta(seen)) => {
                 self.join(&seen, state, now);
-                self.knows(from, seen, false, state);
+                self.knows(from, Arc::new(seen), false, state, now);
             }
             Some(Fetched::Full(inventory)) => {
                 let step = if self.ready {
@@ -502,7 +539,7 @@ impl Gossip {
                 };
                 let writes = step.writes().to_vec();
                 self.took(step, now);
-                self.become_ready();
+                self.become_ready(now);
                 self.tell_all(&writes);
             }
             None => {}
@@ -525,23 +562,22 @@ impl Gossip {
         }
     }
 
-    /// Brings the membership up to date with the nodes in the state.
-    fn members_changed(&mut self, state: &ClusterState, now: Now) {
-        let mut gone: BTreeSet<NodeId> = self.swim.states().map(|(id, _, _)| id).collect();
-        let nodes = state
-            .nodes()
-            .iter()
-            .filter(|(id, it)| **id != self.me && it.is_member() && !state.has_left(**id));
-        let nodes: Vec<(NodeId, Incarnation)> =
-            nodes.map(|(id, it)| (*id, Incarnation(it.incarnation))).collect();
-        for (id, incarnation) in nodes {
-            gone.remove(&id);
-            self.swim(swim::Input::Learned(id, incarnation), state, now);
-        }
-        for id in gone {
-            self.acknowledged.remove(&id);
-            self.clocks.remove(&id);
-            self.swim(swim::Input::Forgotten(id), state, now);
+    /// Brings the membership up to date with some nodes in the state.
+    fn members_changed(&mut self, nodes: &BTreeSet<NodeId>, state: &ClusterState, now: Now) {
+        let me = self.me;
+        for &id in nodes.iter().filter(|it| **it != me) {
+            match state.nodes().get(&id).filter(|it| it.is_member() && !state.has_left(id)) {
+                Some(record) => {
+                    let incarnation = Incarnation(record.incarnation);
+                    self.swim(swim::Input::Learned(id, incarnation), state, now);
+                }
+                None if self.swim.state(id).is_some() => {
+                    self.acknowledged.remove(&id);
+                    self.clocks.remove(&id);
+                    self.swim(swim::Input::Forgotten(id), state, now);
+                }
+                None => {}
+            }
         }
     }
 
@@ -573,8 +609,8 @@ impl Gossip {
     }
 }
 
-/// The replicas of a state's members.
+/// Whether a state's member writes as this replica.
 #[must_use]
-pub fn replicas(state: &ClusterState) -> BTreeSet<ReplicaId> {
-    state.nodes().iter().map(|(_, it)| it.replica).collect()
+pub fn is_a_members(state: &ClusterState, replica: ReplicaId) -> bool {
+    state.nodes().iter().any(|(_, it)| it.replica == replica)
 }

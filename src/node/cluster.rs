@@ -17,7 +17,7 @@ use super::{
 use crate::{
     gossip::{
         Epoch, Gossip, Input, Key, Keyring, Opener, Output, Packet, Peer, Rejected, Sealer,
-        replicas,
+        is_a_members,
     },
     model::{Millis, Moment, NodeId, NodeState, ProjectName, WallTime},
     state::{Change, Digest, NodeRecord, ReplicaId, SecretPath, Step, Touched, VersionVector},
@@ -92,7 +92,8 @@ impl Cluster {
             agreed: now.moment,
             traffic: Traffic::default(),
         };
-        let vouched = node.state.acknowledgement(&replicas(&node.state)).is_some();
+        let is_member = |it| is_a_members(&node.state, it);
+        let vouched = node.state.acknowledgement(is_member).is_some();
         cluster.gossip.durable(node.state.digest(), vouched);
         cluster
     }
@@ -110,18 +111,20 @@ impl Cluster {
         self.gossip.next_wake()
     }
 
-    /// Looks up anew who may speak to this node.
-    fn admit(&mut self, me: NodeId, nodes: impl Iterator<Item = (NodeId, Arc<NodeRecord>)>) {
-        let others = nodes.filter(|(id, _)| *id != me);
-        self.peers = others.map(|(id, it)| Peer { id, epoch: Epoch(it.key_epoch) }).collect();
-        let (peers, opener) = (&self.peers, &mut self.opener);
-        self.endpoints.retain(|id, _| {
-            let stays = peers.binary_search_by_key(id, |it| it.id).is_ok();
-            if !stays {
-                opener.forget(*id);
+    /// Another node may speak to this one, if it is there.
+    fn admit(&mut self, id: NodeId, record: Option<&NodeRecord>) {
+        let place = self.peers.binary_search_by_key(&id, |it| it.id);
+        let peer = record.map(|it| Peer { id, epoch: Epoch(it.key_epoch) });
+        match (place, peer) {
+            (Ok(at), Some(peer)) => self.peers[at] = peer,
+            (Err(at), Some(peer)) => self.peers.insert(at, peer),
+            (Ok(at), None) => {
+                self.peers.remove(at);
+                self.endpoints.remove(&id);
+                self.opener.forget(id);
             }
-            stays
-        });
+            (Err(_), None) => {}
+        }
     }
 
     /// A packet as a datagram for a member, under the newest key that both have.
@@ -283,13 +286,15 @@ impl Node {
     /// What is durable with a group of steps.
     pub(super) fn note_undurable(&mut self, group: u64) {
         let Some(cluster) = &mut self.cluster else { return };
-        let vouched = self.state.acknowledgement(&replicas(&self.state)).is_some();
+        let is_member = |it| is_a_members(&self.state, it);
+        let vouched = self.state.acknowledgement(is_member).is_some();
         cluster.undurable.push_back((group, self.state.digest(), vouched));
     }
 
-    /// The nodes in the state have changed: looks who is there.
+    /// Nodes in the state have changed here: looks who is there.
     pub(super) fn meet(&mut self, now: Now) {
-        let outputs = self.members_changed(now);
+        let nodes = std::mem::take(&mut self.nodes_changed);
+        let outputs = self.members_changed(nodes, now);
         self.carry(outputs.into(), now);
     }
 
@@ -337,13 +342,13 @@ impl Node {
 
     /// The state took something in from others.
     fn took(&mut self, step: Step, now: Now) -> Vec<Output> {
-        let mut nodes = false;
+        let mut nodes = BTreeSet::new();
         let mut projects: BTreeSet<ProjectName> = BTreeSet::new();
         let mut containers = BTreeSet::new();
         let mut keys = BTreeSet::new();
         for touched in step.touched() {
             match touched {
-                Touched::Node(_) => nodes = true,
+                Touched::Node(id) => drop(nodes.insert(id)),
                 Touched::Project(name) => drop(projects.insert(name.clone())),
                 Touched::Container(id) => drop(containers.insert(id)),
                 Touched::Secret(SecretPath::ClusterKey(epoch, node)) if *node == self.me => {
@@ -363,7 +368,7 @@ impl Node {
             self.container_elsewhere(id);
         }
         keys.into_iter().for_each(|it| self.unwrap_key(it));
-        if nodes { self.members_changed(now) } else { vec![] }
+        if nodes.is_empty() { vec![] } else { self.members_changed(nodes, now) }
     }
 
     /// Tells of another node's container.
@@ -386,19 +391,24 @@ impl Node {
         }
     }
 
-    /// The nodes in the state have changed.
-    fn members_changed(&mut self, now: Now) -> Vec<Output> {
+    /// These nodes in the state have changed.
+    fn members_changed(&mut self, nodes: BTreeSet<NodeId>, now: Now) -> Vec<Output> {
         let Some(cluster) = &mut self.cluster else { return vec![] };
-        let there = self.state.nodes().iter().filter(|(id, _)| !self.state.has_left(**id));
-        cluster.admit(self.me, there.map(|(id, it)| (*id, it.clone())));
-        let nodes = self.state.nodes();
-        cluster.standings.retain(|id, _| nodes.get(id).is_some_and(|it| it.is_member()));
-        cluster.gossip.handle(Input::MembersChanged, &mut self.state, now)
+        for &id in nodes.iter().filter(|it| **it != self.me) {
+            let record = self.state.nodes().get(&id);
+            cluster.admit(id, record.filter(|_| !self.state.has_left(id)).map(|it| &**it));
+            if !record.is_some_and(|it| it.is_member()) {
+                cluster.standings.remove(&id);
+            }
+        }
+        cluster.gossip.handle(Input::MembersChanged(nodes), &mut self.state, now)
     }
 
     /// At the start: who is there, and which keys wait.
     pub(super) fn take_seat(&mut self, now: Now) {
-        self.members_changed(now);
+        self.nodes_changed = self.state.nodes().iter().map(|(id, _)| *id).collect();
+        // What this leads to comes with the first step.
+        self.meet(now);
         let paths = self.state.secrets().iter().map(|(path, _)| path);
         let epochs = paths.filter_map(|path| match path {
             SecretPath::ClusterKey(epoch, node) if *node == self.me => Some(Epoch(*epoch)),
@@ -460,21 +470,24 @@ impl Node {
             return;
         }
         cluster.tidied = now.moment;
-        let keys_of = |it: &NodeRecord| Epoch(it.key_epoch);
-        let members = self.state.nodes().iter().filter(|(_, it)| it.state != NodeState::Left);
-        if let Some(oldest) = members.map(|(_, it)| keys_of(it)).min() {
-            cluster.keys.forget_before(oldest);
+        if 1 < cluster.keys.iter().count() {
+            let members = self.state.nodes().iter().filter(|(_, it)| it.state != NodeState::Left);
+            if let Some(oldest) = members.map(|(_, it)| Epoch(it.key_epoch)).min() {
+                cluster.keys.forget_before(oldest);
+            }
         }
-        let others: BTreeMap<ReplicaId, VersionVector> = self.others_have();
-        let step = self.in_state().collect(&others);
-        if !step.is_empty() {
-            self.steps.push(step);
+        if self.state.has_bare_removals() {
+            let others = self.others_have();
+            let step = self.in_state().collect(&others);
+            if !step.is_empty() {
+                self.steps.push(step);
+            }
         }
         self.forget_the_left(now);
     }
 
     /// What every other member is known to have durably seen, those that have left among them.
-    fn others_have(&self) -> BTreeMap<ReplicaId, VersionVector> {
+    fn others_have(&self) -> BTreeMap<ReplicaId, Arc<VersionVector>> {
         let Some(cluster) = &self.cluster else { return BTreeMap::new() };
         let others = self.state.nodes().iter().filter(|(id, _)| **id != self.me);
         let seen = |id| cluster.gossip.acknowledged(id).cloned().unwrap_or_default();
