@@ -9,7 +9,10 @@
 //! Both sides note their vector when the buckets are compared. Where buckets are equal, the peer has what
 //! this one had *then*; its present vector would claim too much.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::packet::{LISTS_BYTES_MAX, Packet, Part, Sum, WRITE_BYTES_MAX};
 use crate::{
@@ -48,7 +51,7 @@ enum Side {
 #[derive(Clone, Debug)]
 struct Exchange {
     /// What this member had seen when the buckets were compared.
-    base: VersionVector,
+    base: Arc<VersionVector>,
     until: Moment,
     /// What the peer's packets said so far.
     part: Option<Part>,
@@ -236,7 +239,7 @@ impl Exchanges {
             self.open.pop_first();
         }
         let exchange = Exchange {
-            base: state.seen().clone(),
+            base: state.seen_shared(),
             until: now + EXCHANGE_MAX,
             part: None,
             came: BTreeSet::new(),

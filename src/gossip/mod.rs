@@ -63,8 +63,8 @@ pub enum Input {
     Packet(NodeId, Packet),
     /// This member wrote something.
     Wrote(Vec<Write>),
-    /// The nodes in the state have changed.
-    MembersChanged,
+    /// These nodes' records in the state have changed.
+    MembersChanged(BTreeSet<NodeId>),
     /// Writes that were fetched from a member.
     Fetched(NodeId, Vec<Write>),
     /// All that there was to fetch came, or it did not work.
@@ -118,7 +118,7 @@ pub struct Gossip {
     exchanges: Exchanges,
     fetches: Fetches,
     /// What others are known to have durably seen.
-    acknowledged: BTreeMap<NodeId, VersionVector>,
+    acknowledged: BTreeMap<NodeId, Arc<VersionVector>>,
     /// As whom they write.
     writers: BTreeMap<NodeId, ReplicaId>,
     /// How far others' clocks are ahead of this one's.
@@ -169,7 +169,8 @@ impl Gossip {
             left: false,
             outputs: vec![],
         };
-        gossip.members_changed(state, now);
+        let all = state.nodes().iter().map(|(id, _)| *id).collect();
+        gossip.members_changed(&all, state, now);
         gossip
     }
 
@@ -181,7 +182,7 @@ impl Gossip {
         match input {
             Input::Packet(from, packet) => self.heard(from, packet, state, now),
             Input::Wrote(writes) => self.tell_all(&writes),
-            Input::MembersChanged => self.members_changed(state, now),
+            Input::MembersChanged(nodes) => self.members_changed(&nodes, state, now),
             Input::Fetched(from, writes) => self.fetched(from, writes, state, now),
             Input::FetchEnded(from, how) => self.fetch_ended(from, how, state, now),
             Input::Leave => {
@@ -227,7 +228,7 @@ impl Gossip {
 
     /// What a member is known to have durably seen.
     #[must_use]
-    pub fn acknowledged(&self, node: NodeId) -> Option<&VersionVector> {
+    pub fn acknowledged(&self, node: NodeId) -> Option<&Arc<VersionVector>> {
         self.acknowledged.get(&node)
     }
 
@@ -291,7 +292,7 @@ impl Gossip {
         let theirs = vitals.digest;
         if theirs == state.digest() {
             self.outputs.push(Output::Agreed);
-            self.knows(from, state.seen().clone(), vitals.vouched, state);
+            self.knows(from, state.seen_shared(), vitals.vouched, state);
         } else if theirs != self.durable {
             let since = |it: Moment| now.moment - it;
             let waited = self.compared_at.is_none_or(|it| COMPARE_INTERVAL <= since(it));
@@ -319,7 +320,7 @@ impl Gossip {
         now: Now,
     ) -> bool {
         if let Some((seen, vouched)) = turn.knows {
-            self.knows(from, seen, vouched, state);
+            self.knows(from, Arc::new(seen), vouched, state);
         }
         let mut refused = false;
         for bytes in &turn.writes {
@@ -334,7 +335,13 @@ impl Gossip {
     }
 
     /// A peer is known to have seen all this.
-    fn knows(&mut self, peer: NodeId, seen: VersionVector, vouched: bool, state: &ClusterState) {
+    fn knows(
+        &mut self,
+        peer: NodeId,
+        seen: Arc<VersionVector>,
+        vouched: bool,
+        state: &ClusterState,
+    ) {
         match self.standing {
             Standing::Comparing if self.own_last < seen.last(state.replica()) => {
                 self.standing = Standing::Entering;
@@ -347,7 +354,15 @@ impl Gossip {
             Standing::Entering | Standing::Ready => {}
         }
         if vouched {
-            self.acknowledged.entry(peer).or_default().join(&seen);
+            let known = self.acknowledged.entry(peer).or_default();
+            // In a quiet cluster all are the same, and one.
+            if !Arc::ptr_eq(known, &seen) {
+                if seen.covers(known) {
+                    *known = seen;
+                } else if !known.covers(&seen) {
+                    Arc::make_mut(known).join(&seen);
+                }
+            }
         }
     }
 
@@ -475,7 +490,7 @@ impl Gossip {
         match how.filter(|_| !fetch.refused) {
             Some(Fetched::Delta(seen)) => {
                 self.join(&seen, state, now);
-                self.knows(from, seen, false, state);
+                self.knows(from, Arc::new(seen), false, state);
             }
             Some(Fetched::Full(inventory)) if fetch.enters => {
                 let step = Arc::make_mut(state).enter(&inventory, now.wall);
@@ -487,7 +502,7 @@ impl Gossip {
             Some(Fetched::Full(inventory)) => {
                 let step = Arc::make_mut(state).join_all(&inventory);
                 self.took(step, now);
-                self.knows(from, inventory.seen().clone(), false, state);
+                self.knows(from, Arc::new(inventory.seen().clone()), false, state);
             }
             None => {}
         }
@@ -509,27 +524,33 @@ impl Gossip {
         }
     }
 
-    /// Brings the membership up to date with the nodes in the state.
-    fn members_changed(&mut self, state: &ClusterState, now: Now) {
-        let mut gone: BTreeSet<NodeId> = self.swim.states().map(|(id, _, _)| id).collect();
-        let there = |id: &NodeId| *id != self.me && !state.has_left(*id);
-        let writers = state.nodes().iter().filter(|(id, _)| there(id));
-        let writers: BTreeMap<NodeId, ReplicaId> =
-            writers.map(|(id, it)| (*id, it.replica)).collect();
-        // What a member had seen as another writer it may have lost since.
-        let before = std::mem::replace(&mut self.writers, writers);
-        let same = |id: &NodeId| self.writers.get(id).is_some_and(|it| before.get(id) == Some(it));
-        self.acknowledged.retain(|id, _| same(id));
-        self.clocks.retain(|id, _| self.writers.contains_key(id));
-        let nodes = state.nodes().iter().filter(|(id, it)| there(id) && it.is_member());
-        let nodes: Vec<(NodeId, Incarnation)> =
-            nodes.map(|(id, it)| (*id, Incarnation(it.incarnation))).collect();
-        for (id, incarnation) in nodes {
-            gone.remove(&id);
-            self.swim(swim::Input::Learned(id, incarnation), now);
-        }
-        for id in gone {
-            self.swim(swim::Input::Forgotten(id), now);
+    /// Brings the membership up to date with some nodes in the state.
+    fn members_changed(&mut self, nodes: &BTreeSet<NodeId>, state: &ClusterState, now: Now) {
+        let me = self.me;
+        for &id in nodes.iter().filter(|it| **it != me) {
+            let record = state.nodes().get(&id).filter(|_| !state.has_left(id));
+            // What a member had seen as another writer it may have lost since.
+            let writer = record.map(|it| it.replica);
+            if self.writers.get(&id).copied() != writer {
+                self.acknowledged.remove(&id);
+            }
+            match writer {
+                Some(writer) => drop(self.writers.insert(id, writer)),
+                None => {
+                    self.writers.remove(&id);
+                    self.clocks.remove(&id);
+                }
+            }
+            match record.filter(|it| it.is_member()) {
+                Some(record) => {
+                    let incarnation = Incarnation(record.incarnation);
+                    self.swim(swim::Input::Learned(id, incarnation), now);
+                }
+                None if self.swim.state(id).is_some() => {
+                    self.swim(swim::Input::Forgotten(id), now);
+                }
+                None => {}
+            }
         }
     }
 
@@ -560,8 +581,14 @@ impl Gossip {
     }
 }
 
-/// The replicas of a state's members.
+/// The replicas of a state's nodes.
 #[must_use]
 pub fn replicas(state: &ClusterState) -> BTreeSet<ReplicaId> {
     state.nodes().iter().map(|(_, it)| it.replica).collect()
+}
+
+/// Whether a state's member writes as this replica.
+#[must_use]
+pub fn is_a_members(state: &ClusterState, replica: ReplicaId) -> bool {
+    state.nodes().iter().any(|(_, it)| it.replica == replica)
 }

@@ -6,7 +6,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     net::SocketAddr,
-    sync::Arc,
 };
 
 use super::{
@@ -17,7 +16,7 @@ use super::{
 use crate::{
     gossip::{
         Epoch, Gossip, Input, Key, Keyring, Opener, Output, Packet, Peer, Rejected, Sealer,
-        replicas,
+        is_a_members,
     },
     model::{ContainerId, Moment, NodeId, NodeState, ProjectName, WallTime},
     state::{Digest, NodeRecord, ReplicaId, SecretPath, Step, Touched},
@@ -92,7 +91,8 @@ impl Cluster {
             agreed: now.moment,
             traffic: Traffic::default(),
         };
-        let vouched = node.state.acknowledgement(&replicas(&node.state)).is_some();
+        let is_member = |it| is_a_members(&node.state, it);
+        let vouched = node.state.acknowledgement(is_member).is_some();
         cluster.gossip.durable(node.state.digest(), vouched);
         cluster
     }
@@ -110,18 +110,20 @@ impl Cluster {
         self.gossip.next_wake()
     }
 
-    /// Looks up anew who may speak to this node.
-    fn admit(&mut self, me: NodeId, nodes: impl Iterator<Item = (NodeId, Arc<NodeRecord>)>) {
-        let others = nodes.filter(|(id, _)| *id != me);
-        self.peers = others.map(|(id, it)| Peer { id, epoch: Epoch(it.key_epoch) }).collect();
-        let (peers, opener) = (&self.peers, &mut self.opener);
-        self.endpoints.retain(|id, _| {
-            let stays = peers.binary_search_by_key(id, |it| it.id).is_ok();
-            if !stays {
-                opener.forget(*id);
+    /// Another node may speak to this one, if it is there.
+    fn admit(&mut self, id: NodeId, record: Option<&NodeRecord>) {
+        let place = self.peers.binary_search_by_key(&id, |it| it.id);
+        let peer = record.map(|it| Peer { id, epoch: Epoch(it.key_epoch) });
+        match (place, peer) {
+            (Ok(at), Some(peer)) => self.peers[at] = peer,
+            (Err(at), Some(peer)) => self.peers.insert(at, peer),
+            (Ok(at), None) => {
+                self.peers.remove(at);
+                self.endpoints.remove(&id);
+                self.opener.forget(id);
             }
-            stays
-        });
+            (Err(_), None) => {}
+        }
     }
 
     /// The newest key that a member is known to have: by its record, or because it spoke under it.
@@ -302,13 +304,15 @@ impl Node {
     /// What is durable with a group of steps.
     pub(super) fn note_undurable(&mut self, group: u64) {
         let Some(cluster) = &mut self.cluster else { return };
-        let vouched = self.state.acknowledgement(&replicas(&self.state)).is_some();
+        let is_member = |it| is_a_members(&self.state, it);
+        let vouched = self.state.acknowledgement(is_member).is_some();
         cluster.undurable.push_back((group, self.state.digest(), vouched));
     }
 
-    /// The nodes in the state have changed: looks who is there.
+    /// Nodes in the state have changed here: looks who is there.
     pub(super) fn meet(&mut self, now: Now) {
-        let outputs = self.members_changed(now);
+        let nodes = std::mem::take(&mut self.nodes_changed);
+        let outputs = self.members_changed(nodes, now);
         self.carry(outputs.into(), now);
     }
 
@@ -356,13 +360,13 @@ impl Node {
 
     /// The state took something in from others.
     fn took(&mut self, step: Step, now: Now) -> Vec<Output> {
-        let mut nodes = false;
+        let mut nodes = BTreeSet::new();
         let mut projects: BTreeSet<ProjectName> = BTreeSet::new();
         let mut containers = BTreeSet::new();
         let mut keys = BTreeSet::new();
         for touched in step.touched() {
             match touched {
-                Touched::Node(_) => nodes = true,
+                Touched::Node(id) => drop(nodes.insert(id)),
                 Touched::Project(name) => drop(projects.insert(name.clone())),
                 Touched::Container(id) => drop(containers.insert(id)),
                 Touched::Secret(SecretPath::ClusterKey(epoch, node)) if *node == self.me => {
@@ -382,7 +386,7 @@ impl Node {
             self.container_elsewhere(id);
         }
         keys.into_iter().for_each(|it| self.unwrap_key(it));
-        if nodes { self.members_changed(now) } else { vec![] }
+        if nodes.is_empty() { vec![] } else { self.members_changed(nodes, now) }
     }
 
     /// Tells of another node's container.
@@ -405,27 +409,30 @@ impl Node {
         }
     }
 
-    /// The nodes in the state have changed.
-    fn members_changed(&mut self, now: Now) -> Vec<Output> {
+    /// These nodes in the state have changed.
+    fn members_changed(&mut self, nodes: BTreeSet<NodeId>, now: Now) -> Vec<Output> {
         let Some(cluster) = &mut self.cluster else { return vec![] };
-        let there = self.state.nodes().iter().filter(|(id, _)| !self.state.has_left(**id));
-        cluster.admit(self.me, there.map(|(id, it)| (*id, it.clone())));
-        let nodes = self.state.nodes();
-        let gone = |id: &NodeId| !nodes.get(id).is_some_and(|it| it.is_member());
-        let left: Vec<NodeId> = (cluster.standings.iter())
-            .filter(|(id, (state, _))| *state != NodeState::Left && gone(id))
-            .map(|(id, _)| *id)
-            .collect();
-        cluster.standings.retain(|id, _| !gone(id));
-        let outputs = cluster.gossip.handle(Input::MembersChanged, &mut self.state, now);
+        let mut left = vec![];
+        for &id in nodes.iter().filter(|it| **it != self.me) {
+            let record = self.state.nodes().get(&id);
+            cluster.admit(id, record.filter(|_| !self.state.has_left(id)).map(|it| &**it));
+            if !record.is_some_and(|it| it.is_member())
+                && let Some((state, _)) = cluster.standings.remove(&id)
+                && state != NodeState::Left
+            {
+                left.push(id);
+            }
+        }
+        let outputs = cluster.gossip.handle(Input::MembersChanged(nodes), &mut self.state, now);
         left.into_iter().for_each(|id| self.notify_peer(id, NodeState::Left));
         outputs
     }
 
     /// At the start: who is there, and which keys wait.
     pub(super) fn take_seat(&mut self, now: Now) {
+        let all: BTreeSet<NodeId> = self.state.nodes().iter().map(|(id, _)| *id).collect();
         let (mut outputs, mut known) = (VecDeque::new(), BTreeMap::new());
-        for output in self.members_changed(now) {
+        for output in self.members_changed(all, now) {
             if let Output::Changed(id, state) = output {
                 // That is no news: they were there before, and are thought well until heard otherwise.
                 known.insert(id, (state, now.wall));

@@ -69,7 +69,7 @@ pub struct Node {
     elsewhere: BTreeMap<ContainerId, Arc<ContainerRecord>>,
     steps: Vec<Step>,
     wrote: Vec<Write>,
-    nodes_changed: bool,
+    nodes_changed: BTreeSet<NodeId>,
     leaving: bool,
     persists: u64,
     effects: Vec<Effect>,
@@ -108,7 +108,7 @@ impl Node {
             elsewhere: BTreeMap::new(),
             steps: vec![],
             wrote: vec![],
-            nodes_changed: false,
+            nodes_changed: BTreeSet::new(),
             leaving: false,
             persists: 0,
             effects: vec![],
@@ -205,7 +205,7 @@ impl Node {
             Clearing::Done => is_removed(name),
         });
         self.introduce(now);
-        if std::mem::take(&mut self.nodes_changed) {
+        if !self.nodes_changed.is_empty() {
             self.meet(now);
         }
         self.settle(now);
@@ -281,8 +281,7 @@ impl Node {
 
     /// What this step comes to: its writes first.
     fn answer(&mut self, now: Now) -> Vec<Effect> {
-        if self.nodes_changed {
-            self.nodes_changed = false;
+        if !self.nodes_changed.is_empty() {
             self.meet(now);
         }
         let wrote = std::mem::take(&mut self.wrote);
@@ -316,7 +315,9 @@ impl Node {
     }
 
     fn commit(&mut self, change: Change, now: Now) {
-        self.nodes_changed |= matches!(change, Change::Node(..));
+        if let Change::Node(id, _) = change {
+            self.nodes_changed.insert(id);
+        }
         let step = self.in_state().commit(change, now.wall);
         if self.cluster.is_some() {
             self.wrote.extend_from_slice(step.writes());

@@ -1,7 +1,7 @@
 //! What a member does now and then, so that nothing is kept for ever: removals, members that have left, old
 //! keys, and what the dead left behind.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Effect, Node, Now};
 use crate::{
@@ -27,12 +27,25 @@ impl Node {
             return;
         }
         cluster.tidied = now.moment;
-        let keys_of = |it: &NodeRecord| Epoch(it.key_epoch);
-        let members = self.state.nodes().iter().filter(|(id, _)| !self.state.has_left(**id));
-        if let Some(oldest) = members.map(|(_, it)| keys_of(it)).min() {
-            cluster.keys.forget_before(oldest);
+        if 1 < cluster.keys.iter().count() {
+            let keys_of = |it: &NodeRecord| Epoch(it.key_epoch);
+            let members = self.state.nodes().iter().filter(|(id, _)| !self.state.has_left(**id));
+            if let Some(oldest) = members.map(|(_, it)| keys_of(it)).min() {
+                cluster.keys.forget_before(oldest);
+            }
         }
-        let others: BTreeMap<ReplicaId, VersionVector> = self.others_have();
+        self.drop_removals();
+        self.forget_the_left(now);
+        self.wrap_for_the_left_out();
+        self.adopt_orphans(now);
+    }
+
+    /// Drops removals that nobody needs.
+    fn drop_removals(&mut self) {
+        if !self.state.has_bare_removals() {
+            return;
+        }
+        let others = self.others_have();
         // Until all know that a member was forgotten, one may still have taken something from it.
         let known = |dot: Dot| others.values().all(|it| it.has(dot));
         if self.state.forgotten().all(known) {
@@ -41,9 +54,6 @@ impl Node {
                 self.steps.push(step);
             }
         }
-        self.forget_the_left(now);
-        self.wrap_for_the_left_out();
-        self.adopt_orphans(now);
     }
 
     /// Who came in while the key was changed elsewhere got the old one, and nothing was wrapped for it: the
@@ -68,7 +78,7 @@ impl Node {
     }
 
     /// What every other member is known to have durably seen, those that have left among them.
-    fn others_have(&self) -> BTreeMap<ReplicaId, VersionVector> {
+    fn others_have(&self) -> BTreeMap<ReplicaId, Arc<VersionVector>> {
         let Some(cluster) = &self.cluster else { return BTreeMap::new() };
         let others = self.state.nodes().iter().filter(|(id, _)| **id != self.me);
         let seen = |id| cluster.gossip.acknowledged(id).cloned().unwrap_or_default();

@@ -122,6 +122,12 @@ impl ClusterState {
         self.context.seen()
     }
 
+    /// The same, to be kept: it is shared until this state moves on.
+    #[must_use]
+    pub fn seen_shared(&self) -> Arc<VersionVector> {
+        self.context.seen().clone()
+    }
+
     /// Every node.
     #[must_use]
     pub fn nodes(&self) -> &LwwMap<NodeId, NodeRecord> {

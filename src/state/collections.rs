@@ -99,6 +99,16 @@ impl Collections {
         }
     }
 
+    /// Whether a key holds nothing but removals.
+    pub(super) fn has_bare(&self) -> bool {
+        self.nodes.0.has_bare()
+            || self.services.0.has_bare()
+            || self.deployments.0.has_bare()
+            || self.secrets.0.has_bare()
+            || self.containers.0.has_bare()
+            || self.ip_allocations.0.has_bare()
+    }
+
     /// The keys that hold nothing but removals for which `is_stable` holds, with those.
     pub(super) fn collectable(
         &self,

@@ -5,7 +5,10 @@
 //! both in. (Almeida, Shoker, Baquero, 2018, section 7.2, with what stands kept out of the cloud: it
 //! is there already, so only what is over needs a bound.)
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     change::Place,
@@ -22,16 +25,19 @@ pub const CLOUD_DOTS_MAX: usize = 4096;
 /// What was seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Context {
-    seen: VersionVector,
+    /// Shared with whoever remembers that a peer has seen the same; copied when it moves on.
+    seen: Arc<VersionVector>,
     sums: Sums,
     /// The writes that stand, and where.
     live: BTreeMap<Dot, Place>,
+    /// Those of them that are beyond the vector.
+    ahead: BTreeSet<Dot>,
     /// Writes beyond the vector that no longer stand.
     cloud: BTreeSet<Dot>,
 }
 
 impl Context {
-    pub(super) fn seen(&self) -> &VersionVector {
+    pub(super) fn seen(&self) -> &Arc<VersionVector> {
         &self.seen
     }
 
@@ -41,6 +47,11 @@ impl Context {
 
     pub(super) fn live(&self) -> &BTreeMap<Dot, Place> {
         &self.live
+    }
+
+    /// Who wrote what stands beyond the vector; some more than once.
+    pub(super) fn writers_ahead(&self) -> impl Iterator<Item = ReplicaId> + '_ {
+        self.ahead.iter().map(|dot| dot.replica)
     }
 
     /// Whether a write was seen.
@@ -58,8 +69,7 @@ impl Context {
 
     /// Whether a write came before those that it comes after.
     pub(super) fn has_gaps(&self) -> bool {
-        let beyond = |it: ReplicaId| self.beyond(it, self.seen.last(it)).next().is_some();
-        !self.cloud.is_empty() || self.writers().any(beyond)
+        !self.cloud.is_empty() || !self.ahead.is_empty()
     }
 
     /// Whether the cloud can take what a write leaves there.
@@ -73,7 +83,7 @@ impl Context {
     /// Notes a write as seen. It stands at its place, or is over already.
     pub(super) fn note(&mut self, dot: Dot, place: Option<Place>, step: &mut Step) {
         if let Some(place) = place {
-            self.live.insert(dot, place);
+            self.restore_live(dot, place);
         } else if !self.seen.has(dot) {
             self.cloud.insert(dot);
             step.clouded.push(dot);
@@ -83,6 +93,7 @@ impl Context {
 
     /// Notes that a write is over.
     pub(super) fn end(&mut self, dot: Dot, step: &mut Step) {
+        self.ahead.remove(&dot);
         if self.live.remove(&dot).is_some() && !self.seen.has(dot) {
             self.cloud.insert(dot);
             step.clouded.push(dot);
@@ -127,7 +138,11 @@ impl Context {
 
     fn set(&mut self, dot: Dot) {
         self.sums.replace(dot.replica, self.seen.last(dot.replica), dot.sequence);
-        self.seen.see(dot);
+        Arc::make_mut(&mut self.seen).see(dot);
+        let first = Dot { sequence: 0, ..dot };
+        while let Some(&reached) = self.ahead.range(first..=dot).next() {
+            self.ahead.remove(&reached);
+        }
     }
 
     /// The writes that stand and that a vector does not have, by writer and number. Looks at no
@@ -168,6 +183,9 @@ impl Context {
 
     /// Takes in where a write stands, as the disk says.
     pub(super) fn restore_live(&mut self, dot: Dot, place: Place) {
+        if !self.seen.has(dot) {
+            self.ahead.insert(dot);
+        }
         self.live.insert(dot, place);
     }
 }

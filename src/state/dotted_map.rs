@@ -125,6 +125,11 @@ impl<K: Ord + Clone, V> DottedMap<K, V> {
         past
     }
 
+    /// Whether a key holds nothing but removals.
+    pub(super) fn has_bare(&self) -> bool {
+        !self.bare.is_empty()
+    }
+
     /// The keys that hold nothing but removals for which `is_stable` holds.
     pub(super) fn collectable(
         &self,

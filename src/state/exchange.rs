@@ -5,7 +5,10 @@
 //! stands and that the peer has not seen; [`ClusterState::join`] ends it. `docs/PROTOCOL.md` has the
 //! arguments.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     change::{Change, Kind, Place, Write},
@@ -166,9 +169,9 @@ impl ClusterState {
     /// while a write stands that came out of order from a writer that is no member: the vector does
     /// not speak for it, and nobody else may ever send what is missing.
     #[must_use]
-    pub fn acknowledgement(&self, members: &BTreeSet<ReplicaId>) -> Option<&VersionVector> {
-        let mut ahead = self.context.since(self.seen());
-        ahead.all(|(dot, _)| members.contains(&dot.replica)).then(|| self.seen())
+    pub fn acknowledgement(&self, is_member: impl Fn(ReplicaId) -> bool) -> Option<&VersionVector> {
+        let ahead: BTreeSet<ReplicaId> = self.context.writers_ahead().collect();
+        ahead.into_iter().all(is_member).then(|| self.seen())
     }
 
     /// What stands of the keys of which a write stands that came out of order from a writer that is no
@@ -189,15 +192,19 @@ impl ClusterState {
     /// the members had written themselves, and all that they had of others who are no members: then
     /// whatever else comes was written by someone who knew of the removal. `docs/PROTOCOL.md` has the
     /// proof.
-    pub fn collect(&mut self, members: &BTreeMap<ReplicaId, VersionVector>) -> Step {
+    pub fn collect(&mut self, members: &BTreeMap<ReplicaId, Arc<VersionVector>>) -> Step {
         let mut step = Step::default();
-        if !self.has_caught_up_with(members) {
+        if !self.has_bare_removals() || !self.has_caught_up_with(members) {
             return step;
         }
-        let seen = self.seen().clone();
-        let everyone = || members.values().chain([&seen]);
-        let is_stable =
-            |dot: Dot, past: &VersionVector| everyone().all(|it| it.has(dot) && it.covers(past));
+        // Most have seen the same, and share it.
+        let mut everyone: Vec<Arc<VersionVector>> = members.values().cloned().collect();
+        everyone.push(self.seen_shared());
+        everyone.sort_unstable_by_key(Arc::as_ptr);
+        everyone.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        let is_stable = |dot: Dot, past: &VersionVector| {
+            everyone.iter().all(|it| it.has(dot) && it.covers(past))
+        };
         for (place, over) in self.collections.collectable(&is_stable) {
             for write in self.collections.writes_of(&place) {
                 self.end(&place, write.dot, &mut step);
@@ -207,9 +214,21 @@ impl ClusterState {
         step
     }
 
-    fn has_caught_up_with(&self, members: &BTreeMap<ReplicaId, VersionVector>) -> bool {
+    /// Whether there is anything that [`collect`](Self::collect) could drop: a key with nothing but
+    /// removals.
+    #[must_use]
+    pub fn has_bare_removals(&self) -> bool {
+        self.collections.has_bare()
+    }
+
+    fn has_caught_up_with(&self, members: &BTreeMap<ReplicaId, Arc<VersionVector>>) -> bool {
         let speaks_for_itself = |writer, about| writer != about && members.contains_key(&about);
+        let mut covered: Option<&Arc<VersionVector>> = None;
         members.iter().all(|(&writer, vector)| {
+            if covered.is_some_and(|it| Arc::ptr_eq(it, vector)) || self.seen().covers(vector) {
+                covered = Some(vector);
+                return true;
+            }
             let mut told = vector.iter().filter(|it| !speaks_for_itself(writer, it.replica));
             told.all(|dot| self.seen().has(dot))
         })

@@ -33,7 +33,13 @@ impl VersionVector {
     /// Whether every write of another vector is among them.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
-        other.0.iter().all(|&dot| self.has(dot))
+        // Both are sorted: one walk finds all.
+        let mut mine = self.0.iter().peekable();
+        other.0.iter().all(|dot| {
+            while mine.next_if(|it| it.replica < dot.replica).is_some() {}
+            let last = mine.peek().filter(|it| it.replica == dot.replica);
+            dot.sequence <= last.map_or(0, |it| it.sequence)
+        })
     }
 
     /// Takes in a write, and with it all earlier ones of its writer.

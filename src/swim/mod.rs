@@ -198,7 +198,11 @@ impl Swim {
         }
         if let Some(member) = self.members.get_mut(node) {
             member.born = member.born.max(incarnation);
-            return self.lives(node, incarnation, now);
+            // A record that says nothing newer is no sign of life: it may be another's word.
+            if member.incarnation < incarnation {
+                self.lives(node, incarnation, now);
+            }
+            return;
         }
         let member = Member {
             born: incarnation,

@@ -12,44 +12,43 @@
 #[path = "../membership/cluster.rs"]
 #[allow(dead_code, reason = "shared with the stories")]
 mod cluster;
+#[path = "goals.rs"]
+mod goals;
 #[path = "../membership/network.rs"]
+#[allow(dead_code, reason = "shared with a bench that has streams")]
 mod network;
 #[path = "membership/peer.rs"]
 mod peer;
 
 use cluster::Cluster;
 use fizz::{model::NodeState, swim::Config};
+use goals::{cpu, memory_mib, verdict};
 use network::Micros;
-use nix::sys::resource::{UsageWho, getrusage};
 
 const SECOND: Micros = 1_000_000;
 const SIZES: [usize; 4] = [8, 64, 256, 1024];
 
-/// Prints a table from so many seeds.
-type Table = fn(u64);
-
 fn main() {
-    let words: Vec<String> = std::env::args().skip(1).filter(|it| it != "--bench").collect();
-    let seeds = words.iter().position(|it| it == "--seeds").and_then(|it| words.get(it + 1));
-    let seeds = seeds.and_then(|it| it.parse().ok()).unwrap_or(20);
-    let word = words.iter().find(|it| !it.starts_with('-') && it.parse::<u64>().is_err());
-    let wanted = |name: &str| word.is_none_or(|word| name.contains(word.as_str()));
-    let tables: [(&str, Table); 4] =
-        [("crash", crash), ("idle", idle), ("loss", loss), ("halves", halves)];
-    for (_, table) in tables.into_iter().filter(|(name, _)| wanted(name)) {
-        table(seeds);
-        println!();
-    }
+    goals::print(&[
+        ("crash", crash),
+        ("idle", idle),
+        ("loss", loss),
+        ("halves", halves),
+        ("minute", minute),
+    ]);
 }
 
 /// The middle, the 99th of a hundred, and the last, in seconds.
-fn figures(mut times: Vec<Micros>) -> String {
-    times.sort_unstable();
-    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize] as f64 / 1e6;
+fn figures(times: &[Micros]) -> String {
     if times.is_empty() {
         return "never".to_owned();
     }
-    format!("{:7.3} {:7.3} {:7.3}", at(0.5), at(0.99), at(1.0))
+    let [median, p99, max] = spread(times);
+    format!("{median:7.3} {p99:7.3} {max:7.3}")
+}
+
+fn spread(times: &[Micros]) -> [f64; 3] {
+    goals::spread(&mut times.iter().map(|it| *it as f64 / 1e6).collect::<Vec<_>>())
 }
 
 fn fizz(count: usize, seed: u64) -> Cluster {
@@ -69,6 +68,7 @@ fn foca(count: usize, seed: u64) -> peer::Cluster {
 /// The last of the running to see it, in each seed.
 fn crash(seeds: u64) {
     println!("crash seen by all, s             median     p99     max   ({seeds} seeds)");
+    println!("  goal: unreachable in 3 s (median) and 5 s (p99), dead in 6 s");
     for count in SIZES {
         let (mut missed, mut dead, mut down, mut news) = (vec![], vec![], vec![], vec![]);
         for seed in 0..seeds {
@@ -88,33 +88,36 @@ fn crash(seeds: u64) {
             assert_eq!(seen.clone().count(), count - 1, "foca: not all saw it");
             down.extend(seen.max());
         }
-        println!("  N = {count:<5} Fizz unreachable  {}", figures(missed));
-        println!("            ... first to last {}", figures(news));
-        println!("            Fizz dead         {}", figures(dead));
-        println!("            foca down         {}", figures(down));
+        let ([median, p99, _], [_, dead_p99, _]) = (spread(&missed), spread(&dead));
+        println!(
+            "  N = {count:<5} Fizz unreachable  {}   median {}, p99 {}",
+            figures(&missed),
+            verdict(median, 3.0),
+            verdict(p99, 5.0)
+        );
+        println!("            ... first to last {}", figures(&news));
+        println!("            Fizz dead         {}   {}", figures(&dead), verdict(dead_p99, 6.0));
+        println!("            foca down         {}", figures(&down));
     }
-}
-
-fn cpu() -> f64 {
-    let usage = getrusage(UsageWho::RUSAGE_SELF).unwrap();
-    [usage.user_time(), usage.system_time()]
-        .map(|it| it.tv_sec() as f64 * 1e6 + it.tv_usec() as f64)
-        .iter()
-        .sum()
 }
 
 fn idle(_: u64) {
     println!(
         "idle for 60 s             bytes/s/node  packets/s/node  CPU us/s/node (with the network)"
     );
+    println!("  goal: 160 bytes and 5 us");
     for count in SIZES {
         let row = |name: &str, bytes: u64, packets: u64, micros: f64| {
             let per = count as f64 * 60.0;
+            let (bytes, micros) = (bytes as f64 / per, micros / per);
             println!(
-                "  N = {count:<5} {name}  {:>16.0} {:>15.2} {:>14.2}",
-                bytes as f64 / per,
+                "  N = {count:<5} {name}  {bytes:>16.0} {:>15.2} {micros:>14.2}   {}",
                 packets as f64 / per,
-                micros / per
+                match name {
+                    "Fizz" =>
+                        format!("bytes {}, CPU {}", verdict(bytes, 160.0), verdict(micros, 5.0)),
+                    _ => String::new(),
+                }
             );
         };
         let mut cluster = fizz(count, 1);
@@ -136,10 +139,11 @@ fn loss(seeds: u64) {
     println!(
         "false deaths, an hour in {seeds} runs of 10 min  5 %   10 %   25 %  per node and hour"
     );
+    println!("  goal: 0 at 5 and 10 %, 0.01 at 25 %");
     let minutes = 10;
     for count in [8, 64] {
         let hours = (count as u64 * seeds * minutes) as f64 / 60.0;
-        let (mut ours, mut theirs) = (vec![], vec![]);
+        let (mut ours, mut theirs, mut verdicts) = (vec![], vec![], vec![]);
         for loss in [50, 100, 250] {
             let (mut dead, mut down) = (0, 0);
             for seed in 0..seeds {
@@ -160,17 +164,19 @@ fn loss(seeds: u64) {
                 cluster.pass(minutes * 60 * SECOND);
                 down += cluster.renamed;
             }
-            ours.push(format!("{:6.2}", dead as f64 / hours));
+            let dead = dead as f64 / hours;
+            verdicts.push(verdict(dead, if loss == 250 { 0.01 } else { 0.0 }));
+            ours.push(format!("{dead:6.2}"));
             theirs.push(format!("{:6.2}", down as f64 / hours));
         }
-        println!("  N = {count:<5} Fizz {:>33}", ours.join(" "));
+        println!("  N = {count:<5} Fizz {:>33}   {}", ours.join(" "), verdicts.join(", "));
         println!("            foca {:>33}", theirs.join(" "));
     }
 }
 
 /// After a minute apart, until every member sees every other.
 fn halves(seeds: u64) {
-    println!("halves whole again, s           median    p99    max   ({seeds} seeds)");
+    println!("halves whole again, s           median    p99    max   ({seeds} seeds); goal: 5 s");
     for count in SIZES {
         let (mut ours, mut theirs, mut never) = (vec![], vec![], 0);
         for seed in 0..seeds.min(if count < 1024 { seeds } else { 3 }) {
@@ -192,9 +198,27 @@ fn halves(seeds: u64) {
                 }
             }
         }
-        println!("  N = {count:<5} Fizz              {}", figures(ours));
+        let [_, _, max] = spread(&ours);
+        println!("  N = {count:<5} Fizz              {}   {}", figures(&ours), verdict(max, 5.0));
         if count <= 256 {
-            println!("            foca              {}, not in 600 s: {never}", figures(theirs));
+            println!("            foca              {}, not in 600 s: {never}", figures(&theirs));
         }
+    }
+}
+
+/// A virtual minute of many members in one process.
+fn minute(_: u64) {
+    println!("a virtual minute at rest; goal: 60 s for 10,000 on a core");
+    for count in [1_000, 2_000, 5_000, 10_000] {
+        let before = cpu();
+        let mut cluster = Cluster::new(count, 1, Config::lan());
+        let begun = cpu();
+        cluster.pass(60 * SECOND);
+        let (made, took) = ((begun - before) / 1e6, (cpu() - begun) / 1e6);
+        println!(
+            "  N = {count:<6} made in {made:6.1} s, ran in {took:6.1} s, {:6.0} MiB   {}",
+            memory_mib(),
+            if count == 10_000 { verdict(took, 60.0) } else { String::new() }
+        );
     }
 }

@@ -18,6 +18,9 @@ pub(crate) const HEADER_BYTES: u64 = 28;
 const LATENCY_MIN: Micros = 200;
 const LATENCY_SPREAD: Micros = 800;
 
+/// After which a stream's side sends again what was lost: the least of Linux's timeouts.
+const RETRANSMIT: Micros = 200_000;
+
 /// What is on its way, or due.
 #[derive(Debug)]
 struct Event<P> {
@@ -105,6 +108,26 @@ impl<P> Network<P> {
         }
         let latency = LATENCY_MIN + self.random.below(LATENCY_SPREAD as usize) as u64;
         self.push(self.now + latency, What::Packet { from, to, packet });
+    }
+
+    /// How long something takes to the other side of a stream.
+    pub(crate) fn crossing(&mut self) -> Micros {
+        LATENCY_MIN + self.random.below(LATENCY_SPREAD as usize) as u64 + self.held_up()
+    }
+
+    /// How long what is lost of a stream holds up all that follows.
+    pub(crate) fn held_up(&mut self) -> Micros {
+        let mut times = 0;
+        while (self.random.below(1000) as u64) < self.loss_permille {
+            times += 1;
+        }
+        times * RETRANSMIT
+    }
+
+    /// So many bytes of a stream are there after so long.
+    pub(crate) fn stream(&mut self, from: usize, to: usize, packet: P, bytes: u64, after: Micros) {
+        self.bytes += bytes;
+        self.push(self.now + after, What::Packet { from, to, packet });
     }
 
     /// A node says something to itself, so much later: a timer.

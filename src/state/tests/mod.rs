@@ -237,7 +237,7 @@ struct History {
     members: Vec<Member>,
     writes: Vec<Write>,
     /// By member and other member.
-    acknowledged: Vec<BTreeMap<ReplicaId, VersionVector>>,
+    acknowledged: Vec<BTreeMap<ReplicaId, Arc<VersionVector>>>,
     /// For each write, the writes of its key that its writer had taken in.
     known: BTreeMap<Dot, BTreeSet<Dot>>,
     /// For each member, the writes that it took in, be it by what ended them.
@@ -291,7 +291,7 @@ impl History {
             Happening::Pull(..) => {}
             Happening::Acknowledge(who, whom) if who != whom => {
                 let state = &self.members[*whom].state;
-                self.acknowledged[*who].insert(state.replica(), state.seen().clone());
+                self.acknowledged[*who].insert(state.replica(), state.seen_shared());
             }
             Happening::Acknowledge(..) => {}
             Happening::Collect(who) if self.collecting => {

@@ -33,7 +33,7 @@ struct Process {
     state: ClusterState,
     disk: Member,
     unsynced: Vec<Step>,
-    acknowledged: BTreeMap<ReplicaId, VersionVector>,
+    acknowledged: BTreeMap<ReplicaId, Arc<VersionVector>>,
 }
 
 #[derive(Clone)]
@@ -177,7 +177,7 @@ impl Simulation {
         process.state = process.disk.read_back();
         assert_eq!(process.state, process.disk.state, "the disk is another state");
         // What others are known to have is learned anew.
-        process.acknowledged.values_mut().for_each(|it| *it = VersionVector::default());
+        process.acknowledged.values_mut().for_each(|it| *it = Arc::default());
     }
 
     fn part(&mut self) {
@@ -266,7 +266,7 @@ impl Simulation {
             end = None;
         }
         let id = self.processes[asker].state.replica();
-        self.processes[who].acknowledged.insert(id, seen);
+        self.processes[who].acknowledged.insert(id, Arc::new(seen));
         self.send(who, asker, Message::Delta(writes, end));
     }
 
