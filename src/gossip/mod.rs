@@ -247,7 +247,13 @@ impl Gossip {
         match packet {
             Packet::Swim(message, vitals) => {
                 let answers = matches!(message.kind, Kind::Ack { .. });
+                let begins = self.swim.state(from).is_none() && self.writers.contains_key(&from);
                 self.swim(swim::Input::Heard(from, message), now);
+                // It was let in, and its own word that it is there was lost: nobody probes it yet.
+                let since = self.compared_at.is_none_or(|it| COMPARE_INTERVAL <= now.moment - it);
+                if begins && since && self.is_ready() {
+                    self.compare(from, state, now);
+                }
                 if let Some(vitals) = vitals.filter(|_| answers) {
                     self.looked_at(from, vitals, state, now);
                 }

@@ -88,8 +88,8 @@ impl World {
         }
         self.tally.count("stories");
         self.tally.add("virtual seconds", self.queue.now / SECOND);
-        let states = self.machines.iter().filter_map(|it| Some(it.run.as_ref()?.node.state()));
-        let states: Vec<_> = states.cloned().collect();
+        let states = self.machines.iter().filter_map(|it| Some(it.run.as_ref()?.view.clone()));
+        let states: Vec<_> = states.collect();
         let all: Vec<_> = states.iter().map(AsRef::as_ref).collect();
         let kept = self.ledger.kept(&all);
         self.held(kept, 0);
@@ -153,6 +153,7 @@ impl World {
             waits.filter(|it| state.nodes().get(&it.id).is_some() && !state.has_left(it.id));
         let known: Vec<usize> = known.map(|it| it.index).collect();
         known.into_iter().for_each(|it| self.join(it, introducer));
+        self.part_with_the_uncounted();
         if (self.queue.now / SECOND).is_multiple_of(60) {
             let newest = self.machines.iter().filter(|it| it.is_member());
             let newest = newest.max_by_key(|it| it.disk.keys.newest()).map(|it| it.index);
@@ -160,6 +161,19 @@ impl World {
             let epochs: BTreeSet<_> = alone.map(|it| it.disk.keys.newest()).collect();
             if let Some(at) = newest.filter(|_| 1 < epochs.len()) {
                 self.rotate(at);
+            }
+        }
+    }
+
+    /// Who was put out and let in at the same time is out, and has to come again.
+    fn part_with_the_uncounted(&mut self) {
+        for at in 0..self.machines.len() {
+            let id = self.machines[at].id;
+            let others = self.machines.iter().filter(|it| it.is_member() && it.index != at);
+            let others = others.filter_map(|it| Some(it.run.as_ref()?.node.state().has_left(id)));
+            let (left, stays): (Vec<bool>, Vec<bool>) = others.partition(|it| *it);
+            if self.machines[at].is_member() && stays.len() < left.len() {
+                self.part_with(at, false);
             }
         }
     }
@@ -190,6 +204,9 @@ impl World {
                 if state != Some(NodeState::Alive) {
                     return Some(format!("to n{at}, n{} is {state:?}", other.index));
                 }
+            }
+            if run.view.digest() != state.digest() {
+                return Some(format!("n{at} has writes that are not durable"));
             }
             if state.digest() != first.state.digest() {
                 return Some(format!("n{at} has seen other writes than n{}", members[0].index));

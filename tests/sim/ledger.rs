@@ -126,7 +126,15 @@ impl Ledger {
             let shows: BTreeSet<Dot> =
                 shows.into_iter().filter(|it| self.writes.contains_key(it)).collect();
             if must != shows {
-                return Err(format!("of {key} it must show {must:?} and shows {shows:?}"));
+                let nothing = VersionVector::default();
+                let writes = state.delta_since(&nothing).filter(|it| key_of(&it.change).0 == *key);
+                let writes: Vec<_> = writes.map(|it| (it.dot, it.past)).collect();
+                let known =
+                    dots.iter().map(|it| (it, &self.writes[it].write.past, state.knows(*it)));
+                let known: Vec<_> = known.collect();
+                return Err(format!(
+                    "of {key} it must show {must:?} and shows {shows:?}; it has {writes:?} of {known:?}"
+                ));
             }
         }
         Ok(())

@@ -10,7 +10,7 @@ use fizz::{
 };
 
 use crate::{
-    machine::Place,
+    machine::{Disk, Place},
     network::Network,
     queue::{MILLI, Micros, SECOND},
     users::{self, Purpose},
@@ -273,8 +273,14 @@ impl World {
     /// A machine gets an earlier state of its disk. Keys are files beside it, which stay.
     fn set_back(&mut self) {
         let Some(at) = self.some(|it| it.is_member() && it.backup.is_some()) else { return };
+        // Whom it knew must still be there: who came later is a stranger to it.
+        let Some(knew) = self.machines[at].backup.as_ref().map(Disk::state) else { return };
         let others = self.machines.iter().filter(|it| it.is_member() && it.index != at);
-        if others.filter(|it| it.is_running()).count() == 0 {
+        let mut others = others.filter(|it| it.is_running());
+        if !others.all(|it| knew.nodes().get(&it.id).is_some() && !knew.has_left(it.id)) {
+            return;
+        }
+        if self.machines.iter().filter(|it| it.is_member() && it.is_running()).count() < 2 {
             return;
         }
         self.tally.count("data directories set back");
