@@ -130,7 +130,7 @@ pub struct Gossip {
     compared_at: Option<Moment>,
     began: Moment,
     standing: Standing,
-    /// With whom it has compared before it was ready.
+    /// With whom it has compared, and taken in all that was to be had.
     compared: BTreeSet<NodeId>,
     /// The last of its own writes that the disk held.
     own_last: u64,
@@ -270,6 +270,9 @@ impl Gossip {
             Packet::Differ { number, part, more } => {
                 let vouched = self.vouched;
                 let turn = self.exchanges.differs(from, number, &part, more, state, vouched);
+                if turn.packets.is_empty() && turn.knows.is_some() {
+                    self.compared.insert(from);
+                }
                 self.take_turn(from, turn, state, now);
             }
             Packet::Writes { number, back, index, of, part, writes } => {
@@ -280,6 +283,7 @@ impl Gossip {
                     self.exchanges.refused(from, number, back);
                 }
                 if let Some(seen) = self.exchanges.whole(from, number, back) {
+                    self.compared.insert(from);
                     self.join(&seen, state, now);
                 }
             }
@@ -298,6 +302,7 @@ impl Gossip {
         let theirs = vitals.digest;
         if theirs == state.digest() {
             self.outputs.push(Output::Agreed);
+            self.compared.insert(from);
             self.knows(from, state.seen_shared(), vitals.vouched, state);
         } else if theirs != self.durable {
             let since = |it: Moment| now.moment - it;
@@ -350,14 +355,9 @@ impl Gossip {
     ) {
         match self.standing {
             Standing::Comparing if self.own_last < seen.last(state.replica()) => {
-                self.standing = Standing::Entering;
-                self.compared_at = None;
-                self.outputs.push(Output::SetBack);
+                self.was_set_back()
             }
-            Standing::Comparing => {
-                self.compared.insert(peer);
-            }
-            Standing::Entering | Standing::Ready => {}
+            Standing::Comparing | Standing::Entering | Standing::Ready => {}
         }
         if vouched {
             let known = self.acknowledged.entry(peer).or_default();
@@ -443,6 +443,9 @@ impl Gossip {
         if state.knows(write.dot) {
             return true;
         }
+        if self.standing == Standing::Comparing && write.dot.replica == state.replica() {
+            self.was_set_back();
+        }
         match Arc::make_mut(state).apply(write, now.wall) {
             Applied::New(step) => self.took(step, now),
             Applied::Known => {}
@@ -493,6 +496,9 @@ impl Gossip {
         now: Now,
     ) {
         let Some(fetch) = self.fetches.end(from) else { return };
+        if how.is_some() && !fetch.refused {
+            self.compared.insert(from);
+        }
         match how.filter(|_| !fetch.refused) {
             Some(Fetched::Delta(seen)) => {
                 self.join(&seen, state, now);

@@ -58,6 +58,13 @@ impl Gossip {
         }
     }
 
+    /// Others have writes of this member that it lacks.
+    pub(super) fn was_set_back(&mut self) {
+        self.standing = Standing::Entering;
+        self.compared_at = None;
+        self.outputs.push(Output::SetBack);
+    }
+
     pub(super) fn become_ready(&mut self) {
         if !self.is_ready() {
             self.standing = Standing::Ready;

@@ -165,12 +165,17 @@ impl World {
         }
     }
 
-    /// Who was put out and let in at the same time is out, and has to come again.
+    /// Who was put out and let in at the same time, or let in by a member that was put out, is out, and has to
+    /// come again. Where nobody was put out, all must count all.
     fn part_with_the_uncounted(&mut self) {
+        if !self.somebody_was_put_out {
+            return;
+        }
         for at in 0..self.machines.len() {
             let id = self.machines[at].id;
             let others = self.machines.iter().filter(|it| it.is_member() && it.index != at);
-            let others = others.filter_map(|it| Some(it.run.as_ref()?.node.state().has_left(id)));
+            let others = others.filter_map(|it| Some(it.run.as_ref()?.node.state()));
+            let others = others.map(|it| it.has_left(id) || it.nodes().get(&id).is_none());
             let (left, stays): (Vec<bool>, Vec<bool>) = others.partition(|it| *it);
             if self.machines[at].is_member() && stays.len() < left.len() {
                 self.part_with(at, false);

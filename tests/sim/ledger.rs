@@ -140,10 +140,17 @@ impl Ledger {
         Ok(())
     }
 
+    /// Whether a state has seen a write, or one that followed it.
+    fn accounts_for(&self, state: &ClusterState, dot: Dot) -> bool {
+        let key = self.writes.get(&dot).map(|it| key_of(&it.write.change).0);
+        let mut others = key.iter().filter_map(|it| self.keys.get(it)).flatten();
+        state.knows(dot) || others.any(|it| state.knows(*it) && self.follows(*it, dot))
+    }
+
     /// That all have what users were promised.
     pub(crate) fn kept(&self, states: &[&ClusterState]) -> Result<(), String> {
         for promise in &self.promises {
-            let with = states.iter().filter(|it| it.knows(promise.dot)).count();
+            let with = states.iter().filter(|it| self.accounts_for(it, promise.dot)).count();
             let may_be_lost = self.lost.contains(&promise.dot.replica) && with == 0;
             if with < states.len() && !may_be_lost {
                 let Promise { dot, what } = promise;

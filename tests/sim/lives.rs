@@ -131,6 +131,7 @@ impl World {
     }
 
     pub(crate) fn part_with(&mut self, node: usize, leaves: bool) {
+        self.somebody_was_put_out = true;
         self.machines[node].place = Place::Leaving;
         self.ledger.lost.insert(self.machines[node].disk.state().replica());
         self.tally.count(if leaves { "leaves" } else { "removals of members" });

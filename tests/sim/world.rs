@@ -114,6 +114,8 @@ pub(crate) struct World {
     pub(crate) runs: u64,
     /// What may happen here, and when the faults end.
     pub(crate) plan: Plan,
+    /// A member left, or was put out.
+    pub(crate) somebody_was_put_out: bool,
     /// All faults are over.
     pub(crate) quiet: bool,
     /// What went wrong first.
@@ -139,6 +141,7 @@ impl World {
             streams: 0,
             runs: 0,
             plan: Plan::default(),
+            somebody_was_put_out: false,
             quiet: false,
             complaint: None,
             trace: 0,
