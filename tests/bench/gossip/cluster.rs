@@ -126,13 +126,17 @@ impl Cluster {
         let keys = Keyring::new(Epoch(1), Key::new([7; 32]));
         let seat = Seat { keys, life: life(now), config: Config::lan() };
         let node = Node::new(self.ids[place], self.facts(place), state, seed).seated(seat, now);
+        // Those that it knows from its disk are no news.
+        let known = node.view().cluster.map(|it| it.standings).unwrap_or_default();
+        let alive: BTreeSet<NodeId> = known.into_keys().collect();
+        self.acquaintances += alive.len();
         self.machines[place] = Some(Machine {
             node,
             handed: 0,
             under_way: None,
             durable: 0,
             waiting: VecDeque::new(),
-            alive: BTreeSet::new(),
+            alive,
         });
         self.handle(place, Event::Tick);
     }
@@ -240,7 +244,20 @@ impl Cluster {
                 let group = machine.handed;
                 machine.waiting.push_back((group, effect));
             }
-            effect => self.carry_durable(place, effect),
+            Effect::Reply(..)
+            | Effect::Send { .. }
+            | Effect::Fetch(_)
+            | Effect::Launch(_)
+            | Effect::Start(_)
+            | Effect::Halt { .. }
+            | Effect::Signal { .. }
+            | Effect::Discard { .. }
+            | Effect::Clear { .. }
+            | Effect::Probe { .. }
+            | Effect::Look(..)
+            | Effect::Unwrap(..)
+            | Effect::Wrap(..)
+            | Effect::Gone => self.carry_durable(place, effect),
         }
     }
 
@@ -250,7 +267,19 @@ impl Cluster {
             Effect::Send { to, datagram, .. } => self.send(place, to, datagram),
             Effect::Reply(_, answer) => drop(answer.expect("nothing is refused here")),
             Effect::Fetch(fetch) => stream::fetch(self, place, fetch),
-            other => unreachable!("without containers and keys: {other:?}"),
+            other @ (Effect::Persist(_)
+            | Effect::Notify(_)
+            | Effect::Launch(_)
+            | Effect::Start(_)
+            | Effect::Halt { .. }
+            | Effect::Signal { .. }
+            | Effect::Discard { .. }
+            | Effect::Clear { .. }
+            | Effect::Probe { .. }
+            | Effect::Look(..)
+            | Effect::Unwrap(..)
+            | Effect::Wrap(..)
+            | Effect::Gone) => unreachable!("without containers and keys: {other:?}"),
         }
     }
 
