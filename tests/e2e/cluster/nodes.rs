@@ -33,7 +33,7 @@ impl Nodes {
     fn up(count: u8, words: &[&str]) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let nodes = Self { name: format!("e2e-{}-{number}", std::process::id()) };
+        let nodes = Self { name: format!("e2e-cluster-{}-{number}", std::process::id()) };
         nodes.lab("up", &[&["--nodes", &count.to_string()], words].concat());
         nodes
     }
