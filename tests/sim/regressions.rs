@@ -4,5 +4,8 @@
 /// The seed, and what it found.
 pub(crate) const REGRESSIONS: &[(u64, &str)] = &[
     (125, "a newcomer whose first word of itself was lost on all ways was a stranger for ever"),
-    (393, "a member that was set back trusted a vector that did not tell of what came out of order"),
+    (
+        393,
+        "a member that was set back trusted a vector that did not tell of what came out of order",
+    ),
 ];
