@@ -47,7 +47,7 @@ use tally::Tally;
 use world::World;
 
 /// Seeds of the short form: about a minute.
-const SEEDS_DEFAULT: u64 = 60;
+const SEEDS_DEFAULT: u64 = 180;
 
 /// So many seeds must have met every fault.
 const SEEDS_FOR_ALL_FAULTS: u64 = 50;

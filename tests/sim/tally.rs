@@ -31,6 +31,7 @@ pub(crate) const MUST_HAPPEN: &[&str] = &[
     "removals of members",
     "rotations",
     "keys unwrapped",
+    "keys wrapped later",
     "user writes acknowledged",
     "user writes refused",
     "writes too long for a packet",
