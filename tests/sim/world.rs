@@ -293,35 +293,15 @@ impl World {
         let effects = run.node.handle(event, time);
         let (mut later, mut sends, mut wrote, mut said) = (vec![], vec![], vec![], false);
         for effect in effects {
-            match effect {
-                Effect::Persist(steps) => {
-                    run.commits.persist(&steps);
-                    wrote.extend(steps.iter().flat_map(|it| it.writes().iter().cloned()));
-                    later.push(Outcome::View(run.node.state().clone()));
-                }
-                Effect::Send { to, datagram, once_durable } => {
-                    said = true;
-                    let effect = Effect::Send { to, datagram, once_durable };
-                    if once_durable {
-                        later.push(Outcome::Effect(effect));
-                    } else {
-                        sends.push(effect);
-                    }
-                }
-                effect @ (Effect::Reply(..)
-                | Effect::Notify(_)
-                | Effect::Launch(_)
-                | Effect::Start(_)
-                | Effect::Halt { .. }
-                | Effect::Signal { .. }
-                | Effect::Discard { .. }
-                | Effect::Clear { .. }
-                | Effect::Probe { .. }
-                | Effect::Look(..)
-                | Effect::Fetch(_)
-                | Effect::Unwrap(..)
-                | Effect::Wrap(..)
-                | Effect::Gone) => later.push(Outcome::Effect(effect)),
+            said |= matches!(effect, Effect::Send { .. });
+            if let Effect::Persist(steps) = effect {
+                run.commits.persist(&steps);
+                wrote.extend(steps.iter().flat_map(|it| it.writes().iter().cloned()));
+                later.push(Outcome::View(run.node.state().clone()));
+            } else if matches!(effect, Effect::Send { once_durable: false, .. }) {
+                sends.push(effect);
+            } else {
+                later.push(Outcome::Effect(effect));
             }
         }
         self.note_wrote(number, &later, &wrote);
