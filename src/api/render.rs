@@ -39,19 +39,9 @@ pub(super) fn standing(
     }
 }
 
-/// How many nodes have come with each token.
-fn token_uses(view: &View) -> BTreeMap<TokenId, usize> {
-    let mut uses = BTreeMap::new();
-    let admissions = view.state.nodes().iter().filter_map(|(_, it)| it.admission.as_ref());
-    for (token, _) in admissions.filter_map(|it| it.token) {
-        *uses.entry(token).or_default() += 1;
-    }
-    uses
-}
-
 /// All nodes; those that have left only if `all`.
 pub(super) fn nodes(view: &View, all: bool, now: WallTime) -> Vec<wire::Node> {
-    let (uses, known) = (token_uses(view), view.state.nodes());
+    let (uses, known) = (view.state.token_uses(), view.state.nodes());
     let listed = known.iter().filter(|(id, _)| all || !view.state.has_left(**id));
     let mut list: Vec<wire::Node> =
         listed.map(|(id, it)| node_with(view, *id, it, &uses, now)).collect();
@@ -61,7 +51,7 @@ pub(super) fn nodes(view: &View, all: bool, now: WallTime) -> Vec<wire::Node> {
 
 /// A node.
 pub(super) fn node(view: &View, id: NodeId, record: &NodeRecord, now: WallTime) -> wire::Node {
-    node_with(view, id, record, &token_uses(view), now)
+    node_with(view, id, record, &view.state.token_uses(), now)
 }
 
 fn admission(
@@ -433,24 +423,9 @@ mod tests {
         let mut state = ClusterState::new(ReplicaId(1));
         for (number, (name, own, admission)) in (1..).zip(nodes) {
             let record = NodeRecord {
-                name: name.parse().unwrap(),
-                state: *own,
-                since: WallTime(1_000),
-                address: None,
                 replica: ReplicaId(number),
-                incarnation: 0,
                 admission: admission.clone(),
-                recipient: String::new(),
-                key_epoch: 0,
-                version: "0".to_owned(),
-                labels: BTreeMap::new(),
-                assigned: BTreeMap::new(),
-                draining: false,
-                cpus: 1,
-                memory_bytes: 1,
-                architecture: "x86_64".to_owned(),
-                kernel: "6".to_owned(),
-                runtime: None,
+                ..NodeRecord::unmeasured(name.parse().unwrap(), *own, WallTime(1_000))
             };
             let id = NodeId(u128::from(number));
             let change = Change::Node(id, Some(Arc::new(record)));

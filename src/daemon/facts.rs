@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     model::{NodeName, NodeState, WallTime},
-    state::{NodeRecord, ReplicaId},
+    state::NodeRecord,
 };
 
 /// The machine's host name, up to its first dot, where it makes a node name.
@@ -28,24 +28,14 @@ pub fn measure(
     };
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     NodeRecord {
-        name,
-        state: NodeState::Alive,
-        since: now,
-        address: None,
-        replica: ReplicaId::default(),
-        incarnation: 0,
-        admission: None,
-        recipient: String::new(),
-        key_epoch: 0,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         labels,
-        assigned: BTreeMap::new(),
-        draining: false,
         cpus: u32::try_from(cores).unwrap_or(u32::MAX),
         memory_bytes: memory_bytes().unwrap_or(0),
         architecture: word(system.as_ref().map(|it| it.machine())),
         kernel: word(system.as_ref().map(|it| it.release())),
         runtime,
+        ..NodeRecord::unmeasured(name, NodeState::Alive, now)
     }
 }
 

@@ -17,7 +17,7 @@ use std::{
 use super::packet::{LISTS_BYTES_MAX, Packet, Part, Sum, WRITE_BYTES_MAX};
 use crate::{
     model::{Millis, Moment, NodeId},
-    state::{BUCKETS, Buckets, ClusterState, Dot, VersionVector, encode_write},
+    state::{BUCKETS, Buckets, ClusterState, Dot, VersionVector, Write, encode_write},
 };
 
 /// How much a peer may lack before it is to fetch it by stream.
@@ -37,7 +37,15 @@ const PACKETS_MAX: u16 = 64;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Exchanges {
     numbers: u16,
-    open: BTreeMap<(NodeId, u16, Side), Exchange>,
+    open: BTreeMap<Talk, Exchange>,
+}
+
+/// Which comparison: with whom, its number, and who asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Talk {
+    peer: NodeId,
+    number: u16,
+    side: Side,
 }
 
 /// Who asked.
@@ -45,6 +53,32 @@ pub(super) struct Exchanges {
 enum Side {
     Mine,
     Theirs,
+}
+
+impl Talk {
+    /// One that this member began.
+    pub(super) fn mine(peer: NodeId, number: u16) -> Self {
+        Self { peer, number, side: Side::Mine }
+    }
+
+    /// One that the peer began.
+    pub(super) fn theirs(peer: NodeId, number: u16) -> Self {
+        Self { peer, number, side: Side::Theirs }
+    }
+
+    /// One of which a peer tells writes: back to who began it, or from there.
+    pub(super) fn told(peer: NodeId, number: u16, back: bool) -> Self {
+        if back { Self::mine(peer, number) } else { Self::theirs(peer, number) }
+    }
+}
+
+/// What a member holds a peer's words against.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mine<'a> {
+    /// What it has.
+    pub(super) state: &'a ClusterState,
+    /// Others may rely on what it says of that when they collect removals.
+    pub(super) vouched: bool,
 }
 
 /// One comparison with one peer.
@@ -84,72 +118,55 @@ impl Exchanges {
     ) -> Packet {
         self.numbers = self.numbers.wrapping_add(1);
         let number = self.numbers;
-        self.note(peer, number, Side::Mine, state, now);
+        self.note(Talk::mine(peer, number), state, now);
         Packet::Compare { number, fresh, sums: sums(state) }
     }
 
     /// A peer asks how this member's buckets differ from its own.
     pub(super) fn compared(
         &mut self,
-        peer: NodeId,
-        number: u16,
+        talk: Talk,
         theirs: &[(u8, Sum)],
-        state: &ClusterState,
-        vouched: bool,
+        mine: Mine<'_>,
         now: Moment,
     ) -> Turn {
         let theirs: BTreeMap<usize, Sum> =
             theirs.iter().map(|(bucket, sum)| (usize::from(*bucket) % BUCKETS, *sum)).collect();
-        let mine: BTreeMap<usize, Sum> =
-            sums(state).into_iter().map(|(bucket, sum)| (usize::from(bucket), sum)).collect();
-        let differing = (0..BUCKETS).filter(|it| theirs.get(it) != mine.get(it));
-        let (part, more) = part(state, differing, vouched);
-        self.note(peer, number, Side::Theirs, state, now);
+        let ours: BTreeMap<usize, Sum> =
+            sums(mine.state).into_iter().map(|(bucket, sum)| (usize::from(bucket), sum)).collect();
+        let differing = (0..BUCKETS).filter(|it| theirs.get(it) != ours.get(it));
+        let (part, more) = part(mine, differing);
+        self.note(talk, mine.state, now);
+        let number = talk.number;
         Turn { packets: vec![Packet::Differ { number, part, more }], ..Turn::default() }
     }
 
     /// A peer says what it has seen where it differs.
-    pub(super) fn differs(
-        &mut self,
-        peer: NodeId,
-        number: u16,
-        part: &Part,
-        more: bool,
-        state: &ClusterState,
-        vouched: bool,
-    ) -> Turn {
-        let key = (peer, number, Side::Mine);
-        let Some(exchange) = self.open.get(&key) else { return Turn::default() };
+    pub(super) fn differs(&mut self, talk: Talk, part: &Part, more: bool, mine: Mine<'_>) -> Turn {
+        let Some(exchange) = self.open.get(&talk) else { return Turn::default() };
         let theirs = exchange.base.completed(part.buckets, &part.seen);
         let knows = (!more).then(|| (theirs.clone(), part.vouched));
         if more || part.buckets == Buckets(0) {
-            self.open.remove(&key);
+            self.open.remove(&talk);
             // Too much to name differs: both sides fetch. Nothing differs: nothing is to be done.
-            let packets = if more { vec![Packet::Refer { number }] } else { vec![] };
+            let refer = Packet::Refer { number: talk.number };
+            let packets = if more { vec![refer] } else { vec![] };
             return Turn { packets, knows, fetch: more, writes: vec![] };
         }
-        let packets = self.told(number, false, &theirs, part.buckets, state, vouched);
+        let packets = told(talk, &theirs, part.buckets, mine);
         Turn { packets, knows, ..Turn::default() }
     }
 
     /// A peer says what this member lacks.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "a packet's fields, and what they are held against"
-    )]
     pub(super) fn writes(
         &mut self,
-        peer: NodeId,
-        number: u16,
-        back: bool,
+        talk: Talk,
         (index, of): (u16, u16),
         part: Option<Part>,
         writes: Vec<Vec<u8>>,
-        state: &ClusterState,
-        vouched: bool,
+        mine: Mine<'_>,
     ) -> Turn {
-        let side = if back { Side::Mine } else { Side::Theirs };
-        let Some(exchange) = self.open.get_mut(&(peer, number, side)) else {
+        let Some(exchange) = self.open.get_mut(&talk) else {
             return Turn { writes, ..Turn::default() };
         };
         if of == 0 || PACKETS_MAX < of || of <= index {
@@ -161,79 +178,37 @@ impl Exchanges {
         let Some(part) = part else { return turn };
         let theirs = exchange.base.completed(part.buckets, &part.seen);
         turn.knows = Some((theirs.clone(), part.vouched));
-        exchange.part = Some(part.clone());
-        if !back {
-            turn.packets = self.told(number, true, &theirs, part.buckets, state, vouched);
+        if talk.side == Side::Theirs {
+            turn.packets = told(talk, &theirs, part.buckets, mine);
         }
+        exchange.part = Some(part);
         turn
     }
 
     /// A write of an exchange was not taken in: it must not end as if it had been.
-    pub(super) fn refused(&mut self, peer: NodeId, number: u16, back: bool) {
-        let side = if back { Side::Mine } else { Side::Theirs };
-        if let Some(exchange) = self.open.get_mut(&(peer, number, side)) {
+    pub(super) fn refused(&mut self, talk: Talk) {
+        if let Some(exchange) = self.open.get_mut(&talk) {
             exchange.refused = true;
         }
     }
 
     /// What may be joined, once all of an exchange's writes were taken in: it is over then.
-    pub(super) fn whole(&mut self, peer: NodeId, number: u16, back: bool) -> Option<VersionVector> {
-        let key = (peer, number, if back { Side::Mine } else { Side::Theirs });
-        let exchange = self.open.get(&key)?;
+    pub(super) fn whole(&mut self, talk: Talk) -> Option<VersionVector> {
+        let exchange = self.open.get(&talk)?;
         let whole = exchange.came.len() == usize::from(exchange.of) && !exchange.refused;
         if !whole {
             return None;
         }
-        Some(self.open.remove(&key)?.part?.seen)
+        Some(self.open.remove(&talk)?.part?.seen)
     }
 
     /// A peer says that what this member lacks is too much for packets.
     pub(super) fn referred(&mut self, peer: NodeId, number: u16) -> bool {
-        let mine = self.open.remove(&(peer, number, Side::Mine)).is_some();
-        self.open.remove(&(peer, number, Side::Theirs)).is_some() || mine
+        let mine = self.open.remove(&Talk::mine(peer, number)).is_some();
+        self.open.remove(&Talk::theirs(peer, number)).is_some() || mine
     }
 
-    /// The packets that tell a peer what it lacks.
-    fn told(
-        &self,
-        number: u16,
-        back: bool,
-        theirs: &VersionVector,
-        buckets: Buckets,
-        state: &ClusterState,
-        vouched: bool,
-    ) -> Vec<Packet> {
-        let refer = || vec![Packet::Refer { number }];
-        let seen = state.seen().within(buckets);
-        if PART_DOTS_MAX < seen.iter().count() || !state.can_serve(theirs) {
-            return refer();
-        }
-        let part_bytes = 16 + 18 * seen.iter().count();
-        let (mut lists, mut room, mut total) = (vec![vec![]], LISTS_BYTES_MAX - part_bytes, 0);
-        for write in state.delta_since(theirs) {
-            let Ok(bytes) = encode_write(&write) else { return refer() };
-            total += bytes.len();
-            if WRITE_BYTES_MAX < bytes.len() || DELTA_BYTES_MAX < total {
-                return refer();
-            }
-            if room < bytes.len() + 2 {
-                lists.push(vec![]);
-                room = LISTS_BYTES_MAX;
-            }
-            room -= bytes.len() + 2;
-            if let Some(list) = lists.last_mut() {
-                list.push(bytes);
-            }
-        }
-        let of = u16::try_from(lists.len()).unwrap_or(u16::MAX);
-        let mut part = Some(Part { buckets, seen, vouched });
-        let numbered = lists.into_iter().zip(0..);
-        let packet =
-            |(writes, index)| Packet::Writes { number, back, index, of, part: part.take(), writes };
-        numbered.map(packet).collect()
-    }
-
-    fn note(&mut self, peer: NodeId, number: u16, side: Side, state: &ClusterState, now: Moment) {
+    fn note(&mut self, talk: Talk, state: &ClusterState, now: Moment) {
         self.open.retain(|_, it| now < it.until);
         if EXCHANGES_MAX <= self.open.len() {
             self.open.pop_first();
@@ -246,8 +221,43 @@ impl Exchanges {
             of: 0,
             refused: false,
         };
-        self.open.insert((peer, number, side), exchange);
+        self.open.insert(talk, exchange);
     }
+}
+
+/// The packets that tell a peer what it lacks.
+fn told(talk: Talk, theirs: &VersionVector, buckets: Buckets, mine: Mine<'_>) -> Vec<Packet> {
+    let Mine { state, vouched } = mine;
+    // Who was asked tells back.
+    let (number, back) = (talk.number, talk.side == Side::Theirs);
+    let refer = || vec![Packet::Refer { number }];
+    let seen = state.seen().within(buckets);
+    if PART_DOTS_MAX < seen.iter().count() || !state.can_serve(theirs) {
+        return refer();
+    }
+    let part_bytes = 16 + 18 * seen.iter().count();
+    let (mut lists, mut room, mut total) = (vec![vec![]], LISTS_BYTES_MAX - part_bytes, 0);
+    for write in state.delta_since(theirs) {
+        let Ok(bytes) = encode_write(&write) else { return refer() };
+        total += bytes.len();
+        if WRITE_BYTES_MAX < bytes.len() || DELTA_BYTES_MAX < total {
+            return refer();
+        }
+        if room < bytes.len() + 2 {
+            lists.push(vec![]);
+            room = LISTS_BYTES_MAX;
+        }
+        room -= bytes.len() + 2;
+        if let Some(list) = lists.last_mut() {
+            list.push(bytes);
+        }
+    }
+    let of = u16::try_from(lists.len()).unwrap_or(u16::MAX);
+    let mut part = Some(Part { buckets, seen, vouched });
+    let numbered = lists.into_iter().zip(0..);
+    let packet =
+        |(writes, index)| Packet::Writes { number, back, index, of, part: part.take(), writes };
+    numbered.map(packet).collect()
 }
 
 /// What each bucket comes to, without those that are empty.
@@ -258,11 +268,11 @@ fn sums(state: &ClusterState) -> Vec<(u8, Sum)> {
 }
 
 /// What was seen in some buckets, as many of them as fit, and whether there are more.
-fn part(state: &ClusterState, buckets: impl Iterator<Item = usize>, vouched: bool) -> (Part, bool) {
-    let mut part = Part { vouched, ..Part::default() };
+fn part(mine: Mine<'_>, buckets: impl Iterator<Item = usize>) -> (Part, bool) {
+    let mut part = Part { vouched: mine.vouched, ..Part::default() };
     for bucket in buckets {
         let wider = part.buckets.with(bucket);
-        let seen: VersionVector = state.seen().within(wider);
+        let seen = mine.state.seen().within(wider);
         if PART_DOTS_MAX < seen.iter().count() {
             return (part, true);
         }
@@ -272,7 +282,7 @@ fn part(state: &ClusterState, buckets: impl Iterator<Item = usize>, vouched: boo
 }
 
 /// The writes of a list that fit into packets, and the dots of the others.
-pub(super) fn by_length(writes: &[crate::state::Write]) -> (Vec<Vec<u8>>, Vec<Dot>) {
+pub(super) fn by_length(writes: &[Write]) -> (Vec<Vec<u8>>, Vec<Dot>) {
     let (mut short, mut long) = (vec![], vec![]);
     for write in writes {
         match encode_write(write) {

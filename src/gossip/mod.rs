@@ -44,9 +44,9 @@ use crate::{
         Applied, ClusterState, Digest, Dot, Inventory, ReplicaId, Step, VersionVector, Write,
         decode_write,
     },
-    swim::{self, Config, Incarnation, Kind, Rumour, Swim},
+    swim::{self, Config, Incarnation, Kind, Swim},
 };
-use exchange::{Exchanges, Turn, by_length};
+use exchange::{Exchanges, Mine, Talk, Turn, by_length};
 use fetches::Fetches;
 use start::{COMPARE_FRESH_INTERVAL, Standing, standing_of};
 
@@ -260,29 +260,29 @@ impl Gossip {
             }
             Packet::Spread(span, news) => self.told(from, span, news, state, now),
             Packet::Compare { number, fresh, sums } => {
-                let vouched = self.vouched;
-                let turn = self.exchanges.compared(from, number, &sums, state, vouched, now.moment);
+                let talk = Talk::theirs(from, number);
+                let turn = self.exchanges.compared(talk, &sums, self.mine(state), now.moment);
                 self.take_turn(from, turn, state, now);
                 if fresh {
                     self.tell_newcomer(from);
                 }
             }
             Packet::Differ { number, part, more } => {
-                let vouched = self.vouched;
-                let turn = self.exchanges.differs(from, number, &part, more, state, vouched);
+                let talk = Talk::mine(from, number);
+                let turn = self.exchanges.differs(talk, &part, more, self.mine(state));
                 if turn.packets.is_empty() && turn.knows.is_some() {
                     self.compared.insert(from);
                 }
                 self.take_turn(from, turn, state, now);
             }
             Packet::Writes { number, back, index, of, part, writes } => {
-                let (vouched, place) = (self.vouched, (index, of));
-                let turn =
-                    self.exchanges.writes(from, number, back, place, part, writes, state, vouched);
+                let talk = Talk::told(from, number, back);
+                let mine = self.mine(state);
+                let turn = self.exchanges.writes(talk, (index, of), part, writes, mine);
                 if self.take_turn(from, turn, state, now) {
-                    self.exchanges.refused(from, number, back);
+                    self.exchanges.refused(talk);
                 }
-                if let Some(seen) = self.exchanges.whole(from, number, back) {
+                if let Some(seen) = self.exchanges.whole(talk) {
                     self.compared.insert(from);
                     self.join(&seen, state, now);
                 }
@@ -293,6 +293,11 @@ impl Gossip {
                 }
             }
         }
+    }
+
+    /// What this member holds a peer's words against.
+    fn mine<'a>(&self, state: &'a ClusterState) -> Mine<'a> {
+        Mine { state, vouched: self.vouched }
     }
 
     /// Looks at what an answer says beside the answer.
@@ -393,7 +398,7 @@ impl Gossip {
         let (have, lack): (Vec<Dot>, Vec<Dot>) =
             news.hints.iter().partition(|it| state.knows(**it));
         let onward = News { hints: have, ..news.clone() };
-        self.pass_on(span, &onward);
+        self.pass_on(span, &onward, Output::Send);
         for dot in lack {
             self.fetches.hint(dot, span, now.moment);
             self.fetch(from, now);
@@ -408,34 +413,30 @@ impl Gossip {
         }
     }
 
-    fn pass_on(&mut self, span: Span, news: &News) {
-        if news.is_empty() {
-            return;
-        }
-        for (to, span) in delegates(self.swim.ring(), self.me, span, &mut self.random) {
-            self.outputs.push(Output::Send(to, Packet::Spread(span, news.clone())));
-        }
-    }
-
     /// Tells everyone what this member wrote, once it is durable.
     fn tell_all(&mut self, writes: &[Write]) {
         let (writes, hints) = by_length(writes);
-        for news in cut(News { writes, hints, ..News::default() }) {
-            for (to, packet) in self.for_everyone(&news) {
-                self.outputs.push(Output::SendDurable(to, packet));
+        self.spread(News { writes, hints, ..News::default() }, Output::SendDurable);
+    }
+
+    /// Spreads news to everyone, sent in this way.
+    fn spread(&mut self, news: News, send: fn(NodeId, Packet) -> Output) {
+        for news in cut(news) {
+            for _ in 0..PASSES {
+                let span = Span::all(self.swim.ring(), &mut self.random);
+                self.pass_on(span, &news, send);
             }
         }
     }
 
-    fn for_everyone(&mut self, news: &News) -> Vec<(NodeId, Packet)> {
-        let mut packets = vec![];
-        for _ in 0..PASSES {
-            let span = Span::all(self.swim.ring(), &mut self.random);
-            let parts = delegates(self.swim.ring(), self.me, span, &mut self.random);
-            let packet = |(to, span)| (to, Packet::Spread(span, news.clone()));
-            packets.extend(parts.into_iter().map(packet));
+    /// Tells those who are to pass news on within a span.
+    fn pass_on(&mut self, span: Span, news: &News, send: fn(NodeId, Packet) -> Output) {
+        if news.is_empty() {
+            return;
         }
-        packets
+        for (to, span) in delegates(self.swim.ring(), self.me, span, &mut self.random) {
+            self.outputs.push(send(to, Packet::Spread(span, news.clone())));
+        }
     }
 
     /// Takes in a write; whether that worked.
@@ -527,12 +528,7 @@ impl Gossip {
     fn pass_on_what_came(&mut self, state: &ClusterState) {
         for (dot, spans) in self.fetches.came(|dot| state.knows(dot)) {
             let news = News { hints: vec![dot], ..News::default() };
-            for span in spans {
-                for (to, span) in delegates(self.swim.ring(), self.me, span, &mut self.random) {
-                    let packet = Packet::Spread(span, news.clone());
-                    self.outputs.push(Output::SendDurable(to, packet));
-                }
-            }
+            spans.into_iter().for_each(|it| self.pass_on(it, &news, Output::SendDurable));
         }
     }
 
@@ -574,16 +570,10 @@ impl Gossip {
                     let vitals = answers.then(|| self.vitals(now));
                     self.outputs.push(Output::Send(to, Packet::Swim(message, vitals)));
                 }
-                swim::Output::Spread(rumours) => self.spread(rumours),
+                swim::Output::Spread(rumours) => {
+                    self.spread(News { rumours, ..News::default() }, Output::Send);
+                }
                 swim::Output::Changed(id, state) => self.outputs.push(Output::Changed(id, state)),
-            }
-        }
-    }
-
-    fn spread(&mut self, rumours: Vec<Rumour>) {
-        for news in cut(News { rumours, ..News::default() }) {
-            for (to, packet) in self.for_everyone(&news) {
-                self.outputs.push(Output::Send(to, packet));
             }
         }
     }
@@ -591,16 +581,4 @@ impl Gossip {
     fn vitals(&self, now: Now) -> Vitals {
         Vitals { digest: self.durable, vouched: self.vouched, clock: Clock::of(now.wall.0) }
     }
-}
-
-/// The replicas of a state's nodes.
-#[must_use]
-pub fn replicas(state: &ClusterState) -> BTreeSet<ReplicaId> {
-    state.nodes().iter().map(|(_, it)| it.replica).collect()
-}
-
-/// Whether a state's member writes as this replica.
-#[must_use]
-pub fn is_a_members(state: &ClusterState, replica: ReplicaId) -> bool {
-    state.nodes().iter().any(|(_, it)| it.replica == replica)
 }

@@ -14,10 +14,7 @@ use super::{
     view::{ClusterView, Standing, Traffic},
 };
 use crate::{
-    gossip::{
-        Epoch, Gossip, Input, Key, Keyring, Opener, Output, Packet, Peer, Rejected, Sealer,
-        is_a_members,
-    },
+    gossip::{Epoch, Gossip, Input, Key, Keyring, Opener, Output, Packet, Peer, Rejected, Sealer},
     model::{ContainerId, Moment, NodeId, NodeState, ProjectName, WallTime, mix},
     state::{Digest, NodeRecord, ReplicaId, SecretPath, Step, Touched},
     swim::{self, Incarnation},
@@ -91,9 +88,7 @@ impl Cluster {
             agreed: now.moment,
             traffic: Traffic::default(),
         };
-        let is_member = |it| is_a_members(&node.state, it);
-        let vouched = node.state.acknowledgement(is_member).is_some();
-        cluster.gossip.durable(node.state.digest(), vouched);
+        cluster.gossip.durable(node.state.digest(), node.state.is_vouched());
         cluster
     }
 
@@ -291,8 +286,10 @@ impl Node {
     /// Why this node takes no wishes from users now, if so.
     pub(super) fn clock_is_wrong(&self) -> Option<String> {
         let error = self.cluster.as_ref()?.gossip.clock_error()?;
-        (CLOCK_ERROR_MS_MAX < error.unsigned_abs()).then(|| {
-            let (seconds, way) = (error.unsigned_abs() as f64 / 1000.0, if error < 0 { "behind" } else { "ahead of" });
+        let off = error.unsigned_abs();
+        (CLOCK_ERROR_MS_MAX < off).then(|| {
+            let seconds = off as f64 / 1000.0;
+            let way = if error < 0 { "behind" } else { "ahead of" };
             format!(
                 "this node's clock is {seconds:.1} s {way} the others': what it writes could lose \
                  against what is older, or win against what is newer. Set its clock (`timedatectl`, \
@@ -304,9 +301,7 @@ impl Node {
     /// What is durable with a group of steps.
     pub(super) fn note_undurable(&mut self, group: u64) {
         let Some(cluster) = &mut self.cluster else { return };
-        let is_member = |it| is_a_members(&self.state, it);
-        let vouched = self.state.acknowledgement(is_member).is_some();
-        cluster.undurable.push_back((group, self.state.digest(), vouched));
+        cluster.undurable.push_back((group, self.state.digest(), self.state.is_vouched()));
     }
 
     /// Nodes in the state have changed here: looks who is there.
@@ -519,7 +514,6 @@ impl Node {
             clock_error_ms: cluster.gossip.clock_error(),
             agreed: cluster.agreed,
             traffic: cluster.traffic.clone(),
-            verdicts: membership.verdicts(),
             endpoints: cluster.endpoints.clone(),
             epochs: cluster.peers.iter().map(|it| (it.id, cluster.epoch_of(it.id))).collect(),
         })

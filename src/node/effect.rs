@@ -19,7 +19,8 @@ use crate::{
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     /// Make these steps of the state durable, together. The shell carries out an answer's other
-    /// effects only once its steps are: nobody hears of what a crash could take back.
+    /// effects only once its steps are: nobody hears of what a crash could take back. Only a
+    /// [`Send`](Self::Send) that claims nothing of the kind goes at once.
     Persist(Vec<Step>),
     /// Answer a request.
     Reply(RequestId, Result<Response, Refusal>),

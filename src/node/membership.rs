@@ -57,9 +57,6 @@ impl Node {
         }
         let known = self.state.nodes().get(&node);
         let record = NodeRecord {
-            name,
-            state: NodeState::Joining,
-            since: now.wall,
             address: Some(address),
             replica,
             incarnation: known.map_or(0, |it| it.incarnation),
@@ -67,14 +64,8 @@ impl Node {
             recipient,
             key_epoch: self.key_epoch().0,
             version,
-            labels: BTreeMap::new(),
             assigned: known.map(|it| it.assigned.clone()).unwrap_or_default(),
-            draining: false,
-            cpus: 0,
-            memory_bytes: 0,
-            architecture: String::new(),
-            kernel: String::new(),
-            runtime: None,
+            ..NodeRecord::unmeasured(name, NodeState::Joining, now.wall)
         };
         self.commit(Change::Node(node, Some(Arc::new(record))), now);
         self.notify_peer(node, NodeState::Joining);
@@ -197,12 +188,6 @@ impl Node {
             }
         }
         self.amend_me(now, |it| it.assigned = assigned);
-        Ok(Response::Done)
-    }
-
-    /// Sends this node's containers away, or takes some again.
-    pub(super) fn drain(&mut self, draining: bool, now: Now) -> Result<Response, Refusal> {
-        self.amend_me(now, |it| it.draining = draining);
         Ok(Response::Done)
     }
 

@@ -54,8 +54,6 @@ pub enum Request {
     Keep(SecretPath, Option<SealedSecret>),
     /// Give this node labels, or take them.
     Label(BTreeMap<String, Option<String>>),
-    /// Send this node's containers away, or let some come again.
-    Drain(bool),
     /// Leave the cluster.
     Leave,
 }
@@ -73,8 +71,7 @@ impl Request {
             | Self::RemoveNode { .. }
             | Self::Rotate(_)
             | Self::Keep(..)
-            | Self::Label(_)
-            | Self::Drain(_) => true,
+            | Self::Label(_) => true,
             Self::Release(_) | Self::Admit(_) | Self::Readmit(..) | Self::Leave => false,
         }
     }

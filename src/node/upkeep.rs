@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Effect, Node, Now};
 use crate::{
-    gossip::{Epoch, replicas},
+    gossip::Epoch,
     model::{Millis, NodeId},
     state::{Change, Dot, NodeRecord, ReplicaId, SecretPath, VersionVector},
 };
@@ -113,7 +113,7 @@ impl Node {
     /// Writes that came out of order from a writer that is gone: what is missing before them may be gone, too,
     /// and vectors would never speak of them. What stands of their keys is written anew.
     fn adopt_orphans(&mut self, now: Now) {
-        let orphans = self.state.orphans(&replicas(&self.state));
+        let orphans = self.state.orphans();
         let Some(cluster) = &mut self.cluster else { return };
         if orphans.is_empty() {
             cluster.orphaned = None;

@@ -10,7 +10,6 @@ use crate::{
         spec::ProjectSpec,
     },
     state::ClusterState,
-    swim::Rumour,
 };
 
 /// What a node lets others read.
@@ -65,8 +64,6 @@ pub struct ClusterView {
     pub agreed: Moment,
     /// What it sent and received.
     pub traffic: Traffic,
-    /// What a newcomer has to be told of the members.
-    pub verdicts: Vec<Rumour>,
     /// Where members were last heard from.
     pub endpoints: BTreeMap<NodeId, SocketAddr>,
     /// The newest of the cluster's keys that each is known to have.

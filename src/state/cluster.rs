@@ -1,6 +1,6 @@
 //! Everything the cluster has agreed, and how one write changes it.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     change::{Change, Kind, Place, Write},
@@ -16,7 +16,7 @@ use super::{
     step::{Applied, Step},
     vector::VersionVector,
 };
-use crate::model::{ContainerId, NodeId, NodeState, ProjectName, ServiceKey, WallTime};
+use crate::model::{ContainerId, NodeId, NodeState, ProjectName, ServiceKey, TokenId, WallTime};
 
 /// Everything the cluster has agreed, as this node knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -157,6 +157,23 @@ impl ClusterState {
         let others = nodes.conflicts(&node);
         let others = others.filter(|it| it.value.as_deref().is_some_and(says_left));
         standing.into_iter().chain(others.map(|it| it.dot)).collect()
+    }
+
+    /// How many nodes have come with each token.
+    #[must_use]
+    pub fn token_uses(&self) -> BTreeMap<TokenId, usize> {
+        let mut uses = BTreeMap::new();
+        let admissions = self.nodes().iter().filter_map(|(_, it)| it.admission.as_ref());
+        for (token, _) in admissions.filter_map(|it| it.token) {
+            *uses.entry(token).or_default() += 1;
+        }
+        uses
+    }
+
+    /// Whether a node of this state writes as a replica.
+    #[must_use]
+    pub fn is_a_nodes(&self, replica: ReplicaId) -> bool {
+        self.nodes().iter().any(|(_, it)| it.replica == replica)
     }
 
     /// Every service.

@@ -174,12 +174,19 @@ impl ClusterState {
         ahead.into_iter().all(is_member).then(|| self.seen())
     }
 
+    /// Whether others may rely on what it has seen when they collect: it has an
+    /// [`acknowledgement`](Self::acknowledgement) towards its own nodes.
+    #[must_use]
+    pub fn is_vouched(&self) -> bool {
+        self.acknowledgement(|it| self.is_a_nodes(it)).is_some()
+    }
+
     /// What stands of the keys of which a write stands that came out of order from a writer that is no
     /// member: to be written anew, where what is missing does not come any more.
     #[must_use]
-    pub fn orphans(&self, members: &BTreeSet<ReplicaId>) -> Vec<Change> {
+    pub fn orphans(&self) -> Vec<Change> {
         let ahead = self.context.since(self.seen());
-        let orphans = ahead.filter(|(dot, _)| !members.contains(&dot.replica));
+        let orphans = ahead.filter(|(dot, _)| !self.is_a_nodes(dot.replica));
         let places: BTreeSet<&Place> = orphans.map(|(_, place)| place).collect();
         places.into_iter().filter_map(|it| Some(self.collections.standing(it)?.change)).collect()
     }

@@ -67,6 +67,31 @@ pub struct Admission {
 }
 
 impl NodeRecord {
+    /// A node of which only this is known: its machine was not measured yet.
+    #[must_use]
+    pub fn unmeasured(name: NodeName, state: NodeState, since: WallTime) -> Self {
+        Self {
+            name,
+            state,
+            since,
+            address: None,
+            replica: ReplicaId::default(),
+            incarnation: 0,
+            admission: None,
+            recipient: String::new(),
+            key_epoch: 0,
+            version: String::new(),
+            labels: BTreeMap::new(),
+            assigned: BTreeMap::new(),
+            draining: false,
+            cpus: 0,
+            memory_bytes: 0,
+            architecture: String::new(),
+            kernel: String::new(),
+            runtime: None,
+        }
+    }
+
     /// Its labels.
     #[must_use]
     pub fn all_labels(&self) -> BTreeMap<String, String> {

@@ -155,24 +155,13 @@ struct Member {
 impl Member {
     fn new(log: Arc<EventLog>) -> Self {
         let facts = NodeRecord {
-            name: "here".parse().unwrap(),
-            state: NodeState::Alive,
-            since: WallTime(0),
-            address: None,
             replica: ReplicaId(1),
-            incarnation: 0,
-            admission: None,
-            recipient: String::new(),
-            key_epoch: 0,
             version: "0.1.0".into(),
-            labels: BTreeMap::new(),
-            assigned: BTreeMap::new(),
-            draining: false,
             cpus: 2,
             memory_bytes: 1 << 30,
             architecture: "x86_64".into(),
             kernel: "6.18".into(),
-            runtime: None,
+            ..NodeRecord::unmeasured("here".parse().unwrap(), NodeState::Alive, WallTime(0))
         };
         let node = Node::new(ME, facts, ClusterState::new(ReplicaId(1)), 1);
         let mut member = Self { node, log, time: 1_000_000, images: BTreeMap::new() };

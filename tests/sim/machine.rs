@@ -222,24 +222,14 @@ impl Machine {
 
     fn facts(&self, now: Now) -> NodeRecord {
         NodeRecord {
-            name: self.name.clone(),
-            state: NodeState::Alive,
-            since: now.wall,
             address: Some(self.address),
             replica: self.disk.replica,
-            incarnation: 0,
-            admission: None,
-            recipient: String::new(),
-            key_epoch: 0,
             version: "0".into(),
-            labels: BTreeMap::new(),
-            assigned: BTreeMap::new(),
-            draining: false,
             cpus: 1,
             memory_bytes: 1,
             architecture: "x86_64".into(),
             kernel: "6".into(),
-            runtime: None,
+            ..NodeRecord::unmeasured(self.name.clone(), NodeState::Alive, now.wall)
         }
     }
 

@@ -4,7 +4,7 @@
 //! counts for everyone, and only then tells it the cluster's keys and the whole state. The newcomer puts all
 //! of that onto its disk at once, and begins anew as a member.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::net::SocketAddr;
 
 use rand_core::{OsRng, RngCore};
 
@@ -166,7 +166,7 @@ async fn take_all(
     replica: ReplicaId,
     now: WallTime,
 ) -> Result<Vec<Step>, String> {
-    let mut state = Arc::new(ClusterState::new(replica));
+    let mut state = ClusterState::new(replica);
     let mut steps = vec![];
     let mut refused = false;
     let ended = loop {
@@ -176,7 +176,7 @@ async fn take_all(
             Next::Refused(why) => return Err(why),
         };
         for write in writes {
-            match Arc::make_mut(&mut state).apply(write, now) {
+            match state.apply(write, now) {
                 Applied::New(step) => steps.push(step),
                 Applied::Known => {}
                 Applied::Refused => refused = true,
@@ -185,7 +185,7 @@ async fn take_all(
     };
     match ended {
         Fetched::Full(inventory) if !refused => {
-            steps.push(Arc::make_mut(&mut state).enter(&inventory, now));
+            steps.push(state.enter(&inventory, now));
             Ok(steps)
         }
         Fetched::Full(_) | Fetched::Delta(_) => {

@@ -10,9 +10,7 @@ use tokio::time::timeout;
 
 use super::Line;
 use crate::{
-    daemon::stream::{
-        self, Credential, Peer, Prelude, Purpose, SecureStream, read_message, write_message,
-    },
+    daemon::stream::{Peer, Purpose, SecureStream, read_message, write_message},
     gossip::{Fetched, Next, Told, Want},
     node::{Event, Fetch, Request},
     state::{
@@ -33,13 +31,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(15);
 
 /// Fetches what a member has and this node lacks.
 pub(super) async fn fetch(line: &Line, fetch: Fetch) -> Result<Fetched, String> {
-    let address = fetch.address.ok_or("nobody knows where it is")?.to_string();
-    let (epoch, psk) = line.office.stream_key(fetch.from).ok_or("this node has no keys")?;
-    let credential = Credential::Member { cluster: line.office.cluster_hash(), epoch };
-    let prelude = Prelude { purpose: Purpose::Sync, credential };
-    let identity = line.office.identity();
-    let opened = stream::connect(&address, prelude, &psk, identity, Some(fetch.from)).await;
-    let (mut stream, _) = opened.map_err(|error| error.to_string())?;
+    let mut stream = line.office.open_to(fetch.from, fetch.address, Purpose::Sync).await?;
     let want = Want::new(&fetch.seen, fetch.enter).map_err(|error| error.to_string())?;
     send(&mut stream, &want).await?;
     loop {

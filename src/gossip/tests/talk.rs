@@ -1,6 +1,6 @@
 //! A few members that hear each other at once, and whose disks are as fast.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use crate::{
     gossip::{Fetched, Gossip, Input, Output, Packet},
@@ -45,25 +45,15 @@ fn path(name: &str) -> SecretPath {
 }
 
 fn record(index: usize) -> NodeRecord {
+    let name = format!("n{index}").parse().unwrap();
     NodeRecord {
-        name: format!("n{index}").parse().unwrap(),
-        state: NodeState::Alive,
-        since: WallTime(0),
-        address: None,
         replica: replica(index),
-        incarnation: 0,
-        admission: None,
-        recipient: String::new(),
-        key_epoch: 0,
         version: "0".into(),
-        labels: BTreeMap::new(),
-        assigned: BTreeMap::new(),
-        draining: false,
         cpus: 1,
         memory_bytes: 1,
         architecture: "x86_64".into(),
         kernel: "6".into(),
-        runtime: None,
+        ..NodeRecord::unmeasured(name, NodeState::Alive, WallTime(0))
     }
 }
 

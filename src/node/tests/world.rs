@@ -48,24 +48,13 @@ pub(super) struct World {
 
 fn facts() -> NodeRecord {
     NodeRecord {
-        name: "here".parse().unwrap(),
-        state: NodeState::Alive,
-        since: WallTime(0),
-        address: None,
         replica: ReplicaId(1),
-        incarnation: 0,
-        admission: None,
-        recipient: String::new(),
-        key_epoch: 0,
         version: "0".into(),
-        labels: BTreeMap::new(),
-        assigned: BTreeMap::new(),
-        draining: false,
         cpus: 1,
         memory_bytes: 1,
         architecture: "x86_64".into(),
         kernel: "6".into(),
-        runtime: None,
+        ..NodeRecord::unmeasured("here".parse().unwrap(), NodeState::Alive, WallTime(0))
     }
 }
 

@@ -224,62 +224,38 @@ impl Cluster {
 
     fn carry(&mut self, place: usize, effect: Effect) {
         let Some(machine) = self.machines[place].as_mut() else { return };
-        match effect {
-            Effect::Persist(steps) => {
-                machine.handed += 1;
-                self.note_secrets(place, &steps);
-            }
-            Effect::Send { to, datagram, once_durable: false } => self.send(place, to, datagram),
-            Effect::Notify(notice) => {
-                if let Subject::Peer(id, _) = notice.subject {
-                    let before = machine.alive.len();
-                    match notice.state.as_deref() {
-                        Some("alive") => drop(machine.alive.insert(id)),
-                        Some(_) | None => drop(machine.alive.remove(&id)),
-                    }
-                    self.acquaintances = self.acquaintances + machine.alive.len() - before;
+        if let Effect::Persist(steps) = effect {
+            machine.handed += 1;
+            self.note_secrets(place, &steps);
+        } else if let Effect::Send { to, datagram, once_durable: false } = effect {
+            self.send(place, to, datagram);
+        } else if let Effect::Notify(notice) = effect {
+            if let Subject::Peer(id, _) = notice.subject {
+                let before = machine.alive.len();
+                match notice.state.as_deref() {
+                    Some("alive") => drop(machine.alive.insert(id)),
+                    Some(_) | None => drop(machine.alive.remove(&id)),
                 }
+                self.acquaintances = self.acquaintances + machine.alive.len() - before;
             }
-            effect if machine.handed != machine.durable => {
-                let group = machine.handed;
-                machine.waiting.push_back((group, effect));
-            }
-            Effect::Reply(..)
-            | Effect::Send { .. }
-            | Effect::Fetch(_)
-            | Effect::Launch(_)
-            | Effect::Start(_)
-            | Effect::Halt { .. }
-            | Effect::Signal { .. }
-            | Effect::Discard { .. }
-            | Effect::Clear { .. }
-            | Effect::Probe { .. }
-            | Effect::Look(..)
-            | Effect::Unwrap(..)
-            | Effect::Wrap(..)
-            | Effect::Gone => self.carry_durable(place, effect),
+        } else if machine.handed != machine.durable {
+            let group = machine.handed;
+            machine.waiting.push_back((group, effect));
+        } else {
+            self.carry_durable(place, effect);
         }
     }
 
     /// Does what had to wait for the disk.
     fn carry_durable(&mut self, place: usize, effect: Effect) {
-        match effect {
-            Effect::Send { to, datagram, .. } => self.send(place, to, datagram),
-            Effect::Reply(_, answer) => drop(answer.expect("nothing is refused here")),
-            Effect::Fetch(fetch) => stream::fetch(self, place, fetch),
-            other @ (Effect::Persist(_)
-            | Effect::Notify(_)
-            | Effect::Launch(_)
-            | Effect::Start(_)
-            | Effect::Halt { .. }
-            | Effect::Signal { .. }
-            | Effect::Discard { .. }
-            | Effect::Clear { .. }
-            | Effect::Probe { .. }
-            | Effect::Look(..)
-            | Effect::Unwrap(..)
-            | Effect::Wrap(..)
-            | Effect::Gone) => unreachable!("without containers and keys: {other:?}"),
+        if let Effect::Send { to, datagram, .. } = effect {
+            self.send(place, to, datagram);
+        } else if let Effect::Reply(_, answer) = effect {
+            drop(answer.expect("nothing is refused here"));
+        } else if let Effect::Fetch(fetch) = effect {
+            stream::fetch(self, place, fetch);
+        } else {
+            unreachable!("without containers and keys: {effect:?}");
         }
     }
 
@@ -334,25 +310,19 @@ impl Cluster {
     }
 
     fn facts(&self, place: usize) -> NodeRecord {
+        let name = format!("node-{place}").parse().unwrap();
         NodeRecord {
-            name: format!("node-{place}").parse().unwrap(),
-            state: NodeState::Alive,
-            since: self.now().wall,
             address: Some(address(place)),
             replica: replica(place),
             incarnation: life(self.now()),
-            admission: None,
             recipient: format!("age1{place:058}"),
             key_epoch: 1,
             version: "0.1.0".into(),
-            labels: BTreeMap::new(),
-            assigned: BTreeMap::new(),
-            draining: false,
             cpus: 2,
             memory_bytes: 8 << 30,
             architecture: "x86_64".into(),
             kernel: "6.12.0-generic".into(),
-            runtime: None,
+            ..NodeRecord::unmeasured(name, NodeState::Alive, self.now().wall)
         }
     }
 }

@@ -1,36 +1,36 @@
-//! What concerns the cluster itself and needs its keys: founding, joining, leaving, tokens, new keys.
+//! What concerns the cluster itself and needs its keys: founding, joining, leaving, new keys, tokens.
 
-use std::{collections::BTreeMap, sync::Arc};
+mod tokens;
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use futures_util::future::BoxFuture;
 use rand_core::{OsRng, RngCore};
-use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use super::{
-    super::{
+use super::join::{self, Ticket};
+use crate::{
+    api::{self, Ask, MemberStream, NewToken, TokenStanding},
+    daemon::{
         Home,
         clock::Clock,
         config::Config,
         identity::Identity,
-        store::{Credentials, Store},
+        store::{Credentials, Store, StoreError},
+        stream::{self, Credential, Prelude, Purpose, Refusal as StreamRefusal, SecureStream},
+        tasks,
     },
-    join::{self, Ticket},
-};
-use crate::{
-    api::{self, Ask, MemberStream, NewToken, TokenStanding},
-    daemon::stream::{self, Credential, Prelude, Purpose, Refusal as StreamRefusal},
-    gossip::{ClusterHash, ClusterSecret, Epoch, Key, Keyring, Role, Token, TokenFields},
-    model::{ClusterId, Millis, NodeId, TokenId, WallTime},
+    gossip::{ClusterHash, ClusterSecret, Epoch, Key, Keyring},
+    model::{ClusterId, Millis, NodeId, NodeState, TokenId},
     node::{Refusal, Request, Response, Rotation, View},
     secrets::Vault,
     state::{ClusterState, SealedSecret, SecretPath},
 };
 
 /// Keys, identity, and what is agreed.
-pub(in super::super) struct Office {
+pub(in crate::daemon) struct Office {
     config: Config,
     identity: Arc<Identity>,
     own: Arc<Vault>,
@@ -43,19 +43,8 @@ pub(in super::super) struct Office {
     anew: CancellationToken,
 }
 
-/// What is kept of a token: everything but its secret, which follows from it.
-#[derive(Serialize, Deserialize)]
-struct TokenForm {
-    epoch: u32,
-    expires: u64,
-    uses: u16,
-    created: u64,
-    by: u128,
-    revoked: bool,
-}
-
 impl Office {
-    pub(in super::super) fn new(
+    pub(in crate::daemon) fn new(
         config: &Config,
         home: &Home,
         view: watch::Receiver<Arc<View>>,
@@ -77,7 +66,7 @@ impl Office {
     }
 
     /// Cancelled when the daemon is to begin anew.
-    pub(in super::super) fn anew(&self) -> CancellationToken {
+    pub(in crate::daemon) fn anew(&self) -> CancellationToken {
         self.anew.clone()
     }
 
@@ -140,10 +129,10 @@ impl Office {
     }
 
     /// The newest key that this node and a member both have.
-    pub(super) fn stream_key(&self, with: NodeId) -> Option<(Epoch, Key)> {
+    fn stream_key(&self, with: NodeId) -> Option<(Epoch, Key)> {
         let keys = self.keys();
-        let cluster = self.view.borrow().cluster.clone();
-        let theirs = cluster.and_then(|it| it.epochs.get(&with).copied());
+        let view = self.view.borrow();
+        let theirs = view.cluster.as_ref().and_then(|it| it.epochs.get(&with).copied());
         let shared = theirs.filter(|it| keys.contains(*it) && *it < keys.newest());
         let epoch = shared.unwrap_or_else(|| keys.newest());
         Some((epoch, keys.stream_key(epoch)?))
@@ -155,29 +144,6 @@ impl Office {
         let (reply, answer) = oneshot::channel();
         self.asks.send(Ask { request, reply }).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
-    }
-
-    /// That a token was not revoked, nor used up. Two members that do not reach each other may each let
-    /// one in; that is seen when they do.
-    pub(super) fn check_token(&self, fields: &TokenFields) -> Result<(), String> {
-        let state = self.state();
-        let used = used(&state, fields.id);
-        if fields.uses != 0 && usize::from(fields.uses) <= used {
-            let uses = fields.uses;
-            return Err(format!(
-                "the token was good for {uses} node(s), and they have come: get a new one from `fizz \
-                 token create`"
-            ));
-        }
-        let path = SecretPath::Token(fields.id);
-        let kept = state.secrets().get(&path).and_then(|it| self.read_token(&path, it));
-        match kept {
-            Some(form) if form.revoked => {
-                Err("the token was revoked: get a new one from `fizz token create`".to_owned())
-            }
-            // One that was made in a part of the cluster that is cut off is as good as its secret.
-            Some(_) | None => Ok(()),
-        }
     }
 
     /// Unwraps one of the cluster's keys, and keeps it.
@@ -208,26 +174,22 @@ impl Office {
     async fn keep_key(&self, epoch: Epoch, key: &Key) -> Result<(), String> {
         let mut keys = self.keys();
         keys.add(epoch, key.clone());
+        self.in_store(move |store| store.keep_keys(&keys)).await
+    }
+
+    /// Does something with the disk, on a thread that may wait for it.
+    async fn in_store(
+        &self,
+        deed: impl FnOnce(&Store) -> Result<(), StoreError> + Send + 'static,
+    ) -> Result<(), String> {
         let store = Arc::clone(&self.store);
-        let kept = crate::daemon::tasks::blocking(move || store.keep_keys(&keys)).await;
-        kept.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
-    }
-
-    fn read_token(&self, path: &SecretPath, sealed: &SealedSecret) -> Option<TokenForm> {
-        postcard::from_bytes(&self.vault.open(path, sealed).ok()?).ok()
-    }
-
-    async fn keep_token(&self, id: TokenId, form: &TokenForm) -> Result<(), Refusal> {
-        let wrong = |error: String| Refusal::Conflict(error);
-        let path = SecretPath::Token(id);
-        let bytes = postcard::to_stdvec(form).map_err(|error| wrong(error.to_string()))?;
-        let sealed = self.vault.seal(&path, &bytes).map_err(|error| wrong(error.to_string()))?;
-        self.ask(Request::Keep(path, Some(sealed))).await.map(drop)
+        let done = tasks::blocking(move || deed(&store)).await;
+        done.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
     }
 
     /// A new key, wrapped for all members but one.
     async fn rotation(&self, but: Option<NodeId>) -> Result<Rotation, Refusal> {
-        let wrong = |error: String| Refusal::Conflict(error);
+        let wrong = Refusal::Conflict;
         let epoch = Epoch(self.keys().newest().0 + 1);
         let mut root = Zeroizing::new([0; 32]);
         OsRng.fill_bytes(root.as_mut());
@@ -248,9 +210,8 @@ impl Office {
     /// A key that the cluster did not take does not stay on the disk, where the next start would find it.
     async fn or_drop_key(&self, taken: Result<Response, Refusal>) -> Result<Response, Refusal> {
         if taken.is_err() {
-            let (store, keys) = (Arc::clone(&self.store), self.keys());
-            let kept = crate::daemon::tasks::blocking(move || store.keep_keys(&keys)).await;
-            if !matches!(kept, Ok(Ok(()))) {
+            let keys = self.keys();
+            if self.in_store(move |store| store.keep_keys(&keys)).await.is_err() {
                 tracing::warn!("a key that the cluster did not take is still on this node's disk");
             }
         }
@@ -274,7 +235,7 @@ impl Office {
 
     async fn found(&self) -> Result<(ClusterId, Zeroizing<String>), Refusal> {
         self.in_no_cluster()?;
-        let wrong = |error: String| Refusal::Conflict(error);
+        let wrong = Refusal::Conflict;
         let mut root = Zeroizing::new([0; 32]);
         OsRng.fill_bytes(root.as_mut());
         let id = ClusterId(u128::from(OsRng.next_u64()) << 64 | u128::from(OsRng.next_u64()));
@@ -282,17 +243,13 @@ impl Office {
         let keys = Keyring::new(Epoch(0), root);
         let secret = ClusterSecret::of(id, &keys).map(|it| it.text()).unwrap_or_default();
         let credentials = Credentials { id, name, keys, vault: None };
-        let store = Arc::clone(&self.store);
-        let kept = crate::daemon::tasks::blocking(move || store.keep_credentials(&credentials));
-        kept.await
-            .map_err(|error| wrong(error.to_string()))?
-            .map_err(|error| wrong(error.to_string()))?;
+        self.in_store(move |store| store.keep_credentials(&credentials)).await.map_err(wrong)?;
         Ok((id, secret))
     }
 
     async fn come_in(&self, address: &str, ticket: &str) -> Result<String, Refusal> {
         self.in_no_cluster()?;
-        let wrong = |error: String| Refusal::Conflict(error);
+        let wrong = Refusal::Conflict;
         let deployed: Vec<String> =
             self.state().deployments().iter().map(|(name, _)| name.to_string()).collect();
         if !deployed.is_empty() {
@@ -344,7 +301,7 @@ impl Office {
     fn living_peers(&self) -> Vec<NodeId> {
         let view = self.view.borrow();
         let standings = view.cluster.iter().flat_map(|it| it.standings.iter());
-        let alive = standings.filter(|(_, it)| it.state == crate::model::NodeState::Alive);
+        let alive = standings.filter(|(_, it)| it.state == NodeState::Alive);
         alive.map(|(id, _)| *id).collect()
     }
 
@@ -352,6 +309,21 @@ impl Office {
         let stream = self.dial_member(peer).await?;
         let path = format!("/v1/nodes/{}?force=true&rotate=false", self.identity.id());
         api::ask_member(stream, "DELETE", &path).await
+    }
+
+    /// Opens a stream to a member, which is at this address.
+    pub(super) async fn open_to(
+        &self,
+        node: NodeId,
+        address: Option<SocketAddr>,
+        purpose: Purpose,
+    ) -> Result<SecureStream, String> {
+        let address = address.ok_or("nobody knows where it is")?.to_string();
+        let (epoch, psk) = self.stream_key(node).ok_or("this node has no keys")?;
+        let credential = Credential::Member { cluster: self.cluster_hash(), epoch };
+        let prelude = Prelude { purpose, credential };
+        let opened = stream::connect(&address, prelude, &psk, &self.identity, Some(node)).await;
+        opened.map(|(stream, _)| stream).map_err(|error| error.to_string())
     }
 
     async fn dial_member(&self, node: NodeId) -> Result<MemberStream, String> {
@@ -366,81 +338,9 @@ impl Office {
         if !known {
             return Err(format!("{node} is no member of this cluster"));
         }
-        let address = address.ok_or("nobody knows where it is")?.to_string();
-        let (epoch, psk) = self.stream_key(node).ok_or("this node has no keys")?;
-        let credential = Credential::Member { cluster: self.cluster_hash(), epoch };
-        let prelude = Prelude { purpose: Purpose::Api, credential };
-        let opened = stream::connect(&address, prelude, &psk, &self.identity, Some(node)).await;
-        let (stream, _) = opened.map_err(|error| error.to_string())?;
+        let stream = self.open_to(node, address, Purpose::Api).await?;
         Ok(Box::new(stream))
     }
-
-    async fn make_token(&self, ttl: Millis, uses: u16) -> Result<NewToken, Refusal> {
-        let credentials = self.in_a_cluster()?;
-        let keys = self.keys();
-        let now = self.clock.now().wall;
-        let fields = TokenFields {
-            cluster: ClusterHash::of(credentials.id),
-            id: TokenId(OsRng.next_u64()),
-            epoch: keys.newest(),
-            expires: (now.0.saturating_add(ttl.0)) / 1000,
-            uses,
-            role: Role::Member,
-        };
-        let missing = || Refusal::Conflict("this node has no keys".to_owned());
-        let token = Token::mint(&keys, fields).ok_or_else(missing)?;
-        let form = TokenForm {
-            epoch: fields.epoch.0,
-            expires: fields.expires,
-            uses,
-            created: now.0,
-            by: self.identity.id().0,
-            revoked: false,
-        };
-        self.keep_token(fields.id, &form).await?;
-        Ok(NewToken { id: fields.id, text: token.text() })
-    }
-
-    fn all_tokens(&self) -> Vec<TokenStanding> {
-        let state = self.state();
-        let newest = self.keys().newest();
-        let now = self.clock.now().wall;
-        let standing = |(path, sealed): (&SecretPath, &Arc<SealedSecret>)| {
-            let SecretPath::Token(id) = path else { return None };
-            let form = self.read_token(path, sealed)?;
-            let expires = WallTime(form.expires.saturating_mul(1000));
-            Some(TokenStanding {
-                id: *id,
-                created: WallTime(form.created),
-                by: NodeId(form.by),
-                expires,
-                uses: form.uses,
-                used: used(&state, *id),
-                revoked: form.revoked,
-                stale: Epoch(form.epoch) != newest,
-                expired: expires <= now,
-            })
-        };
-        state.secrets().iter().filter_map(standing).collect()
-    }
-
-    async fn revoke(&self, id: TokenId) -> Result<(), Refusal> {
-        self.in_a_cluster()?;
-        let path = SecretPath::Token(id);
-        let state = self.state();
-        let missing = || Refusal::NotFound { what: "token", name: id.to_string() };
-        let sealed = state.secrets().get(&path).ok_or_else(missing)?;
-        let form = self.read_token(&path, sealed).ok_or_else(missing)?;
-        self.keep_token(id, &TokenForm { revoked: true, ..form }).await
-    }
-}
-
-/// How many nodes have come with a token.
-fn used(state: &ClusterState, id: TokenId) -> usize {
-    let came = |it: &crate::state::NodeRecord| {
-        it.admission.as_ref().and_then(|it| it.token).is_some_and(|(token, _)| token == id)
-    };
-    state.nodes().iter().filter(|(_, it)| came(it)).count()
 }
 
 impl api::Cluster for Office {
