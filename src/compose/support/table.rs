@@ -61,11 +61,11 @@ const DIFFERS: &[(&str, &str)] = &[
     ("services.*.volumes[].volume.subpath", ENGINE_26),
     (
         "services.*.x-fizz.partition",
-        "one node has nothing to be parted from; it counts when there are several",
+        "a project runs whole on one node and is never parted; it does not count yet",
     ),
     (
         "x-fizz.partition",
-        "one node has nothing to be parted from; it counts when there are several",
+        "a project runs whole on one node and is never parted; it does not count yet",
     ),
 ];
 
@@ -107,7 +107,7 @@ const WARNED: &[(&str, When, &str)] = &[
     (
         "services.*.deploy.placement",
         When::Set,
-        "all containers run on this one node; it begins to count when there are several",
+        "a project runs whole on one node, which all members choose alike; it does not count yet",
     ),
     (
         "services.*.deploy.resources.reservations.generic_resources",
@@ -171,7 +171,7 @@ const WARNED: &[(&str, When, &str)] = &[
     (
         "services.*.x-fizz.placement",
         When::Set,
-        "all containers run on this one node; it begins to count when there are several",
+        "a project runs whole on one node, which all members choose alike; it does not count yet",
     ),
     (
         "services.*.x-fizz.update",
