@@ -171,6 +171,11 @@ impl<'a> Cursor<'a> {
         self.problems.borrow_mut().error(self.at, &self.path, message);
     }
 
+    /// Tells that what is here is taken, and has another effect than its writer may think.
+    pub(in crate::compose) fn warn(&self, message: impl Into<String>) {
+        self.problems.borrow_mut().warn(self.at, &self.path, message);
+    }
+
     /// Complains about every key but these, with the one that was likely meant.
     pub(in crate::compose) fn only(&self, keys: &[&str]) {
         let members = self.node.and_then(Node::as_map).into_iter().flatten();

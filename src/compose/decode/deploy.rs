@@ -4,8 +4,8 @@ use super::{cursor::Cursor, text};
 use crate::model::{
     Millis,
     spec::{
-        DeploySpec, FailureAction, Mode, PlacementSpec, RestartCondition, RestartSpec, UpdateOrder,
-        UpdateSpec,
+        Constraint, DeploySpec, FailureAction, InvalidPlacement, Mode, NodeFact, PlacementSpec,
+        RestartCondition, RestartSpec, SpreadLabel, UpdateOrder, UpdateSpec,
     },
 };
 
@@ -43,12 +43,30 @@ fn mode(service: &Cursor<'_>, place: &Cursor<'_>) -> Mode {
 
 fn placement(place: &Cursor<'_>) -> PlacementSpec {
     let max = place.key("max_replicas_per_node").integer(0, u32::MAX.into());
-    let preferences = place.key("preferences");
     PlacementSpec {
-        constraints: place.key("constraints").strings(),
-        spread: preferences.items().iter().filter_map(|it| it.key("spread").string()).collect(),
+        constraints: place.key("constraints").items().iter().filter_map(constraint).collect(),
+        spread: place.key("preferences").items().iter().filter_map(spread).collect(),
         per_node_max: max.filter(|it| *it != 0),
     }
+}
+
+/// What Docker refuses is refused. What it takes though no node can have it is told.
+fn constraint(place: &Cursor<'_>) -> Option<Constraint> {
+    let parsed = place.text()?.parse();
+    let constraint: Constraint =
+        parsed.map_err(|error: InvalidPlacement| place.error(error.to_string())).ok()?;
+    if let NodeFact::Unknown(text) = &constraint.fact {
+        let message = InvalidPlacement::Fact(text.clone());
+        place.warn(format!("the service can run nowhere: {message}"));
+    }
+    Some(constraint)
+}
+
+/// Docker passes over what is no label, and so do we, but not in silence.
+fn spread(preference: &Cursor<'_>) -> Option<SpreadLabel> {
+    let place = preference.key("spread");
+    let parsed = place.text().filter(|it| !it.is_empty())?.parse();
+    parsed.map_err(|error: InvalidPlacement| place.warn(format!("{error}; it does not count"))).ok()
 }
 
 const CONDITIONS: [(&str, RestartCondition); 7] = [

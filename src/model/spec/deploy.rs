@@ -1,5 +1,6 @@
 //! How many containers of a service there are, where, and how they are replaced.
 
+use super::PlacementSpec;
 use crate::model::Millis;
 
 /// How many, where, and how they are replaced.
@@ -30,17 +31,6 @@ pub enum Mode {
     ReplicatedJob(u32),
     /// One run to completion on each node.
     GlobalJob,
-}
-
-/// Where containers may run.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PlacementSpec {
-    /// `node.labels.zone == a`, as written.
-    pub constraints: Vec<String>,
-    /// Labels to spread over, as written: `node.labels.zone`.
-    pub spread: Vec<String>,
-    /// At most this many on a node.
-    pub per_node_max: Option<u32>,
 }
 
 /// What a service waits for before it starts.

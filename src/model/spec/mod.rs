@@ -6,6 +6,7 @@
 mod container;
 mod deploy;
 mod extension;
+mod placement;
 mod resource;
 
 use std::collections::BTreeMap;
@@ -17,13 +18,14 @@ pub use container::{
     PublishedPorts, ResourceLimits, Security, Ulimit,
 };
 pub use deploy::{
-    Condition, Dependency, DeploySpec, FailureAction, Mode, PlacementSpec, RestartCondition,
-    RestartSpec, UpdateOrder, UpdateSpec,
+    Condition, Dependency, DeploySpec, FailureAction, Mode, RestartCondition, RestartSpec,
+    UpdateOrder, UpdateSpec,
 };
 pub use extension::{
     Affinity, ConcurrencyPolicy, CronSpec, HttpCheck, IngressSpec, JobSpec, MissedRunPolicy,
     PartitionMode, ProjectExtension, ServiceExtension, TcpCheck,
 };
+pub use placement::{Constraint, InvalidPlacement, NodeFact, PlacementSpec, SpreadLabel};
 pub use resource::{ConfigSpec, IpamPool, IpamSpec, NetworkSpec, SecretSpec, VolumeSpec};
 
 use super::{ContainerName, ProjectName, ServiceName};
