@@ -3,6 +3,24 @@
 //! Rendezvous hashing (Thaler, Ravishankar, 1998): each node has a score for each thing, and the highest
 //! wins. When a node goes, only what it had moves.
 
+mod hash;
+mod objection;
+mod place;
+mod rules;
+mod site;
+mod spot;
+mod spread;
+mod together;
+mod unit;
+mod usage;
+
+pub use objection::Objection;
+pub use place::{Verdict, explain, place};
+pub use rules::Rules;
+pub use site::{Site, Sites, Standing};
+pub use unit::{Count, Demand, Holder, Pending, Placement, Post, Unit, Why};
+pub use usage::{Charge, HostPort, Tenant, Usage};
+
 use sha2::{Digest, Sha256};
 
 use crate::model::{NodeId, ProjectName};
