@@ -36,7 +36,40 @@ impl Score {
     pub(super) fn of(thing: u64, node: u64, weight: u64) -> Self {
         Self { weight, distance: distance(mix(thing ^ node)) }
     }
+
+    /// How much better a claim this is than another.
+    pub(super) fn over(self, other: Self) -> Gain {
+        Gain { up: self.weight * other.distance, down: other.weight * self.distance }
+    }
 }
+
+/// How much better one claim is than another: a fraction.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Gain {
+    up: u64,
+    down: u64,
+}
+
+impl Ord for Gain {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let product = |a: u64, b: u64| u128::from(a) * u128::from(b);
+        product(self.up, other.down).cmp(&product(other.up, self.down))
+    }
+}
+
+impl PartialOrd for Gain {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Gain {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Gain {}
 
 impl Ord for Score {
     fn cmp(&self, other: &Self) -> Ordering {

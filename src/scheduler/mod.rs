@@ -6,6 +6,7 @@
 mod hash;
 mod objection;
 mod place;
+mod rebalance;
 mod rules;
 mod site;
 mod spot;
@@ -16,6 +17,7 @@ mod usage;
 
 pub use objection::Objection;
 pub use place::{Verdict, explain, place};
+pub use rebalance::{Move, rebalance};
 pub use rules::Rules;
 pub use site::{Site, Sites, Standing};
 pub use unit::{Count, Demand, Holder, Pending, Placement, Post, Unit, Why};

@@ -60,7 +60,7 @@ pub fn explain(
 }
 
 /// What is placed in one go: all, or each service by itself.
-fn scenes<'a>(unit: &'a Unit<'a>, sites: &'a Sites, usage: &'a Usage) -> Vec<Scene<'a>> {
+pub(super) fn scenes<'a>(unit: &'a Unit<'a>, sites: &'a Sites, usage: &'a Usage) -> Vec<Scene<'a>> {
     let mut demands: Vec<&Demand<'_>> = unit.demands.iter().collect();
     demands.sort_unstable_by_key(|it| it.service);
     if unit.together {

@@ -239,9 +239,9 @@ pub(super) struct NodeShare {
     seed: u64,
     weight: u64,
     /// What it has.
-    pub(super) count: u64,
+    count: u64,
     /// What it takes before any takes more.
-    pub(super) bound: u64,
+    bound: u64,
     /// Its group on each level.
     groups: Vec<usize>,
 }
@@ -284,11 +284,47 @@ impl Shares {
         best.map(|it| it.2)
     }
 
-    fn take(&mut self, node: usize) {
+    /// A node gets one more.
+    pub(super) fn take(&mut self, node: usize) {
         let Self { nodes, levels, free: _ } = self;
         nodes[node].count += 1;
         for (level, group) in levels.iter_mut().zip(&nodes[node].groups) {
             level.counts[*group] += 1;
         }
+    }
+
+    /// A node has one less.
+    pub(super) fn leave(&mut self, node: usize) {
+        let Self { nodes, levels, free: _ } = self;
+        nodes[node].count -= 1;
+        for (level, group) in levels.iter_mut().zip(&nodes[node].groups) {
+            level.counts[*group] -= 1;
+        }
+    }
+
+    /// A node among those that may have the service, by its position among all.
+    pub(super) fn position(&self, index: usize) -> Option<usize> {
+        self.nodes.binary_search_by_key(&index, |it| it.index).ok()
+    }
+
+    /// Whether a node, or a label's value that it has, has more than its share.
+    pub(super) fn is_over(&self, node: usize) -> bool {
+        let NodeShare { count, bound, groups, .. } = &self.nodes[node];
+        let over = |(level, group): (&Level, &usize)| level.bounds[*group] < level.counts[*group];
+        bound < count || self.levels.iter().zip(groups).any(over)
+    }
+
+    /// Whether one more is within its share.
+    pub(super) fn has_room(&self, node: usize) -> bool {
+        let NodeShare { count, bound, groups, .. } = &self.nodes[node];
+        let full = |(level, group): (&Level, &usize)| level.excess(*group) != 0;
+        count < bound && !self.levels.iter().zip(groups).any(full)
+    }
+
+    /// The node with the best claim to a slot, of those that have not got their share.
+    pub(super) fn within(&self, slot: u64) -> Option<usize> {
+        let nodes = (0..self.nodes.len()).filter(|it| self.has_room(*it));
+        let score = |it: &usize| Score::of(slot, self.nodes[*it].seed, self.nodes[*it].weight);
+        nodes.max_by(|a, b| score(a).cmp(&score(b)).then(b.cmp(a)))
     }
 }

@@ -118,7 +118,7 @@ impl<'s, 'a> Together<'s, 'a> {
     }
 
     /// Whether they may come to a node, as far as that lasts.
-    fn is_eligible(&self, index: usize) -> bool {
+    pub(super) fn is_eligible(&self, index: usize) -> bool {
         self.scene.is_open(index) && self.admits(index) && !self.is_far_from_a_volume(index)
     }
 
