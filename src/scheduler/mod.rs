@@ -18,7 +18,7 @@ mod usage;
 pub use objection::Objection;
 pub use place::{Verdict, explain, place};
 pub use rebalance::{Move, rebalance};
-pub use rules::Rules;
+pub use rules::{Rules, turns};
 pub use site::{Site, Sites, Standing};
 pub use unit::{Count, Demand, Holder, Pending, Placement, Post, Unit, Why};
 pub use usage::{Charge, HostPort, Tenant, Usage};
@@ -41,28 +41,4 @@ fn score(thing: &str, node: NodeId) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::BTreeMap;
-
-    #[test]
-    fn scores_are_what_they_were() {
-        assert_eq!(score("shop", NodeId(1)), 0xf8ea_152a_fefa_409a);
-    }
-
-    #[test]
-    fn only_what_a_node_had_moves_when_it_goes() {
-        let nodes: Vec<NodeId> = (1..=5).map(NodeId).collect();
-        let projects: Vec<ProjectName> =
-            (0..500).map(|it| format!("p{it}").parse().unwrap()).collect();
-        let mut counts = BTreeMap::new();
-        for project in &projects {
-            let before = home(project, nodes.iter().copied()).unwrap();
-            *counts.entry(before).or_insert(0) += 1;
-            let after = home(project, nodes.iter().copied().filter(|it| it.0 != 3)).unwrap();
-            assert!(before == after || before == NodeId(3));
-        }
-        assert!(counts.values().all(|it| (60..=140).contains(it)), "{counts:?}");
-        assert_eq!(home(&projects[0], []), None);
-    }
-}
+mod tests;

@@ -168,7 +168,8 @@ impl<'a> Balance<'a> {
         let weight = |it: usize| u128::from(self.sites.places()[it].weight);
         let total: u128 = nodes.iter().map(|it| weight(*it)).sum();
         for node in nodes {
-            let share = u128::from(replicas * WHOLE) * weight(*node) / total;
+            // Rounded up, or ten tenths would be less than one.
+            let share = (u128::from(replicas * WHOLE) * weight(*node)).div_ceil(total);
             self.targets[*node] += share as u64;
         }
     }

@@ -32,8 +32,10 @@ pub struct Rules {
     pub(super) per_node_max: Option<u32>,
     /// Services that must be on the same node.
     pub(super) near: Vec<ServiceKey>,
-    /// Services that must not be: those that this one names, and those that name this one.
+    /// Services that must not be.
     pub(super) apart: Vec<ServiceKey>,
+    /// Services that would have to leave its nodes.
+    pub(super) shunned_by: Vec<ServiceKey>,
     charge: Arc<Charge>,
     /// Volumes that are on one node only, by their names in the runtime.
     pub(super) volumes: Vec<String>,
@@ -58,8 +60,11 @@ impl Rules {
             service: service.clone(),
         };
         let placement = &spec.deploy.placement;
-        let apart = apart(spec, project);
-        let alone = apart.contains(&spec.name).then_some(1);
+        let shuns = |of: &ServiceSpec, whom: &ServiceName| {
+            of.extension.affinities.iter().any(|it| !it.near && it.service == *whom)
+        };
+        let others = || project.services.values().filter(|it| it.name != spec.name);
+        let alone = shuns(spec, &spec.name).then_some(1);
         Self {
             constraints: placement.constraints.clone(),
             labels: spec.extension.node_labels.clone(),
@@ -68,7 +73,11 @@ impl Rules {
             spread: placement.spread.iter().map(|it| it.0.clone()).collect(),
             per_node_max: placement.per_node_max.into_iter().chain(alone).min(),
             near: near(&spec.name, project).iter().map(key).collect(),
-            apart: apart.iter().filter(|it| **it != spec.name).map(key).collect(),
+            apart: others().map(|it| &it.name).filter(|it| shuns(spec, it)).map(key).collect(),
+            shunned_by: others()
+                .filter(|it| shuns(it, &spec.name))
+                .map(|it| key(&it.name))
+                .collect(),
             charge: Arc::new(charge(spec)),
             volumes: volumes(spec, project),
             partition: spec.extension.partition.or(project.extension.partition),
@@ -204,16 +213,29 @@ impl Platform {
     }
 }
 
-/// Services that may not be on its nodes. It does not matter who of the two has said so.
-fn apart(spec: &ServiceSpec, project: &ProjectSpec) -> BTreeSet<ServiceName> {
-    let shuns = |of: &ServiceSpec, whom: &ServiceName| {
-        of.extension.affinities.iter().any(|it| !it.near && it.service == *whom)
-    };
-    let others = project.services.values();
-    others
-        .filter(|it| shuns(spec, &it.name) || shuns(it, &spec.name))
-        .map(|it| it.name.clone())
-        .collect()
+/// The order in which to place services: first what others are to be near to or away from, else by
+/// name.
+#[must_use]
+pub fn turns<'a>(
+    services: impl IntoIterator<Item = (&'a ServiceKey, &'a Rules)>,
+) -> Vec<&'a ServiceKey> {
+    let services: BTreeMap<&ServiceKey, &Rules> = services.into_iter().collect();
+    let (mut turns, mut seen) = (Vec::new(), BTreeSet::new());
+    for first in services.keys() {
+        // A service is entered twice: with it what goes before it, and then it itself.
+        let mut open = vec![(*first, false)];
+        while let Some((key, is_ready)) = open.pop() {
+            if is_ready {
+                turns.push(key);
+            } else if let Some((key, rules)) =
+                services.get_key_value(key).filter(|_| seen.insert(key))
+            {
+                open.push((key, true));
+                open.extend(rules.near.iter().chain(&rules.apart).rev().map(|it| (it, false)));
+            }
+        }
+    }
+    turns
 }
 
 /// Services whose nodes it must be on. Those that are near one another in a circle gather around the

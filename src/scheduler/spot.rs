@@ -211,7 +211,7 @@ impl<'a> Scene<'a> {
     }
 
     /// What it is to be near to is elsewhere, or what it is to be away from is there. What holds a
-    /// slot does not leave because the other has gone from everywhere; and of two that are to be
+    /// slot does not leave because the other has gone from everywhere; and of two that both want to be
     /// apart and are not, only the second by name leaves.
     fn company(
         &self,
@@ -228,11 +228,21 @@ impl<'a> Scene<'a> {
         if let Some(key) = near {
             return Some(Objection::Near(key.service.clone()));
         }
-        let apart = demand.rules.apart.iter().find(|&key| match self.is_ours(key) {
-            true => key < demand.service && self.is_wanted(key),
-            false => there(key) && (held.is_none() || key < demand.service),
+        let apart = demand.rules.apart.iter().find(|&key| {
+            let leaves = key < demand.service || !demand.rules.shunned_by.contains(key);
+            match self.is_ours(key) {
+                true => leaves && self.is_wanted(key),
+                false => there(key) && (leaves || held.is_none()),
+            }
         });
         apart.map(|key| Objection::Apart(key.service.clone()))
+    }
+
+    /// Whether something would have to leave a node for a service.
+    pub(super) fn disturbs(&self, demand: &Demand<'a>, index: usize) -> bool {
+        let id = self.sites.places()[index].site.id;
+        let there = |key: &ServiceKey| self.usage.of(key).is_some_and(|it| it.contains_key(&id));
+        demand.rules.shunned_by.iter().any(there)
     }
 
     /// Whether a service is one of those that are being placed.

@@ -215,6 +215,7 @@ impl<'s, 'a> Spread<'s, 'a> {
                 weight: place.weight,
                 count: u64::from(self.count(index)),
                 bound: (bounds[group] * place.weight).div_ceil(weights[group]),
+                disturbs: self.scene.disturbs(self.demand, index),
                 groups: std::mem::take(&mut groups_of[index]),
             });
         }
@@ -242,6 +243,8 @@ pub(super) struct NodeShare {
     count: u64,
     /// What it takes before any takes more.
     bound: u64,
+    /// Whether something would have to leave.
+    disturbs: bool,
     /// Its group on each level.
     groups: Vec<usize>,
 }
@@ -261,9 +264,12 @@ impl Level {
 
 impl Shares {
     /// The node with the best claim to a slot, of those that are least over their shares, the first
-    /// label's share counting most.
+    /// label's share counting most; if possible one where nothing has to leave for it.
     fn best(&self, slot: u64) -> Option<usize> {
         let mut nodes = self.free.clone();
+        if nodes.iter().any(|it| !self.nodes[*it].disturbs) {
+            nodes.retain(|it| !self.nodes[*it].disturbs);
+        }
         for (depth, level) in self.levels.iter().enumerate() {
             let excess = |it: &usize| level.excess(self.nodes[*it].groups[depth]);
             let least = nodes.iter().map(excess).min()?;
