@@ -8,6 +8,7 @@ mod objection;
 mod place;
 mod rebalance;
 mod rules;
+mod shares;
 mod site;
 mod spot;
 mod spread;

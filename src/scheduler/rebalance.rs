@@ -14,8 +14,9 @@ use std::{
 use super::{
     hash::{Gain, Score, service_seed, slot_seed},
     place::{place, scenes},
+    shares::Shares,
     site::{Sites, Standing},
-    spread::{Shares, Spread},
+    spread::Spread,
     together::Together,
     unit::{Count, Demand, Unit, Why},
     usage::{Tenant, Usage},
@@ -174,24 +175,55 @@ impl<'a> Balance<'a> {
         }
     }
 
-    /// Every service moves what some node or label has over its share to where there is less.
+    /// Every service moves what makes it more even.
     fn even_out(&mut self) {
         for number in 0..self.parts.len() {
             let Some(mut shares) = self.parts[number].shares.take() else { continue };
-            let mut loose = self.parts[number].loose.clone();
-            loose.sort_by_key(|it| (self.score(it, it.at), it.slots[0].1));
-            for it in loose {
-                let Some(from) = shares.position(it.at).filter(|at| shares.is_over(*at)) else {
-                    continue;
-                };
-                shares.leave(from);
-                let to = shares.within(it.thing).filter(|to| {
-                    *to != from && self.try_move(number, &it, shares.nodes[*to].index)
-                });
-                shares.take(to.unwrap_or(from));
+            let mut refused = BTreeSet::new();
+            while let Some((loose, to)) = self.evener(number, &shares, &refused) {
+                let ends = shares.position(loose.at).zip(shares.position(to));
+                if self.try_move(number, &loose, to)
+                    && let Some((from, to)) = ends
+                {
+                    shares.leave(from);
+                    shares.take(to);
+                } else {
+                    refused.insert((loose.thing, to));
+                }
             }
             self.parts[number].shares = Some(shares);
         }
+    }
+
+    /// A slot that should go, from where most are to where fewest are, and is the best of these there.
+    fn evener(
+        &self,
+        number: usize,
+        shares: &Shares,
+        refused: &BTreeSet<(u64, usize)>,
+    ) -> Option<(Loose, usize)> {
+        let mut best: Option<(&Loose, usize, usize)> = None;
+        for loose in &self.parts[number].loose {
+            let Some(from) = shares.position(loose.at) else { continue };
+            for (to, node) in shares.nodes.iter().enumerate() {
+                if !shares.evens_out(from, to) || refused.contains(&(loose.thing, node.index)) {
+                    continue;
+                }
+                let better = best.is_none_or(|(other, other_from, other_to)| {
+                    let fuller = shares.fuller(from, other_from);
+                    let emptier = shares.fuller(other_to, to);
+                    let gain =
+                        |it: &Loose, to: usize| self.score(it, to).over(self.score(it, it.at));
+                    let gains = || gain(loose, node.index);
+                    let others = || gain(other, shares.nodes[other_to].index);
+                    fuller.then(emptier).then_with(|| gains().cmp(&others())).is_gt()
+                });
+                if better {
+                    best = Some((loose, from, to));
+                }
+            }
+        }
+        best.map(|(loose, _, to)| (loose.clone(), shares.nodes[to].index))
     }
 
     /// Nodes that have less than half of their share get it.
@@ -216,7 +248,7 @@ impl<'a> Balance<'a> {
                 let gives = self.targets[it.at] / WHOLE + size <= self.loads[it.at];
                 if gives
                     && self.loads[to] + size <= share
-                    && self.is_within(number, to)
+                    && self.bears(number, it.at, to)
                     && self.try_move(number, &it, to)
                 {
                     self.note(number, it.at, to);
@@ -225,10 +257,12 @@ impl<'a> Balance<'a> {
         }
     }
 
-    /// Whether one more is within the shares of a service.
-    fn is_within(&self, number: usize, to: usize) -> bool {
-        let shares = self.parts[number].shares.as_ref();
-        shares.is_none_or(|it| it.position(to).is_some_and(|to| it.has_room(to)))
+    /// Whether a service is no less even for it.
+    fn bears(&self, number: usize, from: usize, to: usize) -> bool {
+        self.parts[number].shares.as_ref().is_none_or(|it| {
+            let ends = it.position(from).zip(it.position(to));
+            ends.is_some_and(|(from, to)| it.bears(from, to))
+        })
     }
 
     /// One of a service that is spread has moved.

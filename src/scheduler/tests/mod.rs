@@ -26,12 +26,7 @@ fn equal_nodes_get_equal_shares() {
     {
         for name in ["a", "b", "c", "d", "e", "f", "g", "h"] {
             let world = World::of(3).with(&json!({name: {"deploy": {"replicas": slots}}}));
-            let nodes = world.nodes_of(name);
-            let bound = (slots + 2) / 3;
-            assert!(sorted_counts(&nodes).iter().all(|it| *it <= bound), "{name} {nodes:?}");
-            if slots != 4 {
-                assert_eq!(sorted_counts(&nodes), counts, "{name}");
-            }
+            assert_eq!(sorted_counts(&world.nodes_of(name)), counts, "{name}");
         }
     }
 }
@@ -70,12 +65,10 @@ fn a_fixed_cluster_gives_this_placement_for_ever() {
         }),
         &json!({}),
     );
-    assert_eq!(world.nodes_of("web"), [3, 5, 2, 1, 2, 2, 2]);
-    assert_eq!(world.nodes_of("api"), [0_u128; 0]);
-    assert_eq!(world.nodes_of("db"), [0_u128; 0]);
-    assert_eq!(world.nodes_of("log"), [1, 2, 3, 4, 5]);
+    let nodes = ["web", "api", "db", "log"].map(|it| world.nodes_of(it));
+    assert_eq!(nodes, [vec![3, 5, 2, 1, 2, 2, 2], vec![2, 4, 5, 2], vec![4], vec![1, 2, 3, 4, 5]]);
     world.settle_as(true);
-    assert_eq!([1, 2, 3, 4, 5].map(|it| world.load(it)), [0; 5]);
+    assert_eq!([1, 2, 3, 4, 5].map(|it| world.load(it)), [0, 0, 0, 13, 0]);
     assert!(world.place("web").posts.iter().all(|it| it.why == Why::Kept));
 }
 
