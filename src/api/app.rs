@@ -101,7 +101,11 @@ impl App {
     pub(super) async fn tell(&self, request: Request) -> Answer<u64> {
         let event = self.backend.events.last();
         match self.ask(request).await? {
-            NodeResponse::Done | NodeResponse::Planned(_) | NodeResponse::Recorded(_) => Ok(event),
+            NodeResponse::Done
+            | NodeResponse::Planned(_)
+            | NodeResponse::Recorded(_)
+            | NodeResponse::Explained(_)
+            | NodeResponse::Moves(_) => Ok(event),
         }
     }
 

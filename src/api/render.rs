@@ -155,7 +155,7 @@ pub(super) fn deployment(
 
 /// A service, and how many of its containers are how.
 pub(super) fn service(view: &View, key: &ServiceKey, record: &ServiceRecord) -> wire::Service {
-    let definition: Value = serde_json::from_str(&record.definition).unwrap_or_default();
+    let definition: Value = serde_json::from_str(&record.template.definition).unwrap_or_default();
     let spec = spec_of(view, key);
     let image = spec.map_or_else(
         || definition["image"].as_str().unwrap_or_default().to_owned(),
@@ -179,7 +179,7 @@ pub(super) fn service(view: &View, key: &ServiceKey, record: &ServiceRecord) -> 
         healthy: count(containers().filter(|it| is_well(view, spec, it)).count()),
         ready: view.ready.contains(key),
         stuck: view.stuck.get(key).map(ToString::to_string),
-        revision: record.revision.to_string(),
+        revision: record.template.revision.to_string(),
         definition,
     }
 }
@@ -267,7 +267,11 @@ pub(super) fn container(view: &View, record: &ContainerRecord) -> wire::Containe
 pub(super) fn definition(view: &View, record: &ContainerRecord) -> Value {
     let service = view.state.services().get(&record.service);
     let own = record.one_off.as_ref().map(|it| it.definition.as_ref());
-    let text = own.or_else(|| service.map(|it| it.definition.as_ref()));
+    let template = service.map(|it| {
+        let before = it.previous.as_deref().filter(|it| it.revision == record.revision);
+        before.unwrap_or(&it.template)
+    });
+    let text = own.or_else(|| template.map(|it| it.definition.as_ref()));
     text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
 }
 

@@ -192,6 +192,14 @@ pub struct ServiceKey {
     pub service: ServiceName,
 }
 
+impl ServiceKey {
+    /// What sorts before every service of a project.
+    #[must_use]
+    pub fn first_of(project: ProjectName) -> Self {
+        Self { project, service: ServiceName("".into()) }
+    }
+}
+
 impl fmt::Display for ServiceKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.project, self.service)

@@ -44,6 +44,23 @@ impl Sub for Moment {
     }
 }
 
+impl Add for Millis {
+    type Output = Self;
+
+    fn add(self, more: Self) -> Self {
+        Self(self.0.saturating_add(more.0))
+    }
+}
+
+impl Sub for Millis {
+    type Output = Self;
+
+    /// What is left of it after `part`; zero when nothing is.
+    fn sub(self, part: Self) -> Self {
+        Self(self.0.saturating_sub(part.0))
+    }
+}
+
 impl Millis {
     /// A span of whole seconds.
     #[must_use]

@@ -324,15 +324,6 @@ impl Node {
         matches!(self.standing(id), Some(NodeState::Alive | NodeState::Suspicious))
     }
 
-    /// Whether a node can have containers.
-    pub(super) fn may_have_containers(&self, id: NodeId) -> bool {
-        let Some(record) = self.state.nodes().get(&id) else { return id == self.me };
-        let there = id == self.me || self.is_alive(id);
-        let runtime = record.runtime.as_deref().and_then(|it| it.split(' ').next());
-        let has_runtime = runtime != Some(NO_RUNTIME);
-        there && record.is_member() && !self.state.has_left(id) && !record.draining && has_runtime
-    }
-
     /// The newest of the cluster's keys.
     pub(super) fn key_epoch(&self) -> Epoch {
         self.cluster.as_ref().map_or(Epoch(0), |it| it.keys.newest())
@@ -367,35 +358,39 @@ impl Node {
                 Touched::Secret(SecretPath::ClusterKey(epoch, node)) if *node == self.me => {
                     keys.insert(Epoch(*epoch));
                 }
-                Touched::Secret(_) | Touched::Address(_) => {}
+                Touched::Secret(SecretPath::Project(name, _)) => self.agenda.stir(name),
+                Touched::Secret(_) | Touched::Revision(_) | Touched::Address(_) => {}
             }
         }
         self.steps.push(step);
         for name in projects {
             self.decode(&name);
+            self.agenda.stir(&name);
             let state = self.state.deployments().get(&name).map(|it| it.version.to_string());
             let kind = if state.is_some() { "deployment.changed" } else { "deployment.removed" };
             self.notify(kind, Subject::Project(name), state, None);
         }
         for id in containers {
-            self.container_elsewhere(id);
+            self.container_elsewhere(id, now);
         }
         keys.into_iter().for_each(|it| self.unwrap_key(it));
+        self.sites_stale |= !nodes.is_empty();
         if nodes.is_empty() { vec![] } else { self.members_changed(nodes, now) }
     }
 
     /// Tells of another node's container.
-    pub(super) fn container_elsewhere(&mut self, id: ContainerId) {
+    fn container_elsewhere(&mut self, id: ContainerId, now: Now) {
+        let before = self.note_container(id, now.moment);
+        let before = before.filter(|it| it.node != self.me);
         let record = self.state.container(id).filter(|it| it.node != self.me).cloned();
         match record {
             Some(record) => {
-                let before = self.elsewhere.insert(id, record.clone());
                 if before.is_none_or(|it| it.state != record.state) {
                     self.tell(id, record.state, record.reason.clone());
                 }
             }
             None => {
-                if let Some(record) = self.elsewhere.remove(&id) {
+                if let Some(record) = before {
                     let subject =
                         Subject::Container(id, record.service.clone(), record.name.clone());
                     self.notify("container.removed", subject, None, None);
@@ -463,6 +458,7 @@ impl Node {
     fn member_changed(&mut self, id: NodeId, state: NodeState, now: Now) {
         let Some(cluster) = &mut self.cluster else { return };
         let known = cluster.standings.insert(id, (state, now.wall));
+        self.sites_stale = true;
         match (known.map(|(it, _)| it), state) {
             (Some(NodeState::Alive), NodeState::Suspicious) => cluster.traffic.suspicions += 1,
             (Some(NodeState::Suspicious), NodeState::Alive) => cluster.traffic.refutations += 1,

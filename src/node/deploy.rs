@@ -6,21 +6,37 @@ use serde_json::Value;
 
 use super::{
     DeployRequest, Node, Now, Planned, PlannedAction, PlannedService, Refusal, Response, Subject,
-    definition,
+    definition, layout::Layout,
 };
 use crate::{
     compose::diff,
     model::{
-        ImageId, ProjectName, ServiceKey, ServiceName, Slot,
+        ContainerId, ImageId, Millis, ProjectName, ServiceKey, ServiceName, Slot,
         spec::{ProjectSpec, ServiceSpec},
     },
-    state::{Change, DeploymentRecord, Intent, SealedSecret, SecretPath, ServiceRecord},
+    reconcile,
+    scheduler::Charge,
+    state::{
+        Change, DeploymentRecord, Intent, RevisionKey, SealedSecret, SecretPath, ServiceRecord,
+        Template,
+    },
 };
 
 /// What one service comes to.
-struct Decision {
-    plan: PlannedService,
-    record: ServiceRecord,
+pub(super) struct Decision {
+    pub(super) plan: PlannedService,
+    pub(super) record: ServiceRecord,
+}
+
+/// What a deployment becomes, but for its services.
+pub(super) struct Next<'a> {
+    pub(super) model: &'a Value,
+    pub(super) working_dir: &'a str,
+    pub(super) files: &'a [String],
+    pub(super) version: u64,
+    /// The version that this is a return to.
+    pub(super) returns_to: Option<u64>,
+    pub(super) grace: Option<Millis>,
 }
 
 impl Node {
@@ -48,7 +64,7 @@ impl Node {
         let (orphans, removed) = self.orphans(&project, request.remove_orphans);
         let networks = project.networks.iter().filter(|(_, it)| !it.external);
         let volumes = project.volumes.iter().filter(|(_, it)| !it.external);
-        let before = self.projects.get(&name).cloned();
+        let before = self.layouts.get(&name).map(|it| it.spec.clone());
         let is_new = |key: &String, known: fn(&ProjectSpec) -> Vec<&String>| {
             before.as_ref().is_none_or(|it| !known(it).contains(&key))
         };
@@ -73,7 +89,16 @@ impl Node {
             warnings: vec![],
         };
         if !request.dry_run {
-            self.apply(&name, request, decisions, &removed, version + 1, now);
+            self.keep_secrets(&name, request, now);
+            let next = Next {
+                model: &request.model,
+                working_dir: &request.working_dir,
+                files: &request.files,
+                version: version + 1,
+                returns_to: None,
+                grace: request.grace,
+            };
+            self.apply(&name, &next, decisions, &removed, now);
         }
         Ok(Response::Planned(Box::new(planned)))
     }
@@ -99,24 +124,37 @@ impl Node {
         if request.scale.contains_key(service) {
             definition::scalable(spec, replicas)?;
         }
-        let kept = known.filter(|it| request.no_recreate || it.base == base);
+        let kept = known.filter(|it| request.no_recreate || it.template.base == base);
         let revision = match (request.force_recreate, kept) {
             (Some(nonce), _) => definition::forced(base, nonce),
-            (None, Some(known)) => known.revision,
+            (None, Some(known)) => known.template.revision,
             (None, None) => base,
         };
         let image = self.pin(&key, spec, request);
         // Creating does not stop what runs as it is wanted.
         let runs = known.is_some_and(|it| {
-            it.intent == Intent::Run && it.revision == revision && it.image == image
+            it.intent == Intent::Run
+                && it.template.revision == revision
+                && it.template.image == image
         });
         let intent = if request.no_start && !runs { Intent::Stop } else { Intent::Run };
         let starts = known.map_or(0, |it| it.starts);
-        let record = ServiceRecord {
+        let template = Template {
             definition: definition.to_string().into(),
-            base: kept.map_or(base, |it| it.base),
+            base: kept.map_or(base, |it| it.template.base),
             revision,
             image,
+        };
+        let gone = |it: &&Arc<ServiceRecord>| matches!(it.intent, Intent::Forget { .. });
+        let before = known.filter(|it| !gone(it)).map(AsRef::as_ref);
+        let has_canary = spec.extension.canary.is_some();
+        let (previous, rollout) =
+            reconcile::begin(before, &template, has_canary, self.ready.contains(&key));
+        let record = ServiceRecord {
+            template,
+            previous,
+            rollout,
+            moves: known.map(|it| it.moves.clone()).unwrap_or_default(),
             replicas,
             intent,
             restarts: known.map_or(0, |it| it.restarts),
@@ -137,7 +175,7 @@ impl Node {
         request: &DeployRequest,
     ) -> Option<ImageId> {
         let known = self.state.services().get(key);
-        let before = known.and_then(|it| it.image.clone());
+        let before = known.and_then(|it| it.template.image.clone());
         if request.no_recreate && known.is_some() {
             return before;
         }
@@ -164,7 +202,7 @@ impl Node {
         diff::revision(definition, configs.chain(secrets))
     }
 
-    fn plan_of(
+    pub(super) fn plan_of(
         &self,
         key: &ServiceKey,
         known: Option<&ServiceRecord>,
@@ -172,15 +210,15 @@ impl Node {
         definition: &Value,
     ) -> PlannedService {
         let known = known.filter(|it| !matches!(it.intent, Intent::Forget { .. }));
-        let old = known.and_then(|it| serde_json::from_str(&it.definition).ok());
+        let old = known.and_then(|it| serde_json::from_str(&it.template.definition).ok());
         let changes = old.map(|old: Value| diff::changes(&old, definition)).unwrap_or_default();
-        let image_changes = record.image.as_ref().is_some_and(|wanted| {
-            let mine = self.state.containers().filter(|it| it.service == *key);
+        let image_changes = record.template.image.as_ref().is_some_and(|wanted| {
+            let mine = self.fleet.of(&key.project).filter(|it| it.service == *key);
             mine.filter_map(|it| it.image.as_ref()).any(|image| image != wanted)
         });
         let action = match known {
             None => PlannedAction::Create,
-            Some(known) if known.revision != record.revision || image_changes => {
+            Some(known) if known.template.revision != record.template.revision || image_changes => {
                 PlannedAction::Replace
             }
             Some(known) if known.intent != record.intent => PlannedAction::Start,
@@ -212,15 +250,7 @@ impl Node {
         }
     }
 
-    fn apply(
-        &mut self,
-        name: &ProjectName,
-        request: &DeployRequest,
-        decisions: Vec<Decision>,
-        removed: &[ServiceKey],
-        version: u64,
-        now: Now,
-    ) {
+    fn keep_secrets(&mut self, name: &ProjectName, request: &DeployRequest, now: Now) {
         let secret = |key: &String| SecretPath::Project(name.clone(), key.clone());
         let secrets = request.secrets.iter().map(|(key, sealed)| (secret(key), sealed));
         let registry = |host: &String| SecretPath::Registry(host.clone());
@@ -234,7 +264,17 @@ impl Node {
                 self.commit(Change::Secret(path, Some(Arc::new(sealed))), now);
             }
         }
-        let mut model = definition::without_services(&request.model);
+    }
+
+    pub(super) fn apply(
+        &mut self,
+        name: &ProjectName,
+        next: &Next<'_>,
+        decisions: Vec<Decision>,
+        removed: &[ServiceKey],
+        now: Now,
+    ) {
+        let mut model = definition::without_services(next.model);
         let applied = |key: &ServiceKey| decisions.iter().any(|it| it.plan.service == key.service);
         if let Some(before) = self.state.deployments().get(name)
             && self.state.services_of(name).any(|(key, _)| !applied(key))
@@ -242,10 +282,10 @@ impl Node {
             definition::carry_over(&mut model, &before.model);
         }
         let record = DeploymentRecord {
-            version,
+            version: next.version,
             model: model.to_string().into(),
-            working_dir: request.working_dir.clone(),
-            files: request.files.clone(),
+            working_dir: next.working_dir.to_owned(),
+            files: next.files.to_vec(),
             updated: now.wall,
             removal: None,
         };
@@ -260,40 +300,35 @@ impl Node {
         }
         for key in removed {
             self.intend(key, now, |record| {
-                (record.intent, record.grace) = (Intent::Forget { volumes: false }, request.grace);
+                (record.intent, record.grace) = (Intent::Forget { volumes: false }, next.grace);
             });
         }
         self.decode(name);
         self.watch_all_on(name, now);
-        self.restart_dependents(name, &replaced, request.grace, now);
+        self.restart_dependents(name, &replaced, next.grace, now);
+        self.keep_revision(name, next.returns_to, now);
         let state = Some("changed".to_owned());
         self.notify("deployment.changed", Subject::Project(name.clone()), state, None);
     }
 
     /// Decodes a deployment as it is agreed now.
     pub(super) fn decode(&mut self, name: &ProjectName) {
-        let Some(deployment) = self.state.deployments().get(name) else {
-            self.projects.remove(name);
-            return;
-        };
-        let services: Vec<(ServiceName, Arc<str>)> = self
-            .state
-            .services_of(name)
-            .map(|(key, record)| (key.service.clone(), record.definition.clone()))
-            .collect();
-        let borrowed = services.iter().map(|(name, definition)| (name.clone(), &**definition));
-        match definition::assemble(&deployment.model, borrowed) {
-            Ok(project) => {
-                self.projects.insert(name.clone(), Arc::new(project));
-            }
-            Err(refusal) => {
-                self.projects.remove(name);
+        self.places.remove(name);
+        match Layout::of(&self.state, name) {
+            None => drop(self.layouts.remove(name)),
+            Some(Ok(layout)) => drop(self.layouts.insert(name.clone(), layout)),
+            Some(Err(refusal)) => {
+                self.layouts.remove(name);
                 let why: Arc<str> = format!("this fizz cannot read it: {refusal}").into();
-                for (service, _) in services {
-                    let key = ServiceKey { project: name.clone(), service };
-                    self.stuck.insert(key, why.clone());
+                for (key, _) in self.state.services_of(name) {
+                    self.stuck.insert(key.clone(), why.clone());
                 }
             }
+        }
+        let charges: Vec<(ContainerId, Arc<Charge>)> =
+            self.fleet.of(name).map(|it| (it.id, self.charge_of(it))).collect();
+        for (id, charge) in charges {
+            self.fleet.charge(id, charge);
         }
     }
 
@@ -305,8 +340,15 @@ impl Node {
         for path in mine {
             self.commit(Change::Secret(path, None), now);
         }
+        let kept: Vec<RevisionKey> =
+            self.state.revisions_of(name).map(|(key, _)| key.clone()).collect();
+        for key in kept {
+            self.commit(Change::Revision(key, None), now);
+        }
         self.commit(Change::Deployment(name.clone(), None), now);
-        self.projects.remove(name);
+        self.layouts.remove(name);
+        self.places.remove(name);
+        self.agenda.again(name, None);
         self.stuck.retain(|key, _| key.project != *name);
         self.ready.retain(|key| key.project != *name);
         self.notify("deployment.removed", Subject::Project(name.clone()), None, None);

@@ -38,6 +38,11 @@ impl Node {
             Request::Services(project, services, verb) => {
                 self.services(&project, &services, verb, now)
             }
+            Request::Rollout(project, services, verb) => self.steer(&project, &services, verb, now),
+            Request::Rollback(request) => self.roll_back(&request, now),
+            Request::Explain(key) => self.explain(&key),
+            Request::Rebalance { dry_run } => Ok(self.rebalance(dry_run, now)),
+            Request::Avail(availability) => Ok(self.take_only(availability, now)),
             Request::Run(request) => self.run_one_off(*request, now),
             Request::Release(container) => self.release(container),
             Request::Remove { container, force, volumes } => self.remove(container, force, volumes),
@@ -78,7 +83,7 @@ impl Node {
     /// The images to remove with services: `all`, or the `local` ones, which the file does not name.
     fn images_of(&self, keys: &[ServiceKey], which: Option<&str>) -> Vec<String> {
         let named = |key: &ServiceKey| {
-            let definition = &self.state.services().get(key)?.definition;
+            let definition = &self.state.services().get(key)?.template.definition;
             let definition: serde_json::Value = serde_json::from_str(definition).ok()?;
             Some(definition.get("image").is_some())
         };
@@ -221,7 +226,7 @@ impl Node {
         grace: Option<Millis>,
         now: Now,
     ) {
-        let Some(spec) = self.projects.get(project).cloned() else { return };
+        let Some(spec) = self.layouts.get(project).map(|it| it.spec.clone()) else { return };
         let mut reached = restarted.clone();
         let mut open: Vec<&ServiceName> = restarted.iter().collect();
         while let Some(name) = open.pop() {
@@ -249,8 +254,8 @@ impl Node {
         else {
             return Err(Refusal::NotFound { what: "service", name: key.to_string() });
         };
-        if let Some(home) = self.home(&key.project).filter(|it| *it != self.me) {
-            return Err(Refusal::Elsewhere(home));
+        if let Some(node) = self.place_beside(&key).filter(|it| *it != self.me) {
+            return Err(Refusal::Elsewhere(node));
         }
         let definition: Arc<str> = request.definition.to_string().into();
         if let Some(deployment) = self.state.deployments().get(&key.project) {
@@ -338,7 +343,7 @@ impl Node {
     }
 
     /// The named services of a project, or all.
-    fn keys(
+    pub(super) fn keys(
         &self,
         project: &ProjectName,
         services: &[ServiceName],

@@ -119,8 +119,11 @@ impl Node {
         let theirs = self.state.containers().filter(|it| it.node == node).map(|it| it.id);
         let theirs: Vec<ContainerId> = theirs.collect();
         for id in theirs {
+            let subject = self.subject(id);
             self.commit(Change::Container(id, None), now);
-            self.container_elsewhere(id);
+            if let Some(subject) = subject {
+                self.notify("container.removed", subject, None, None);
+            }
         }
         match rotation {
             Some(rotation) => self.rotate(rotation, now),

@@ -4,16 +4,22 @@
 //! daemon carries its effects out and brings back what happened. Whatever the event, the tail is the
 //! same: settle what is wanted against what is, and check the health that is due.
 
+mod agenda;
 mod cluster;
 mod definition;
 mod deploy;
 mod effect;
 mod event;
+mod fleet;
 mod intent;
+mod layout;
 mod local;
 mod membership;
 mod peers;
+mod perform;
+mod placement;
 mod request;
+mod rollout;
 mod settle;
 mod sight;
 #[cfg(test)]
@@ -33,8 +39,8 @@ pub use effect::{Activity, Effect, Fetch, Launch, Notice, Subject};
 pub use event::{Event, Failure, ProbeResult, Sight};
 pub use membership::{AdmitRequest, Rotation};
 pub use request::{
-    DeployRequest, DownRequest, Planned, PlannedAction, PlannedService, Refusal, Request,
-    RequestId, Response, RunRequest, ServiceVerb,
+    DeployRequest, DownRequest, Explained, Planned, PlannedAction, PlannedService, Refusal,
+    Request, RequestId, Response, RollbackRequest, RolloutVerb, RunRequest, ServiceVerb,
 };
 pub use view::{CheckResult, ClusterView, RuntimeStatus, Standing, Traffic, View};
 
@@ -42,12 +48,17 @@ use crate::{
     gossip::Input,
     model::{
         ContainerEvent, ContainerId, ContainerState, Moment, NodeId, NodeState, ProjectName,
-        Random, ServiceKey, spec::ProjectSpec,
+        Random, ServiceKey,
     },
-    state::{Change, ClusterState, ContainerRecord, NodeRecord, Step, Write},
+    scheduler::{Charge, Sites},
+    state::{Change, ClusterState, ContainerRecord, NodeRecord, SecretPath, Step, Write},
 };
+use agenda::Agenda;
 use cluster::Cluster;
+use fleet::Fleet;
+use layout::Layout;
 use local::Local;
+use placement::Places;
 
 /// A member of the cluster.
 #[derive(Debug)]
@@ -57,7 +68,13 @@ pub struct Node {
     state: Arc<ClusterState>,
     cluster: Option<Box<Cluster>>,
     random: Random,
-    projects: BTreeMap<ProjectName, Arc<ProjectSpec>>,
+    layouts: BTreeMap<ProjectName, Layout>,
+    /// Where replicas were to be when they were last looked at.
+    places: BTreeMap<ProjectName, Places>,
+    sites: Sites,
+    sites_stale: bool,
+    agenda: Agenda,
+    fleet: Fleet,
     local: BTreeMap<ContainerId, Local>,
     /// Containers that nobody remembers and that are being looked at again.
     strangers: BTreeSet<ContainerId>,
@@ -65,8 +82,6 @@ pub struct Node {
     stuck: BTreeMap<ServiceKey, Arc<str>>,
     ready: BTreeSet<ServiceKey>,
     runtime: RuntimeStatus,
-    /// Other nodes' containers, as they were told of.
-    elsewhere: BTreeMap<ContainerId, Arc<ContainerRecord>>,
     steps: Vec<Step>,
     wrote: Vec<Write>,
     nodes_changed: BTreeSet<NodeId>,
@@ -98,14 +113,18 @@ impl Node {
             state: Arc::new(state),
             cluster: None,
             random: Random::new(seed),
-            projects: BTreeMap::new(),
+            layouts: BTreeMap::new(),
+            places: BTreeMap::new(),
+            sites: Sites::default(),
+            sites_stale: true,
+            agenda: Agenda::default(),
+            fleet: Fleet::default(),
             local: BTreeMap::new(),
             strangers: BTreeSet::new(),
             clearing: BTreeMap::new(),
             stuck: BTreeMap::new(),
             ready: BTreeSet::new(),
             runtime: RuntimeStatus::Unknown,
-            elsewhere: BTreeMap::new(),
             steps: vec![],
             wrote: vec![],
             nodes_changed: BTreeSet::new(),
@@ -113,16 +132,14 @@ impl Node {
             persists: 0,
             effects: vec![],
         };
-        node.elsewhere = node
-            .state
-            .containers()
-            .filter(|it| it.node != me)
-            .map(|it| (it.id, it.clone()))
-            .collect();
         let names: Vec<ProjectName> =
             node.state.deployments().iter().map(|(name, _)| name.clone()).collect();
         for name in names {
             node.decode(&name);
+        }
+        let containers: Vec<ContainerId> = node.state.containers().map(|it| it.id).collect();
+        for id in containers {
+            node.note_container(id, Moment::default());
         }
         node
     }
@@ -157,6 +174,7 @@ impl Node {
 
     /// Takes an event in. Whether anything is to be settled.
     fn take(&mut self, event: Event, now: Now) -> bool {
+        self.stir_by(&event);
         match event {
             Event::Datagram(from, datagram) => return self.received(from, &datagram, now),
             Event::Persisted(groups) => {
@@ -191,17 +209,53 @@ impl Node {
         true
     }
 
+    /// Notes what an event that others did not write may change.
+    fn stir_by(&mut self, event: &Event) {
+        match event {
+            Event::Observed(..) | Event::RuntimeLost(_) | Event::RuntimeFound(_) => {
+                self.agenda.stir_all();
+            }
+            Event::Seen(container, _)
+            | Event::Progressed(container, _)
+            | Event::Finished(container, ..)
+            | Event::Probed(container, _)
+            | Event::Asked(_, Request::Release(container) | Request::Remove { container, .. }) => {
+                if let Some(record) = self.state.container(*container) {
+                    self.agenda.stir(&record.service.project);
+                }
+            }
+            Event::Cleared(project, _) => self.agenda.stir(project),
+            Event::Asked(..)
+            | Event::Datagram(..)
+            | Event::Persisted(_)
+            | Event::Fetched(..)
+            | Event::FetchEnded(..)
+            | Event::Unwrapped(..)
+            | Event::Tick => {}
+        }
+    }
+
     /// Whatever happened: settles what is wanted against what is, and checks the health that is due.
     fn look_around(&mut self, now: Now) {
-        for local in self.local.values_mut() {
-            local.wake(now.moment);
+        for (id, local) in &mut self.local {
+            if local.due().is_some_and(|it| it <= now.moment) {
+                local.wake(now.moment);
+                if let Some(record) = self.state.container(*id) {
+                    self.agenda.stir(&record.service.project);
+                }
+            }
         }
         let deployments = self.state.deployments();
         let is_removed =
             |name: &ProjectName| deployments.get(name).is_some_and(|it| it.removal.is_some());
+        let agenda = &mut self.agenda;
         self.clearing.retain(|name, it| match it {
             Clearing::Begun => true,
-            Clearing::Stalled(until) => now.moment < *until,
+            Clearing::Stalled(until) if now.moment < *until => true,
+            Clearing::Stalled(_) => {
+                agenda.stir(name);
+                false
+            }
             Clearing::Done => is_removed(name),
         });
         self.introduce(now);
@@ -225,7 +279,7 @@ impl Node {
             Clearing::Begun | Clearing::Done => None,
             Clearing::Stalled(until) => Some(*until),
         });
-        containers.chain(clearing).min()
+        containers.chain(clearing).chain(self.agenda.next()).min()
     }
 
     /// What the cluster has agreed, as this node knows it: also what is not durable yet.
@@ -244,7 +298,11 @@ impl Node {
         View {
             me: self.me,
             state: self.state.clone(),
-            projects: self.projects.clone(),
+            projects: self
+                .layouts
+                .iter()
+                .map(|(name, it)| (name.clone(), it.spec.clone()))
+                .collect(),
             doing: self.local.iter().filter_map(doing).collect(),
             checks: self.local.iter().filter_map(checks).collect(),
             stuck: self.stuck.clone(),
@@ -270,7 +328,7 @@ impl Node {
         if let Some(known) = known {
             record.admission.clone_from(&known.admission);
             record.assigned.clone_from(&known.assigned);
-            record.draining = known.draining;
+            record.availability = known.availability;
         }
         if known.is_none_or(|known| **known != record) {
             let state = Some(record.state.to_string());
@@ -315,14 +373,57 @@ impl Node {
     }
 
     fn commit(&mut self, change: Change, now: Now) {
-        if let Change::Node(id, _) = change {
-            self.nodes_changed.insert(id);
-        }
+        let container = match &change {
+            Change::Node(id, _) => {
+                self.nodes_changed.insert(*id);
+                self.sites_stale = true;
+                None
+            }
+            Change::Service(ServiceKey { project, .. }, _)
+            | Change::Deployment(project, _)
+            | Change::Secret(SecretPath::Project(project, _), _) => {
+                self.agenda.stir(project);
+                None
+            }
+            Change::Container(id, _) => Some(*id),
+            Change::Secret(..) | Change::Revision(..) | Change::IpAllocation(..) => None,
+        };
         let step = self.in_state().commit(change, now.wall);
+        if let Some(id) = container {
+            self.note_container(id, now.moment);
+        }
         if self.cluster.is_some() {
             self.wrote.extend_from_slice(step.writes());
         }
         self.steps.push(step);
+    }
+
+    /// Takes in what is agreed of a container now. What was known of it before.
+    pub(super) fn note_container(
+        &mut self,
+        id: ContainerId,
+        now: Moment,
+    ) -> Option<Arc<ContainerRecord>> {
+        let record = self.state.container(id);
+        let charged = record.map(|it| (it, self.charge_of(it)));
+        let before = self.fleet.note(id, charged, now);
+        let touched = [before.as_ref(), self.state.container(id)];
+        for record in touched.into_iter().flatten() {
+            self.agenda.stir(&record.service.project);
+        }
+        if before.is_some() && self.state.container(id).is_none() {
+            // Others may have waited for what it took.
+            let waiting = self.places.iter().filter(|(_, it)| it.lacks_any());
+            waiting.for_each(|(name, _)| self.agenda.stir(name));
+        }
+        before
+    }
+
+    /// What a container takes of its node that others cannot have too.
+    fn charge_of(&self, it: &ContainerRecord) -> Arc<Charge> {
+        let layout = self.layouts.get(&it.service.project);
+        let rules = layout.and_then(|layout| layout.rules.get(&it.service.service));
+        rules.map(|it| it.charge().clone()).unwrap_or_default()
     }
 
     /// Changes a container's record, if that changes anything.

@@ -35,10 +35,12 @@ impl Node {
     ) -> Vec<(ServiceName, RuntimeId)> {
         let peer = |service: ServiceName| {
             let key = ServiceKey { project: project.clone(), service };
-            let made = self
-                .state
-                .containers()
-                .filter(|it| it.service == key && it.one_off.is_none() && it.runtime_id.is_some());
+            let made = self.fleet.of(project).filter(|it| {
+                it.node == self.me
+                    && it.service == key
+                    && it.one_off.is_none()
+                    && it.runtime_id.is_some()
+            });
             let found =
                 self.living(project, &key.service).next().or(made.min_by_key(|it| it.created));
             Some((key.service.clone(), found?.runtime_id.clone()?))
@@ -62,9 +64,10 @@ impl Node {
         project: &'a ProjectName,
         service: &'a ServiceName,
     ) -> impl Iterator<Item = &'a Arc<ContainerRecord>> {
-        let of_service = self.state.containers().filter(move |it| {
-            it.service.project == *project && it.service.service == *service && it.node == self.me
-        });
+        let of_service = self
+            .fleet
+            .of(project)
+            .filter(move |it| it.service.service == *service && it.node == self.me);
         of_service.filter(|it| {
             it.one_off.is_none() && self.local.get(&it.id).is_some_and(|local| local.alive)
         })

@@ -5,8 +5,12 @@ use std::collections::BTreeMap;
 use super::membership::{AdmitRequest, Rotation};
 use crate::{
     compose::diff::Change,
-    model::{ContainerId, ContainerName, ImageId, Millis, NodeId, ProjectName, ServiceName},
-    state::{ReplicaId, SealedSecret, SecretPath},
+    model::{
+        ContainerId, ContainerName, ImageId, Millis, NodeId, ProjectName, ServiceKey, ServiceName,
+        Slot,
+    },
+    scheduler::Move,
+    state::{Availability, ReplicaId, SealedSecret, SecretPath, Stage},
 };
 
 /// A request, for matching its answer; the shell numbers them.
@@ -22,6 +26,19 @@ pub enum Request {
     Down(DownRequest),
     /// Do something to services of a project; none named is all.
     Services(ProjectName, Vec<ServiceName>, ServiceVerb),
+    /// Do something to changes of services that go on; none named is all.
+    Rollout(ProjectName, Vec<ServiceName>, RolloutVerb),
+    /// Go back to what a deployment was.
+    Rollback(Box<RollbackRequest>),
+    /// Say why a service's replicas are where they are.
+    Explain(ServiceKey),
+    /// Give nodes that came late their share.
+    Rebalance {
+        /// Only say what would move.
+        dry_run: bool,
+    },
+    /// Which containers this node takes.
+    Avail(Availability),
     /// Record a container beside a service's replicas.
     Run(Box<RunRequest>),
     /// Start a container that [`RunRequest::waits`].
@@ -66,13 +83,21 @@ impl Request {
             Self::Deploy(_)
             | Self::Down(_)
             | Self::Services(..)
+            | Self::Rollout(..)
+            | Self::Rollback(_)
+            | Self::Rebalance { .. }
+            | Self::Avail(_)
             | Self::Run(_)
             | Self::Remove { .. }
             | Self::RemoveNode { .. }
             | Self::Rotate(_)
             | Self::Keep(..)
             | Self::Label(_) => true,
-            Self::Release(_) | Self::Admit(_) | Self::Readmit(..) | Self::Leave => false,
+            Self::Explain(_)
+            | Self::Release(_)
+            | Self::Admit(_)
+            | Self::Readmit(..)
+            | Self::Leave => false,
         }
     }
 }
@@ -158,6 +183,60 @@ pub enum ServiceVerb {
     Scale(BTreeMap<ServiceName, u32>),
 }
 
+/// What to do to changes that go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RolloutVerb {
+    /// No more replicas change.
+    Pause,
+    /// They go on.
+    Resume,
+    /// All replicas change, as the canaries did.
+    Promote,
+    /// They change back.
+    Abort,
+}
+
+impl RolloutVerb {
+    /// Whether it changes anything at a stage.
+    #[must_use]
+    pub fn applies_to(self, stage: Stage) -> bool {
+        match (self, stage) {
+            (Self::Pause, Stage::Going | Stage::Canary | Stage::Returning)
+            | (Self::Resume, Stage::Paused)
+            | (Self::Promote, Stage::Canary)
+            | (Self::Abort, Stage::Going | Stage::Canary | Stage::Paused) => true,
+            (Self::Pause, Stage::Done | Stage::Paused)
+            | (Self::Resume, Stage::Done | Stage::Going | Stage::Canary | Stage::Returning)
+            | (Self::Promote, Stage::Done | Stage::Going | Stage::Paused | Stage::Returning)
+            | (Self::Abort, Stage::Done | Stage::Returning) => false,
+        }
+    }
+
+    /// What must be so for it to change anything, for people.
+    pub(super) fn wants(self) -> &'static str {
+        match self {
+            Self::Pause | Self::Abort => "is being updated",
+            Self::Resume => "has a paused update",
+            Self::Promote => "waits with canaries",
+        }
+    }
+}
+
+/// What to go back to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RollbackRequest {
+    /// Whose.
+    pub project: ProjectName,
+    /// Only this service.
+    pub service: Option<ServiceName>,
+    /// The version; the last that was different when not set.
+    pub version: Option<u64>,
+    /// Of several of one version the one whose content begins so.
+    pub content: Option<String>,
+    /// Only plan.
+    pub dry_run: bool,
+}
+
 /// A container beside a service's replicas.
 #[derive(Clone, Debug)]
 pub struct RunRequest {
@@ -186,6 +265,23 @@ pub enum Response {
     Planned(Box<Planned>),
     /// A container was recorded.
     Recorded(ContainerId),
+    /// Why replicas are where they are.
+    Explained(Box<Explained>),
+    /// Which replicas move.
+    Moves(Vec<Move>),
+}
+
+/// Why a service's replicas are where they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Explained {
+    /// Where each is to be, and why there.
+    pub posts: Vec<(Slot, NodeId, String)>,
+    /// Those that are nowhere to be, and why.
+    pub unplaced: Vec<(Slot, String)>,
+    /// What speaks against each node; nothing: it may have one.
+    pub nodes: Vec<(NodeId, Vec<String>)>,
+    /// With which services it is always on one node.
+    pub with: Vec<ServiceName>,
 }
 
 /// What a deployment changes.

@@ -1,21 +1,15 @@
-//! Settles what is wanted against what is: asks `reconcile` for the steps and turns them into
-//! effects.
+//! Settles what is wanted against what is: places the replicas, asks `reconcile` for this node's steps,
+//! and has them carried out.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Activity, Clearing, Effect, Launch, Node, Now, RuntimeStatus, Subject, definition,
-    local::{Local, Operation},
+    Activity, Clearing, Effect, Node, Now, RuntimeStatus, Subject, local::Local, placement::Places,
 };
 use crate::{
-    model::{
-        ContainerId, ContainerName, ContainerState, NodeId, ProjectName, ServiceKey, ServiceName,
-        Slot,
-        spec::{ContainerSpec, PullPolicy, ServiceSpec},
-    },
-    reconcile::{self, Cause, Instance, Outcome, Owners, Project, Share, Step},
-    scheduler,
-    state::{Change, ContainerRecord, ServiceRecord},
+    model::{ContainerId, Millis, ProjectName, ServiceKey, ServiceName},
+    reconcile::{self, Instance, Outcome, Owners, Project, Share, Step, Verdict},
+    state::{Change, ContainerRecord, Rollout, Stage},
 };
 
 /// A recorded container's launch is planned in the pass after the record, and no step of that pass
@@ -23,31 +17,44 @@ use crate::{
 const PASSES_MAX: usize = 3;
 
 impl Node {
-    /// Settles every project.
+    /// Settles what something happened to.
     pub(super) fn settle(&mut self, now: Now) {
-        let projects: Vec<ProjectName> = self.projects.keys().cloned().collect();
-        match self.runtime {
-            RuntimeStatus::Unknown => {}
-            // Nothing can be done, but what is wanted may have changed.
-            RuntimeStatus::Down(_) => {
-                for project in projects {
+        if self.sites_stale {
+            self.sites_stale = false;
+            self.survey();
+        }
+        let due = match self.agenda.take(now.moment) {
+            Some(due) => due,
+            None => self.all_projects(),
+        };
+        for project in due {
+            match self.runtime {
+                RuntimeStatus::Unknown => {}
+                // Nothing can be done, but what is wanted may have changed.
+                RuntimeStatus::Down(_) => {
                     let outcome = self.outcome(&project, now);
                     self.judge(&project, &outcome);
                 }
-            }
-            RuntimeStatus::Up => {
-                for project in projects {
+                RuntimeStatus::Up => {
                     self.settle_project(&project, now);
+                    self.remove_unread(&project, now);
+                    self.collect_garbage(&project, now);
                 }
-                self.remove_unread(now);
-                self.collect_garbage(now);
             }
         }
     }
 
+    fn all_projects(&self) -> BTreeSet<ProjectName> {
+        let deployed = self.state.deployments().iter().map(|(name, _)| name);
+        let services = self.state.services().iter().map(|(key, _)| &key.project);
+        deployed.chain(services).chain(self.fleet.projects()).cloned().collect()
+    }
+
     fn settle_project(&mut self, project: &ProjectName, now: Now) {
+        if !self.layouts.contains_key(project) {
+            return;
+        }
         self.note_started(project, now);
-        let home = self.home(project);
         let mut outcome = self.outcome(project, now);
         for _ in 0..PASSES_MAX {
             let steps = std::mem::take(&mut outcome.steps);
@@ -58,7 +65,7 @@ impl Node {
             let mut recorded = false;
             for (service, step) in steps {
                 let key = ServiceKey { project: project.clone(), service };
-                recorded |= matches!(step, Step::Record(_));
+                recorded |= matches!(step, Step::Record(..));
                 self.perform(&key, step, now);
             }
             // What is tried again is no longer judged by how it failed before.
@@ -67,21 +74,50 @@ impl Node {
                 break;
             }
         }
-        let seen = match home {
-            Some(home) if home != self.me => self.outcome_at(project, home, now),
-            Some(_) | None => outcome,
-        };
-        self.judge(project, &seen);
-        let gone = if home == Some(self.me) { seen.gone } else { vec![] };
-        let forgets = !gone.is_empty();
-        for service in gone {
+        self.judge(project, &outcome);
+        self.agenda.again(project, outcome.wake.map(|it| now.moment + it.max(Millis(1))));
+        if self.stands_for(project) {
+            self.speak_for(project, outcome, now);
+        }
+        self.clear(project, now);
+    }
+
+    /// Writes what one must write for all.
+    fn speak_for(&mut self, project: &ProjectName, outcome: Outcome, now: Now) {
+        let changes = !outcome.gone.is_empty() || !outcome.verdicts.is_empty();
+        for service in outcome.gone {
             let key = ServiceKey { project: project.clone(), service };
             self.forget_service(key, now);
         }
-        if forgets {
+        for (service, verdict) in outcome.verdicts {
+            let key = ServiceKey { project: project.clone(), service };
+            self.rule(&key, verdict, now);
+        }
+        if changes {
             self.decode(project);
         }
-        self.clear(project, now);
+        self.drop_wishes(project, now);
+    }
+
+    /// Writes what a service's change came to.
+    fn rule(&mut self, key: &ServiceKey, verdict: Verdict, now: Now) {
+        let (state, why) = match &verdict {
+            Verdict::Proven => ("done", None),
+            Verdict::Pause(why) => ("paused", Some(why.clone())),
+            Verdict::Return(why) => ("returning", Some(why.clone())),
+        };
+        self.intend(key, now, |record| match verdict {
+            Verdict::Proven => {
+                record.previous = None;
+                record.rollout.stage = Stage::Done;
+            }
+            Verdict::Pause(why) => {
+                let failed = Some((record.template.revision, why));
+                record.rollout = Rollout { stage: Stage::Paused, failed };
+            }
+            Verdict::Return(why) => reconcile::go_back(record, Some(why)),
+        });
+        self.notify("service.rollout", Subject::Service(key.clone()), Some(state.to_owned()), why);
     }
 
     fn forget_service(&mut self, key: ServiceKey, now: Now) {
@@ -94,10 +130,10 @@ impl Node {
     /// A container that runs has followed every request to start it: its end is not to be undone by one
     /// from before.
     fn note_started(&mut self, project: &ProjectName, now: Now) {
-        let behind = self.state.containers().filter(|it| {
+        let behind = self.fleet.of(project).filter(|it| {
             let starts = self.state.services().get(&it.service).map_or(0, |it| it.starts);
             let runs = |it: &Local| it.alive && it.operation.is_none();
-            it.service.project == *project
+            it.node == self.me
                 && it.starts < starts
                 && it.state.is_up()
                 && !it.held
@@ -109,100 +145,66 @@ impl Node {
         }
     }
 
-    /// Notes that a container has followed every request to start it, and to restart it too if so.
-    fn follow(&mut self, id: ContainerId, restarts: bool, now: Now) {
-        let Some(record) = self.state.container(id) else { return };
-        let Some(service) = self.state.services().get(&record.service).cloned() else { return };
-        self.amend(id, now, |record| {
-            record.starts = service.starts;
-            if restarts {
-                record.restarts = service.restarts;
-            }
-        });
-    }
-
     /// Deployments that this version cannot read can still be removed, without their order and their
     /// grace periods.
-    fn remove_unread(&mut self, now: Now) {
-        let going = self
-            .state
-            .deployments()
-            .iter()
-            .filter(|(name, it)| it.removal.is_some() && !self.projects.contains_key(*name));
-        let going: Vec<ProjectName> = going.map(|(name, _)| name.clone()).collect();
-        for name in going {
-            let keys: Vec<ServiceKey> =
-                self.state.services_of(&name).map(|(key, _)| key.clone()).collect();
-            for key in keys {
-                self.forget_service(key, now);
-            }
-            self.clear(&name, now);
+    fn remove_unread(&mut self, name: &ProjectName, now: Now) {
+        let deployment = self.state.deployments().get(name);
+        let going = deployment.is_some_and(|it| it.removal.is_some());
+        if !going || self.layouts.contains_key(name) {
+            return;
         }
-    }
-
-    /// The node that has a project. Where it runs it stays; of several that think so, as after a
-    /// partition, the one that began last.
-    pub(super) fn home(&self, project: &ProjectName) -> Option<NodeId> {
-        if !self.is_clustered() {
-            return Some(self.me);
+        let keys: Vec<ServiceKey> =
+            self.state.services_of(name).map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            self.forget_service(key, now);
         }
-        let may = |id: &NodeId| self.may_have_containers(*id);
-        let running = self
-            .state
-            .containers()
-            .filter(|it| it.service.project == *project && it.one_off.is_none() && may(&it.node));
-        let runs = running.max_by_key(|it| (it.created, it.node)).map(|it| it.node);
-        runs.or_else(|| {
-            scheduler::home(project, self.state.nodes().iter().map(|(id, _)| *id).filter(may))
-        })
+        self.clear(name, now);
     }
 
-    /// Looks at a project as it is now: at this node's part.
-    fn outcome(&self, name: &ProjectName, now: Now) -> Outcome {
-        self.outcome_at(name, self.me, now)
+    /// Looks at a project as it is now: at this node's part, and at how the whole stands.
+    fn outcome(&mut self, name: &ProjectName, now: Now) -> Outcome {
+        let places = self.place(name);
+        let outcome = self.outcome_at(name, &places, now);
+        self.places.insert(name.clone(), places);
+        outcome
     }
 
-    fn outcome_at(&self, name: &ProjectName, node: NodeId, now: Now) -> Outcome {
-        let is_home = self.home(name) == Some(node);
-        let Some(specs) = self.projects.get(name) else { return Outcome::default() };
-        let mut project: Project<'_> = BTreeMap::new();
+    fn outcome_at(&self, name: &ProjectName, places: &Places, now: Now) -> Outcome {
+        let Some(layout) = self.layouts.get(name) else { return Outcome::default() };
+        let mut services = BTreeMap::new();
         for (key, record) in self.state.services_of(name) {
-            let Some(spec) = specs.services.get(&key.service) else { continue };
-            let slots = if is_home { (1..=record.replicas).map(Slot).collect() } else { vec![] };
-            project.insert(key.service.clone(), Share { record, spec, slots, instances: vec![] });
+            let service = &key.service;
+            let Some(spec) = layout.spec.services.get(service) else { continue };
+            let share = Share {
+                record,
+                spec,
+                each_node: spec.deploy.mode.is_on_each_node(),
+                posts: places.posts(service).to_vec(),
+                unplaced: places.unplaced(service).to_vec(),
+                instances: vec![],
+            };
+            services.insert(service.clone(), share);
         }
-        for record in self.state.containers().filter(|it| it.node == node) {
-            if record.service.project == *name
-                && let Some(share) = project.get_mut(&record.service.service)
-            {
+        for record in self.fleet.of(name) {
+            let there = record.node == self.me || self.is_alive(record.node);
+            if let Some(share) = services.get_mut(&record.service.service).filter(|_| there) {
                 share.instances.push(self.instance(record, now));
             }
         }
-        reconcile::plan(&project)
+        reconcile::plan(&Project { me: self.me, services })
     }
 
     fn instance<'a>(&self, record: &'a ContainerRecord, now: Now) -> Instance<'a> {
-        if record.node != self.me {
-            let checked = self.check_of(record.id).is_some();
-            let alive = record.state.is_up();
-            let (busy, resting, held_back) = (false, false, false);
-            return Instance {
-                record,
-                busy,
-                resting,
-                alive,
-                checked,
-                held_back,
-                owners: Owners::Keep,
-            };
-        }
-        let local = self.local.get(&record.id);
+        let stood = self.fleet.stood(record.id, now.moment);
+        let mine = record.node == self.me;
+        let local = self.local.get(&record.id).filter(|_| mine);
         Instance {
             record,
+            stood,
             busy: local.is_some_and(|it| it.is_busy(now.moment)),
             resting: local.is_some_and(|it| it.is_resting(now.moment)),
-            alive: local.is_some_and(|it| it.alive),
-            checked: self.check_of(record.id).is_some(),
+            alive: if mine { local.is_some_and(|it| it.alive) } else { record.state.is_up() },
+            checked: if mine { self.check_of(record.id).is_some() } else { record.checked },
             held_back: local.is_some_and(|it| it.held_back),
             owners: local.map_or(Owners::Keep, |it| self.owners_of(it, &record.service)),
         }
@@ -240,233 +242,29 @@ impl Node {
 
     /// Containers that no longer wait say so.
     fn stop_waiting(&mut self, project: &ProjectName, steps: &[(ServiceName, Step)]) {
-        for (id, local) in &mut self.local {
-            if !matches!(local.activity, Some(Activity::Waiting(_))) {
-                continue;
-            }
-            let mine = self.state.container(*id).is_some_and(|it| it.service.project == *project);
-            let waits = steps.iter().any(|(_, step)| matches!(step, Step::Wait(it, _) if it == id));
-            if mine && !waits {
+        for record in self.fleet.of(project) {
+            let Some(local) = self.local.get_mut(&record.id) else { continue };
+            let waits = |step: &Step| matches!(step, Step::Wait(it, _) if *it == record.id);
+            if matches!(local.activity, Some(Activity::Waiting(_)))
+                && !steps.iter().any(|(_, step)| waits(step))
+            {
                 local.activity = None;
             }
         }
     }
 
-    fn perform(&mut self, key: &ServiceKey, step: Step, now: Now) {
-        match step {
-            Step::Record(slot) => self.record(key, slot, now),
-            Step::Launch { container, start, cause } => self.launch(container, start, cause, now),
-            Step::Start(container, cause) => self.start(container, cause, now),
-            Step::Halt(container) => self.halt(container),
-            Step::Again(container) => {
-                // It has followed no request to start yet: so it will, once it has stopped.
-                self.amend(container, now, |record| record.starts = 0);
-                self.halt(container);
-            }
-            Step::Discard { container, volumes } => self.discard(container, volumes),
-            Step::Wait(container, reason) => self.wait(container, reason),
-        }
-    }
-
-    /// Records a new container for a slot.
-    fn record(&mut self, key: &ServiceKey, slot: Slot, now: Now) {
-        let Some(service) = self.state.services().get(key).cloned() else { return };
-        let Some(spec) = self.spec_of(key) else { return };
-        let Ok(name) = definition::container_name(key, slot, spec) else { return };
-        let id = ContainerId(self.random.id());
-        let mut record = self.blank(id, key, &service, now);
-        let replaced = self.state.containers().filter(|it| {
-            it.service == *key && it.slot == slot && it.one_off.is_none() && it.given_up
-        });
-        record.attempts = replaced.map(|it| it.attempts.saturating_add(1)).max().unwrap_or(0);
-        (record.slot, record.name) = (slot, name);
-        self.commit(Change::Container(record.id, Some(Arc::new(record))), now);
-        self.tell(id, ContainerState::Pending, None);
-    }
-
-    /// A record of a container that is not there yet.
-    pub(super) fn blank(
-        &self,
-        id: ContainerId,
-        key: &ServiceKey,
-        service: &ServiceRecord,
-        now: Now,
-    ) -> ContainerRecord {
-        ContainerRecord {
-            id,
-            node: self.me,
-            service: key.clone(),
-            slot: Slot(0),
-            name: ContainerName::of(id),
-            revision: service.revision,
-            one_off: None,
-            image: None,
-            command: String::new(),
-            runtime_id: None,
-            state: ContainerState::Pending,
-            since: now.wall,
-            created: now.wall,
-            reason: None,
-            exit_code: None,
-            runs: 0,
-            attempts: 0,
-            restarts: service.restarts,
-            starts: service.starts,
-            given_up: false,
-            held: false,
-            ports: vec![],
-            addresses: BTreeMap::new(),
-        }
-    }
-
-    fn launch(&mut self, id: ContainerId, start: bool, cause: Cause, now: Now) {
-        let Some(record) = self.state.container(id) else { return };
-        if record.state.is_over() {
-            self.begin_run(id, cause == Cause::Policy, now);
-        } else if start {
-            self.follow(id, true, now);
-        }
-        let Some(launch) = self.launch_of(id, !start) else { return };
-        let pin = launch.image.clone();
-        self.begin(id, Operation::Launch, Effect::Launch(Box::new(launch)));
-        if let Some(local) = self.local.get_mut(&id) {
-            local.pin = pin;
-        }
-    }
-
-    fn start(&mut self, id: ContainerId, cause: Cause, now: Now) {
-        let Some(record) = self.state.container(id) else { return };
-        if record.runtime_id.is_none() {
-            return self.launch(id, true, cause, now);
-        }
-        if record.state.is_over() {
-            self.begin_run(id, cause == Cause::Policy, now);
-        } else {
-            self.follow(id, true, now);
-        }
-        let Some(launch) = self.launch_of(id, false) else { return };
-        self.begin(id, Operation::Start, Effect::Start(Box::new(launch)));
-    }
-
-    /// Begins a new run of an ended container.
-    pub(super) fn begin_run(&mut self, id: ContainerId, by_policy: bool, now: Now) {
-        let Some(record) = self.state.container(id) else { return };
-        let service = self.state.services().get(&record.service);
-        let (restarts, starts) = service.map_or((0, 0), |it| (it.restarts, it.starts));
-        self.amend(id, now, |record| {
-            record.state = ContainerState::Pending;
-            (record.since, record.reason, record.exit_code) = (now.wall, None, None);
-            record.runs = record.runs.saturating_add(1);
-            record.attempts = if by_policy { record.attempts.saturating_add(1) } else { 0 };
-            (record.restarts, record.starts) = (restarts, starts);
-            (record.given_up, record.held) = (false, false);
-        });
-        if let Some(local) = self.local.get_mut(&id) {
-            (local.rest_until, local.monitor) = (None, None);
-        }
-        self.tell(id, ContainerState::Pending, None);
-    }
-
-    fn halt(&mut self, container: ContainerId) {
-        let Some(record) = self.state.container(container) else { return };
-        let Some(runtime_id) = record.runtime_id.clone() else { return };
-        let asked = self.state.services().get(&record.service).and_then(|it| it.grace);
-        let going = self.state.deployments().get(&record.service.project);
-        let going = going.and_then(|it| it.removal.as_ref()?.grace);
-        let spec = self.spec_of(&record.service).map(|it| &it.container);
-        let grace = asked.or(going).or_else(|| spec?.stop_grace);
-        let hooks = spec.map(|it| it.pre_stop.clone()).unwrap_or_default();
-        let effect = Effect::Halt { container, runtime_id, hooks, grace };
-        self.begin(container, Operation::Halt, effect);
-    }
-
-    fn discard(&mut self, container: ContainerId, volumes: bool) {
-        let Some(record) = self.state.container(container) else { return };
-        let runtime_id = record.runtime_id.clone();
-        let effect = Effect::Discard { container, runtime_id, volumes };
-        self.begin(container, Operation::Discard, effect);
-    }
-
-    fn wait(&mut self, id: ContainerId, reason: Arc<str>) {
-        let local = self.local.entry(id).or_default();
-        let activity = Activity::Waiting(reason);
-        if local.activity.as_ref() != Some(&activity) {
-            let words = activity.words();
-            local.activity = Some(activity);
-            if let Some(subject) = self.subject(id) {
-                self.notify("container.doing", subject, Some(words), None);
-            }
-        }
-    }
-
-    /// What it takes to make or start a container.
-    fn launch_of(&self, id: ContainerId, no_start: bool) -> Option<Launch> {
-        let record = self.state.container(id)?;
-        let project = self.projects.get(&record.service.project)?;
-        let service = project.services.get(&record.service.service)?;
-        let wanted = self.state.services().get(&record.service)?;
-        let spec = match &record.one_off {
-            Some(one_off) => self.one_off_spec(&record.service, &one_off.definition)?,
-            None => Arc::new(service.container.clone()),
-        };
-        // A name that belongs to another project or to a container of `fizz run` is theirs.
-        let replaced = self.state.containers().find(|it| {
-            let replicas = it.one_off.is_none() && record.one_off.is_none();
-            it.node == self.me
-                && it.service.project == record.service.project
-                && replicas
-                && it.name == record.name
-                && it.id != id
-                && it.runtime_id.is_some()
-        });
-        Some(Launch {
-            container: id,
-            name: record.name.clone(),
-            service: record.service.clone(),
-            slot: record.slot,
-            revision: record.revision,
-            one_off: record.one_off.is_some(),
-            no_start,
-            spec,
-            project: project.clone(),
-            // `fizz up` has asked the registry where the policy wants it; a node alone fetches what
-            // it does not have.
-            pull: match service.pull {
-                PullPolicy::Never => PullPolicy::Never,
-                PullPolicy::Missing
-                | PullPolicy::Always
-                | PullPolicy::Build
-                | PullPolicy::OlderThanSeconds(_) => PullPolicy::Missing,
-            },
-            image: wanted.image.clone(),
-            runtime_id: record.runtime_id.clone(),
-            replaces: replaced.and_then(|it| it.runtime_id.clone()),
-            keep_volumes: !wanted.renew_volumes,
-            peers: self.peers_of(&record.service.project, service),
-            links: self.links_of(&record.service.project, service),
-        })
-    }
-
-    fn one_off_spec(&self, key: &ServiceKey, definition: &str) -> Option<Arc<ContainerSpec>> {
-        let deployment = self.state.deployments().get(&key.project)?;
-        let services = [(key.service.clone(), definition)];
-        let project = definition::assemble(&deployment.model, services.into_iter()).ok()?;
-        project.services.get(&key.service).map(|it| Arc::new(it.container.clone()))
-    }
-
-    pub(super) fn spec_of(&self, key: &ServiceKey) -> Option<&ServiceSpec> {
-        self.projects.get(&key.project)?.services.get(&key.service)
-    }
-
     /// Removes containers of services that nobody wants, and of which nothing is known.
-    fn collect_garbage(&mut self, now: Now) {
-        let unwanted = self.state.containers().filter(|it| {
-            let deployment = self.state.deployments().get(&it.service.project);
-            let unreadable = deployment.is_some_and(|it| it.removal.is_none())
-                && !self.projects.contains_key(&it.service.project);
-            let wanted = self.state.services().get(&it.service).is_some();
-            it.node == self.me && !wanted && !unreadable
-        });
+    fn collect_garbage(&mut self, project: &ProjectName, now: Now) {
+        let deployment = self.state.deployments().get(project);
+        let unreadable = deployment.is_some_and(|it| it.removal.is_none())
+            && !self.layouts.contains_key(project);
+        if unreadable {
+            return;
+        }
+        let unwanted = self
+            .fleet
+            .of(project)
+            .filter(|it| it.node == self.me && self.state.services().get(&it.service).is_none());
         let unwanted: Vec<ContainerId> = unwanted.map(|it| it.id).collect();
         for id in unwanted {
             let local = self.local.entry(id).or_default();
@@ -478,14 +276,11 @@ impl Node {
         }
     }
 
-    /// When nothing else is left of a project that is to go, its networks and volumes go.
+    /// When nothing else is left here of a project that is to go, this node's networks and volumes of it go.
     fn clear(&mut self, name: &ProjectName, now: Now) {
         let Some(deployment) = self.state.deployments().get(name) else { return };
         let Some(removal) = deployment.removal.clone() else { return };
-        let left = self.state.services_of(name).next().is_some()
-            || self.state.containers().any(|it| {
-                it.service.project == *name && (it.node == self.me || self.is_alive(it.node))
-            });
+        let left = self.fleet.of(name).any(|it| it.node == self.me);
         let waits = match self.clearing.get(name) {
             None => false,
             Some(Clearing::Begun) => true,
@@ -500,12 +295,14 @@ impl Node {
         self.effects.push(Effect::Clear { project, volumes, images });
     }
 
-    /// Every node clears what it has of a project. That it is gone is for its home to say, which most
-    /// likely had it; should that be lost meanwhile, for the next.
+    /// Every node clears what it has of a project. That it is gone is said once, when nothing is left of
+    /// it anywhere; should who says it be lost meanwhile, by the next.
     pub(super) fn forget_cleared(&mut self, name: &ProjectName, now: Now) {
         // It may be deployed again since.
         let removed = self.state.deployments().get(name).is_some_and(|it| it.removal.is_some());
-        if removed && self.home(name).is_none_or(|it| it == self.me) {
+        let left = self.state.services_of(name).next().is_some()
+            || self.fleet.of(name).any(|it| it.node == self.me || self.is_alive(it.node));
+        if removed && !left && self.stands_for(name) {
             self.clearing.remove(name);
             self.forget_deployment(name, now);
         }

@@ -130,7 +130,8 @@ impl Node {
         let Some(record) = self.state.container(id).cloned() else { return };
         if record.image.as_ref().is_some_and(|it| *it != pin) {
             self.intend(&record.service, now, |service| {
-                service.image = service.image.take().filter(|it| *it != pin);
+                let template = &mut service.template;
+                template.image = template.image.take().filter(|it| *it != pin);
             });
         }
     }
@@ -145,7 +146,7 @@ impl Node {
     fn could_not_run(&mut self, id: ContainerId, failure: &Failure, now: Now) {
         let Some(record) = self.state.container(id) else { return };
         let (attempts, first) = (record.attempts, self.pause_of(record));
-        let spec = self.spec_of(&record.service);
+        let spec = self.spec_from(&record.service, record.revision);
         let restart = spec.map_or(RestartCondition::Never, |it| it.deploy.restart.condition);
         let Some(local) = self.local.get_mut(&id) else { return };
         (local.monitor, local.pin) = (None, None);
@@ -228,6 +229,11 @@ impl Node {
         }
         let found = !local.alive && record.state.is_up();
         (local.alive, local.alive_since, local.began) = (true, now.moment, since);
+        // Before it counts as running: else others might take it for well without a check.
+        let checked = self.check_of(id).is_some();
+        self.amend(id, now, |record| record.checked = checked);
+        let Some(record) = self.state.container(id) else { return };
+        let Some(local) = self.local.get(&id) else { return };
         match record.state {
             ContainerState::Pending => {
                 self.transition(id, ContainerEvent::Started, None, now);
@@ -255,7 +261,7 @@ impl Node {
         let Some(record) = self.state.container(id).cloned() else { return };
         let intent = self.state.services().get(&record.service).map(|it| it.intent);
         let first = self.pause_of(&record);
-        let spec = self.spec_of(&record.service);
+        let spec = self.spec_from(&record.service, record.revision);
         let restart = spec.map_or(RestartCondition::Never, |it| it.deploy.restart.condition);
         let Some(local) = self.local.get_mut(&id) else { return };
         // The last run's end, told late, or this one's by a clock that was set back: the runtime knows.
@@ -326,6 +332,7 @@ impl Node {
             starts: wanted.as_ref().map_or(0, |it| it.starts),
             given_up: false,
             held: false,
+            checked: false,
             ports: vec![],
             addresses: BTreeMap::new(),
         };
@@ -371,8 +378,7 @@ impl Node {
 
     /// The first pause before a container is started again, where its service sets one.
     fn pause_of(&self, record: &ContainerRecord) -> Option<Millis> {
-        let project = self.projects.get(&record.service.project)?;
-        project.services.get(&record.service.service)?.deploy.restart.delay
+        self.spec_from(&record.service, record.revision)?.deploy.restart.delay
     }
 
     /// Notes an operation as under way, and has it carried out.

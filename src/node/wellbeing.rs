@@ -13,8 +13,7 @@ impl Node {
     pub(super) fn check_of(&self, id: ContainerId) -> Option<Check> {
         let record = self.state.container(id)?;
         let image = self.local.get(&id).and_then(|local| local.image_health.as_ref());
-        let spec =
-            self.projects.get(&record.service.project)?.services.get(&record.service.service)?;
+        let spec = self.spec_from(&record.service, record.revision)?;
         Check::new(spec.container.health.as_ref(), image, spec.extension.failed_after)
     }
 
@@ -41,9 +40,11 @@ impl Node {
 
     /// A project's definitions may have changed: a check is followed without a restart.
     pub(super) fn watch_all_on(&mut self, project: &ProjectName, now: Now) {
-        let mine = self.state.containers().filter(|it| it.service.project == *project);
+        let mine = self.fleet.of(project).filter(|it| it.node == self.me);
         let mine: Vec<ContainerId> = mine.map(|it| it.id).collect();
         for id in mine {
+            let checked = self.check_of(id).is_some();
+            self.amend(id, now, |record| record.checked = checked);
             let since = self.local.get(&id).map_or(now.moment, |it| it.alive_since);
             self.watch_on(id, now.moment - since, now);
         }

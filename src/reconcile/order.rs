@@ -35,7 +35,7 @@ pub(super) struct Blocked {
 pub(super) fn blocked(project: &Project<'_>, spec: &ServiceSpec) -> Option<Blocked> {
     let mut waiting = None;
     for (name, dependency) in &spec.depends_on {
-        let standing = match project.get(name) {
+        let standing = match project.services.get(name) {
             Some(share) => standing(name, share, dependency.condition),
             None if dependency.required => {
                 Standing::Broken(format!("{name}, which is not deployed").into())
@@ -55,8 +55,8 @@ pub(super) fn blocked(project: &Project<'_>, spec: &ServiceSpec) -> Option<Block
 /// Namespaces can be entered only while their container runs.
 fn idle_peer(project: &Project<'_>, spec: &ServiceSpec) -> Option<Blocked> {
     let idle = |name: &ServiceName| {
-        let share = project.get(name)?;
-        let running = share.instances.iter().any(|it| it.alive);
+        let share = project.services.get(name)?;
+        let running = share.instances.iter().any(|it| it.alive && it.record.node == project.me);
         (!running).then(|| Blocked { waiting: format!("{name} to run").into(), broken: false })
     };
     peers(spec).iter().find_map(idle)
@@ -66,10 +66,11 @@ fn idle_peer(project: &Project<'_>, spec: &ServiceSpec) -> Option<Blocked> {
 /// they share.
 pub(super) fn unmade_peer(project: &Project<'_>, spec: &ServiceSpec) -> Option<Arc<str>> {
     let unmade = |name: &ServiceName| {
-        let share = project.get(name)?;
+        let share = project.services.get(name)?;
         let made = share
             .instances
             .iter()
+            .filter(|it| it.record.node == project.me)
             .any(|it| it.record.one_off.is_none() && it.record.runtime_id.is_some());
         (!made).then(|| format!("{name} to be made").into())
     };
@@ -120,8 +121,8 @@ fn standing(name: &ServiceName, share: &Share<'_>, condition: Condition) -> Stan
     // What is about to be replaced or started again says nothing of what comes after it.
     let current = share.instances.iter().filter(|it| {
         it.record.one_off.is_none()
-            && share.slots.binary_search(&it.record.slot).is_ok()
-            && it.is_current(share.record, restart)
+            && share.has_post(it.record)
+            && it.is_current(&share.record.template, restart)
             && it.has_followed(share.record)
     });
     for it in current {
@@ -143,7 +144,7 @@ fn standing(name: &ServiceName, share: &Share<'_>, condition: Condition) -> Stan
             return Standing::Broken(format!("{wait}, but it ended{code}").into());
         }
     }
-    if share.slots.len() <= met {
+    if share.unplaced.is_empty() && share.posts.len() <= met {
         return Standing::Met;
     }
     if share.record.intent != Intent::Run {
@@ -163,7 +164,7 @@ pub(super) fn needed(project: &Project<'_>, name: &ServiceName) -> bool {
         };
         share.instances.iter().any(|it| it.alive && (one_offs || it.record.one_off.is_none()))
     };
-    project.iter().any(|(other, share)| {
+    project.services.iter().any(|(other, share)| {
         runs(share) && needs(share).contains(name) && !reaches(project, name, other)
     })
 }
@@ -183,7 +184,7 @@ fn reaches(project: &Project<'_>, from: &ServiceName, to: &ServiceName) -> bool 
         if name == *to {
             return true;
         }
-        if let Some(share) = project.get(&name).filter(|_| seen.insert(name)) {
+        if let Some(share) = project.services.get(&name).filter(|_| seen.insert(name)) {
             open.extend(needs(share));
         }
     }
@@ -192,10 +193,13 @@ fn reaches(project: &Project<'_>, from: &ServiceName, to: &ServiceName) -> bool 
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use serde_json::{Value, json};
 
     use super::*;
     use crate::compose::{decode, json, problem::Problems};
+    use crate::model::NodeId;
 
     fn services(services: &Value) -> Vec<ServiceSpec> {
         let model = json!({"name": "shop", "services": services});
@@ -222,8 +226,9 @@ mod tests {
             let depends = json!({"db": {"condition": "service_started", "required": required}});
             services(&json!({"web": {"image": "web", "depends_on": depends}})).remove(0)
         };
-        let blocked = blocked(&Project::new(), &on(true)).unwrap();
+        let nothing = Project { me: NodeId(1), services: BTreeMap::new() };
+        let blocked = blocked(&nothing, &on(true)).unwrap();
         assert_eq!((&*blocked.waiting, blocked.broken), ("db, which is not deployed", true));
-        assert_eq!(super::blocked(&Project::new(), &on(false)), None);
+        assert_eq!(super::blocked(&nothing, &on(false)), None);
     }
 }

@@ -3,13 +3,14 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    Instance, Project, Share, Step,
+    Instance, Project, Share, Step, Verdict,
     order::{self, Blocked},
+    rollout::{self, ByReplica, Progress},
     slot::{self, Around},
 };
 use crate::{
-    model::{ContainerState, ServiceName, Slot, spec::RestartCondition},
-    state::Intent,
+    model::{ContainerState, Millis, NodeId, ServiceName, spec::RestartCondition},
+    state::{Intent, Stage},
 };
 
 /// What a look at a project comes to.
@@ -21,6 +22,10 @@ pub struct Outcome {
     pub ready: Vec<ServiceName>,
     /// Services that will not become as wanted without help, and why.
     pub stuck: BTreeMap<ServiceName, Arc<str>>,
+    /// What services' changes came to.
+    pub verdicts: Vec<(ServiceName, Verdict)>,
+    /// In how long to look again, if nothing happens before.
+    pub wake: Option<Millis>,
     /// Services that are to be forgotten, once nothing of any of them is left here.
     pub gone: Vec<ServiceName>,
 }
@@ -29,12 +34,21 @@ pub struct Outcome {
 #[must_use]
 pub fn plan(project: &Project<'_>) -> Outcome {
     let mut outcome = Outcome::default();
-    for (name, share) in project {
+    for (name, share) in &project.services {
         let blocked = order::blocked(project, share.spec);
-        let needed = order::needed(project, name);
-        let unmade = order::unmade_peer(project, share.spec);
-        let steps = steps(share, blocked.as_ref(), unmade.as_ref(), needed);
+        let around = Waits {
+            blocked: blocked.as_ref(),
+            unmade: order::unmade_peer(project, share.spec),
+            needed: order::needed(project, name),
+        };
+        let by_replica = by_replica(share);
+        let progress = rollout::progress(share, &by_replica);
+        let steps = steps(project.me, share, &around, &by_replica, &progress);
         outcome.steps.extend(steps.into_iter().map(|step| (name.clone(), step)));
+        outcome.wake = outcome.wake.into_iter().chain(progress.wake).min();
+        if let Some(verdict) = rollout::verdict(share, &by_replica) {
+            outcome.verdicts.push((name.clone(), verdict));
+        }
         if is_ready(share) {
             outcome.ready.push(name.clone());
         } else if let Some(why) = stuck(share, blocked.as_ref()) {
@@ -48,73 +62,85 @@ pub fn plan(project: &Project<'_>) -> Outcome {
 /// Services name one another, and a project that names one that is not there cannot be read: so those
 /// that are to be forgotten go together.
 fn gone(project: &Project<'_>) -> Vec<ServiceName> {
-    let leaving =
-        || project.iter().filter(|(_, it)| matches!(it.record.intent, Intent::Forget { .. }));
+    let leaving = || {
+        let services = project.services.iter();
+        services.filter(|(_, it)| matches!(it.record.intent, Intent::Forget { .. }))
+    };
     if leaving().any(|(_, it)| !it.instances.is_empty()) {
         return vec![];
     }
     leaving().map(|(name, _)| name.clone()).collect()
 }
 
-fn steps(
-    share: &Share<'_>,
-    blocked: Option<&Blocked>,
-    unmade: Option<&Arc<str>>,
+/// What a service waits for.
+struct Waits<'a> {
+    /// Before it starts.
+    blocked: Option<&'a Blocked>,
+    /// Before it is made.
+    unmade: Option<Arc<str>>,
+    /// Before it stops: others use it.
     needed: bool,
+}
+
+fn steps(
+    me: NodeId,
+    share: &Share<'_>,
+    waits: &Waits<'_>,
+    by_replica: &ByReplica<'_>,
+    progress: &Progress,
 ) -> Vec<Step> {
-    let restart = share.spec.deploy.restart;
-    let by_slot = by_slot(share);
-    let mut room = replacements_free(share, &by_slot);
     let mut steps = vec![];
-    for &slot in &share.slots {
-        let instances = by_slot.get(&slot).map_or(&[][..], Vec::as_slice);
+    for &post in &share.posts {
+        let replica = share.replica(post.slot, post.node);
+        let Some(&turn) = progress.turns.get(&replica) else { continue };
         let around = Around {
-            blocked: blocked.map(|it| &it.waiting),
-            unmade,
-            needed,
-            may_replace: 0 < room,
-            restart,
+            me,
+            blocked: waits.blocked.map(|it| &it.waiting),
+            unmade: waits.unmade.as_ref(),
+            needed: waits.needed,
+            turn,
+            stops_first: rollout::stops_first(share),
+            restart: share.spec.deploy.restart,
         };
-        let next = slot::wanted(slot, share.record, instances, around);
-        if next.contains(&Step::Record(slot)) && !instances.is_empty() {
-            room = room.saturating_sub(1);
-        }
-        steps.extend(next);
+        let instances = by_replica.get(&replica).map_or(&[][..], Vec::as_slice);
+        steps.extend(slot::wanted(post, share.record, instances, around));
     }
     let volumes = match share.record.intent {
         Intent::Run | Intent::Stop => false,
         Intent::Remove { volumes } | Intent::Forget { volumes } => volumes,
     };
-    for it in replicas(share, |it| share.slots.binary_search(&it.record.slot).is_err()) {
-        steps.extend(slot::clear(&it, volumes, needed));
+    let kept = |it: &Instance<'_>| {
+        let replica = share.replica(it.record.slot, it.record.node);
+        // What has no place now keeps the one that it had.
+        let waits = share.unplaced.iter().any(|(slot, _)| *slot == it.record.slot);
+        progress.turns.contains_key(&replica) || (waits && share.record.intent == Intent::Run)
+    };
+    for it in replicas(share, |it| it.record.node == me && !kept(it)) {
+        steps.extend(slot::clear(&it, volumes, waits.needed));
     }
     for it in share.instances.iter().filter(|it| it.record.one_off.is_some()) {
-        steps.extend(one_off(share, it, blocked, unmade, needed));
+        if it.record.node == me {
+            steps.extend(one_off(share, it, waits));
+        }
     }
     steps
 }
 
 /// The step of a container of `fizz run`.
-fn one_off(
-    share: &Share<'_>,
-    it: &Instance<'_>,
-    blocked: Option<&Blocked>,
-    unmade: Option<&Arc<str>>,
-    needed: bool,
-) -> Option<Step> {
+fn one_off(share: &Share<'_>, it: &Instance<'_>, waits: &Waits<'_>) -> Option<Step> {
     let one_off = it.record.one_off.as_ref()?;
     let over = it.record.state.is_over();
     match share.record.intent {
-        Intent::Forget { volumes } => slot::clear(it, volumes, needed),
+        Intent::Forget { volumes } => slot::clear(it, volumes, waits.needed),
         Intent::Run | Intent::Stop | Intent::Remove { .. } if it.busy => None,
         Intent::Run | Intent::Stop | Intent::Remove { .. } if over => {
             one_off.remove.then(|| slot::clear(it, true, false)).flatten()
         }
         Intent::Run | Intent::Stop | Intent::Remove { .. } => {
             let pending = it.record.state == ContainerState::Pending && !it.resting;
-            let waits = it.held_back && it.record.runtime_id.is_some();
-            let blocked = blocked.filter(|_| !one_off.no_deps).map(|it| &it.waiting);
-            (pending && !waits).then(|| slot::begin(it, blocked, unmade))
+            let held = it.held_back && it.record.runtime_id.is_some();
+            let blocked = waits.blocked.filter(|_| !one_off.no_deps).map(|it| &it.waiting);
+            (pending && !held).then(|| slot::begin(it, blocked, waits.unmade.as_ref()))
         }
     }
 }
@@ -124,28 +150,14 @@ fn replicas<'a>(share: &Share<'a>, which: impl Fn(&Instance<'a>) -> bool) -> Vec
     replicas.filter(|it| which(it)).copied().collect()
 }
 
-/// The replicas by slot: looked through once, as a service may have hundreds.
-fn by_slot<'a>(share: &Share<'a>) -> BTreeMap<Slot, Vec<Instance<'a>>> {
-    let mut by_slot: BTreeMap<Slot, Vec<Instance<'a>>> = BTreeMap::new();
+/// The containers by replica: looked through once, as a service may have hundreds.
+fn by_replica<'a>(share: &Share<'a>) -> ByReplica<'a> {
+    let mut by_replica = ByReplica::new();
     for it in replicas(share, |_| true) {
-        by_slot.entry(it.record.slot).or_default().push(it);
+        let replica = share.replica(it.record.slot, it.record.node);
+        by_replica.entry(replica).or_default().push(it);
     }
-    by_slot
-}
-
-/// How many more slots may begin a replacement: the update's parallelism less those in the middle
-/// of one, or whose new container is not well yet.
-fn replacements_free(share: &Share<'_>, by_slot: &BTreeMap<Slot, Vec<Instance<'_>>>) -> u32 {
-    let parallelism = match share.spec.deploy.update.parallelism {
-        0 => u32::MAX,
-        some => some,
-    };
-    let restart = share.spec.deploy.restart;
-    let in_flux = share.slots.iter().filter_map(|slot| by_slot.get(slot)).filter(|mine| {
-        let current = mine.iter().find(|it| it.is_current(share.record, restart));
-        current.is_some_and(|it| !(it.is_ready() || it.is_completed()))
-    });
-    parallelism.saturating_sub(u32::try_from(in_flux.count()).unwrap_or(u32::MAX))
+    by_replica
 }
 
 /// Whether every container is as the user wants it.
@@ -154,17 +166,20 @@ fn is_ready(share: &Share<'_>) -> bool {
     match share.record.intent {
         Intent::Run => {
             let right = |it: &Instance<'_>| {
-                it.is_current(share.record, share.spec.deploy.restart)
+                it.is_current(&share.record.template, share.spec.deploy.restart)
                     && (it.is_ready() || is_done(share, it))
                     && it.has_followed(share.record)
+                    && share.has_post(it.record)
             };
-            all.len() == share.slots.len() && all.iter().all(right)
+            let placed = share.unplaced.is_empty() && all.len() == share.posts.len();
+            placed && all.iter().all(right)
         }
         Intent::Stop => {
-            let kept =
-                |it: &Instance<'_>| it.is_made_from(share.record) && it.record.runtime_id.is_some();
+            let kept = |it: &Instance<'_>| {
+                it.is_made_from(&share.record.template) && it.record.runtime_id.is_some()
+            };
             let still = |it: &Instance<'_>| !it.alive && !it.busy && kept(it);
-            all.len() == share.slots.len() && all.iter().all(still)
+            all.len() == share.posts.len() && all.iter().all(still)
         }
         Intent::Remove { .. } | Intent::Forget { .. } => all.is_empty(),
     }
@@ -189,10 +204,19 @@ fn stuck(share: &Share<'_>, blocked: Option<&Blocked>) -> Option<Arc<str>> {
         }
         Intent::Remove { .. } | Intent::Forget { .. } => false,
     };
-    let current = |it: &Instance<'_>| it.is_made_from(share.record);
+    let current = |it: &Instance<'_>| it.is_made_from(&share.record.template);
     if let Some(it) = replicas(share, |it| current(it) && lost(it)).first() {
         let reason = it.record.reason.clone().unwrap_or_else(|| "it failed".into());
         return Some(format!("{}: {reason}", it.record.name).into());
+    }
+    if let Some((slot, why)) = share.unplaced.first().filter(|_| share.record.intent == Intent::Run)
+    {
+        return Some(format!("{}-{slot} has no place: {why}", share.spec.name).into());
+    }
+    if share.record.rollout.stage == Stage::Paused {
+        let failed = share.record.rollout.failed.as_ref().map(|(_, why)| format!(": {why}"));
+        let why = failed.unwrap_or_default();
+        return Some(format!("its update is paused{why}").into());
     }
     let starts = !replicas(share, |it| !it.alive).is_empty() || share.instances.is_empty();
     let wanted = share.record.intent == Intent::Run;

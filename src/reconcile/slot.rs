@@ -5,12 +5,13 @@
 
 use std::sync::Arc;
 
+use super::{Post, rollout::Turn};
 use crate::{
     model::{
-        ContainerId, ContainerState, Slot,
+        ContainerId, ContainerState, Millis, NodeId, Slot, WallTime,
         spec::{RestartCondition, RestartSpec},
     },
-    state::{ContainerRecord, Intent, ServiceRecord},
+    state::{ContainerRecord, Intent, ServiceRecord, Template},
 };
 
 /// A container and what only its node knows of it.
@@ -18,6 +19,8 @@ use crate::{
 pub struct Instance<'a> {
     /// The container.
     pub record: &'a ContainerRecord,
+    /// For how long it is in its state, as far as this node saw.
+    pub stood: Millis,
     /// A step of it is under way.
     pub busy: bool,
     /// It must wait before it is tried again.
@@ -46,8 +49,8 @@ pub enum Owners {
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Record a new container for a slot, which replaces these.
-    Record(Slot),
+    /// Record a new container for a slot, made from this template.
+    Record(Slot, Which),
     /// Make it, and start it if so.
     Launch {
         /// Which.
@@ -83,34 +86,51 @@ pub enum Cause {
     Policy,
 }
 
-/// What the rest of the project says about a slot.
+/// Which of a service's templates a container is made from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// The one that is wanted.
+    Current,
+    /// The one before, which proved itself.
+    Previous,
+}
+
+/// What the rest of the project says about a replica.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Around<'a> {
+    /// The node that looks, and does its own part only.
+    pub(super) me: NodeId,
     /// What the service waits for, if anything.
     pub(super) blocked: Option<&'a Arc<str>>,
     /// What it must see before it can even be made, if anything.
     pub(super) unmade: Option<&'a Arc<str>>,
     /// Services that use this one still run.
     pub(super) needed: bool,
-    /// One more slot may be in the middle of a replacement.
-    pub(super) may_replace: bool,
+    /// Whether and how it changes.
+    pub(super) turn: Turn,
+    /// The old container stops before the new one starts.
+    pub(super) stops_first: bool,
     /// What its restart policy says.
     pub(super) restart: RestartSpec,
 }
 
 impl Instance<'_> {
     /// Whether it is made from what is wanted.
-    pub(super) fn is_made_from(&self, wanted: &ServiceRecord) -> bool {
+    pub(super) fn is_made_from(&self, wanted: &Template) -> bool {
         let image = |image| self.record.image.as_ref().is_none_or(|mine| mine == image);
         self.record.revision == wanted.revision && wanted.image.as_ref().is_none_or(image)
     }
 
     /// Whether it is made from what is wanted, and not to be replaced because it was given up or those
     /// whose namespaces it shares are gone.
-    pub(super) fn is_current(&self, wanted: &ServiceRecord, restart: RestartSpec) -> bool {
-        self.is_made_from(wanted)
-            && !is_replaced(self.record, restart)
-            && self.owners != Owners::Gone
+    pub(super) fn is_current(&self, wanted: &Template, restart: RestartSpec) -> bool {
+        self.is_made_from(wanted) && self.is_usable(restart)
+    }
+
+    /// Whether it is not to be replaced because it was given up or those whose namespaces it shares are
+    /// gone.
+    fn is_usable(&self, restart: RestartSpec) -> bool {
+        !is_replaced(self.record, restart) && self.owners != Owners::Gone
     }
 
     /// Whether it has followed every request to start and to restart it.
@@ -130,6 +150,11 @@ impl Instance<'_> {
         }
     }
 
+    /// The oldest first; of several that are as old, always the same.
+    pub(super) fn age(&self) -> (WallTime, ContainerId) {
+        (self.record.created, self.record.id)
+    }
+
     /// Whether it ended with status 0 of its own.
     #[must_use]
     pub fn is_completed(&self) -> bool {
@@ -137,18 +162,18 @@ impl Instance<'_> {
     }
 }
 
-/// The steps of the containers of one slot that is wanted here.
+/// This node's steps for a replica that is to be somewhere.
 pub(super) fn wanted(
-    slot: Slot,
+    post: Post,
     service: &ServiceRecord,
     instances: &[Instance<'_>],
     around: Around<'_>,
 ) -> Vec<Step> {
     match service.intent {
-        Intent::Run => run(slot, service, instances, around),
-        Intent::Stop => keep(slot, service, instances, around),
+        Intent::Run => run(post, service, instances, around),
+        Intent::Stop => keep(post, service, instances, around),
         Intent::Remove { volumes } | Intent::Forget { volumes } => {
-            instances.iter().filter_map(|it| clear(it, volumes, around.needed)).collect()
+            mine(instances, around).filter_map(|it| clear(it, volumes, around.needed)).collect()
         }
     }
 }
@@ -163,58 +188,91 @@ pub(super) fn clear(it: &Instance<'_>, volumes: bool, needed: bool) -> Option<St
     }
 }
 
-/// The steps of a slot whose container is to be there, and not to run.
+fn mine<'i, 'a>(
+    instances: &'i [Instance<'a>],
+    around: Around<'_>,
+) -> impl Iterator<Item = &'i Instance<'a>> {
+    instances.iter().filter(move |it| it.record.node == around.me)
+}
+
+/// The steps of a replica whose container is to be there, and not to run.
 fn keep(
-    slot: Slot,
+    post: Post,
     service: &ServiceRecord,
     instances: &[Instance<'_>],
     around: Around<'_>,
 ) -> Vec<Step> {
     if instances.iter().any(|it| it.alive) {
-        let free = instances.iter().filter(|it| it.alive && !it.busy && !around.needed);
+        let free = mine(instances, around).filter(|it| it.alive && !it.busy && !around.needed);
         return free.map(|it| Step::Halt(it.record.id)).collect();
     }
-    let made = instances.iter().filter(|it| it.is_made_from(service));
-    let Some(current) = made.min_by_key(|it| it.record.created) else {
-        return vec![Step::Record(slot)];
+    let made = instances.iter().filter(|it| it.is_made_from(&service.template));
+    let here = post.node == around.me;
+    let Some(current) = made.filter(|it| it.record.node == post.node).min_by_key(|it| it.age())
+    else {
+        return if here { vec![Step::Record(post.slot, Which::Current)] } else { vec![] };
     };
     if current.record.runtime_id.is_none() {
         let again = make(current.record.id, false, Cause::Wanted, around.unmade);
         let asked = !current.record.state.is_over() || current.record.starts < service.starts;
-        return if asked && !current.busy { vec![again] } else { vec![] };
+        return if here && asked && !current.busy { vec![again] } else { vec![] };
     }
-    let others = instances.iter().filter(|it| it.record.id != current.record.id);
+    let others = mine(instances, around).filter(|it| it.record.id != current.record.id);
     others.filter_map(|it| clear(it, service.renew_volumes, false)).collect()
 }
 
 fn run(
-    slot: Slot,
+    post: Post,
     service: &ServiceRecord,
     instances: &[Instance<'_>],
     around: Around<'_>,
 ) -> Vec<Step> {
-    let is_current = |it: &&Instance<'_>| it.is_current(service, around.restart);
-    // The oldest that is current stays: it has run longest.
-    let Some(current) = instances.iter().filter(is_current).min_by_key(|it| it.record.created)
-    else {
-        // One that was given up is replaced by another of its kind only after a pause.
-        let resting = instances.iter().any(|it| it.resting && it.is_made_from(service));
-        let replace = instances.is_empty() || (around.may_replace && !resting);
-        return if replace { vec![Step::Record(slot)] } else { vec![] };
+    let here = post.node == around.me;
+    let right = |it: &&Instance<'_>| {
+        it.record.node == post.node
+            && it.is_usable(around.restart)
+            && (it.is_made_from(&service.template) || !around.turn.changes)
     };
-    let others: Vec<&Instance<'_>> =
-        instances.iter().filter(|it| it.record.id != current.record.id).collect();
-    if others.is_empty() {
-        return alone(current, service, around).into_iter().collect();
+    // The oldest that is right stays: it has run longest.
+    let Some(keeper) = instances.iter().filter(right).min_by_key(|it| it.age()) else {
+        // One that was given up is replaced by another of its kind only after a pause.
+        let kind = |it: &Instance<'_>| it.is_made_from(&service.template) || !around.turn.changes;
+        let resting = instances.iter().any(|it| it.resting && kind(it));
+        let vacant = instances.iter().all(|it| !it.alive || !it.is_usable(around.restart));
+        let begins = here && !resting && (around.turn.may_begin || vacant);
+        let which = match (around.turn.changes, &service.previous) {
+            (false, Some(_)) => Which::Previous,
+            (true, _) | (false, None) => Which::Current,
+        };
+        return if begins { vec![Step::Record(post.slot, which)] } else { vec![] };
+    };
+    let others = || instances.iter().filter(|it| it.record.id != keeper.record.id);
+    // On one node they have one name, so that the old one must be gone altogether.
+    let in_the_way = |it: &Instance<'_>| it.alive || it.record.node == post.node;
+    let lives = others().any(in_the_way);
+    let mut steps: Vec<Step> = vec![];
+    if keeper.record.node == around.me {
+        let step = match (lives, around.stops_first) {
+            // Beside one that lives it is only made, until that one has stopped.
+            (true, true) => prepare(keeper, service, around),
+            (true, false) | (false, _) => alone(keeper, service, around),
+        };
+        steps.extend(step);
     }
-    if current.record.runtime_id.is_none() {
-        return prepare(current, service, around).into_iter().collect();
-    }
-    if let Some(blocked) = around.blocked.filter(|_| others.iter().any(|it| it.alive)) {
+    let made = keeper.record.runtime_id.is_some();
+    let waits = around.blocked.is_some() && !keeper.is_ready();
+    for it in others().filter(|it| it.record.node == around.me) {
         // The old one serves until the new one can.
-        return vec![Step::Wait(current.record.id, blocked.clone())];
+        let may_stop = if around.stops_first {
+            made && !waits && (around.turn.may_stop || !it.is_ready())
+        } else {
+            keeper.is_ready() || keeper.is_completed() || !it.is_usable(around.restart)
+        };
+        if made && (may_stop || !it.alive) {
+            steps.extend(clear(it, service.renew_volumes, false));
+        }
     }
-    others.iter().filter_map(|it| clear(it, service.renew_volumes, false)).collect()
+    steps
 }
 
 /// The step of a slot's only container, which is made from what is wanted.
@@ -245,6 +303,10 @@ fn alone(it: &Instance<'_>, service: &ServiceRecord, around: Around<'_>) -> Opti
 
 /// The step of a container that is to be made beside the one that it replaces.
 fn prepare(it: &Instance<'_>, service: &ServiceRecord, around: Around<'_>) -> Option<Step> {
+    if it.record.runtime_id.is_some() {
+        let waits = around.blocked.filter(|_| it.record.state == ContainerState::Pending);
+        return waits.map(|blocked| Step::Wait(it.record.id, blocked.clone()));
+    }
     let cause = match it.record.state {
         ContainerState::Pending => Cause::Wanted,
         ContainerState::Stopped | ContainerState::Failed => again(it, service, around)?,

@@ -28,10 +28,9 @@ use sha2::{Digest, Sha256};
 
 use crate::model::{NodeId, ProjectName};
 
-/// The node that has a project, of those that may. All of a project's containers are on one node as
-/// long as only a node's own networks join them.
+/// The node that writes for all what one must write of a project, of those that are there.
 #[must_use]
-pub fn home(project: &ProjectName, nodes: impl IntoIterator<Item = NodeId>) -> Option<NodeId> {
+pub fn steward(project: &ProjectName, nodes: impl IntoIterator<Item = NodeId>) -> Option<NodeId> {
     nodes.into_iter().max_by_key(|node| (score(project.as_str(), *node), *node))
 }
 

@@ -1,6 +1,6 @@
 //! What is asked of the scheduler, and what it answers.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use super::{objection::Objection, rules::Rules};
 use crate::model::{ContainerId, NodeId, ServiceKey, ServiceName, Slot, WallTime};
@@ -87,6 +87,17 @@ pub enum Why {
     Chosen,
     /// It should leave, but there is no other node for it.
     Stranded,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kept => "it is there already",
+            Self::Wished => "it was moved there",
+            Self::Chosen => "of the nodes that may have it this one has the best claim",
+            Self::Stranded => "it should leave, but no other node may have it",
+        })
+    }
 }
 
 /// A slot that no node may have.

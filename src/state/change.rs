@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::{
     clock::{Dot, Stamp},
     records::{
-        ContainerRecord, DeploymentRecord, IpAllocation, NodeRecord, SealedSecret, SecretPath,
-        ServiceRecord,
+        ContainerRecord, DeploymentRecord, IpAllocation, NodeRecord, RevisionKey, RevisionRecord,
+        SealedSecret, SecretPath, ServiceRecord,
     },
     vector::VersionVector,
 };
@@ -21,6 +21,8 @@ pub enum Change {
     Service(ServiceKey, Option<Arc<ServiceRecord>>),
     /// A deployment is wanted so, or no longer.
     Deployment(ProjectName, Option<Arc<DeploymentRecord>>),
+    /// A deployment was once applied so, or that is kept no longer.
+    Revision(RevisionKey, Option<Arc<RevisionRecord>>),
     /// A secret is this, or gone.
     Secret(SecretPath, Option<Arc<SealedSecret>>),
     /// A container is so, or gone.
@@ -48,6 +50,7 @@ pub(super) enum Place {
     Node(NodeId),
     Service(ServiceKey),
     Deployment(ProjectName),
+    Revision(RevisionKey),
     Secret(SecretPath),
     Container(ContainerId),
     IpAllocation(IpAllocation),
@@ -59,16 +62,18 @@ pub(super) enum Kind {
     Nodes,
     Services,
     Deployments,
+    Revisions,
     Secrets,
     Containers,
     IpAllocations,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::Nodes,
         Self::Services,
         Self::Deployments,
+        Self::Revisions,
         Self::Secrets,
         Self::Containers,
         Self::IpAllocations,
@@ -77,7 +82,9 @@ impl Kind {
     /// Whether a removal can win over a value that it had not seen.
     pub(super) fn is_map(self) -> bool {
         match self {
-            Self::Nodes | Self::Services | Self::Deployments | Self::Secrets => true,
+            Self::Nodes | Self::Services | Self::Deployments | Self::Revisions | Self::Secrets => {
+                true
+            }
             Self::Containers | Self::IpAllocations => false,
         }
     }
@@ -89,6 +96,7 @@ impl Change {
             Self::Node(key, _) => Place::Node(*key),
             Self::Service(key, _) => Place::Service(key.clone()),
             Self::Deployment(key, _) => Place::Deployment(key.clone()),
+            Self::Revision(key, _) => Place::Revision(key.clone()),
             Self::Secret(key, _) => Place::Secret(key.clone()),
             Self::Container(key, _) => Place::Container(*key),
             Self::IpAllocation(key, _) => Place::IpAllocation(*key),
@@ -100,6 +108,7 @@ impl Change {
             Self::Node(_, value) => value.is_none(),
             Self::Service(_, value) => value.is_none(),
             Self::Deployment(_, value) => value.is_none(),
+            Self::Revision(_, value) => value.is_none(),
             Self::Secret(_, value) => value.is_none(),
             Self::Container(_, value) => value.is_none(),
             Self::IpAllocation(_, value) => value.is_none(),
@@ -113,6 +122,7 @@ impl Place {
             Self::Node(_) => Kind::Nodes,
             Self::Service(_) => Kind::Services,
             Self::Deployment(_) => Kind::Deployments,
+            Self::Revision(_) => Kind::Revisions,
             Self::Secret(_) => Kind::Secrets,
             Self::Container(_) => Kind::Containers,
             Self::IpAllocation(_) => Kind::IpAllocations,

@@ -10,13 +10,15 @@ use super::{
     dotted_map::Fate,
     lww_map::LwwMap,
     records::{
-        ContainerRecord, DeploymentRecord, IpAllocation, NodeRecord, SealedSecret, SecretPath,
-        ServiceRecord,
+        ContainerRecord, DeploymentRecord, IpAllocation, NodeRecord, RevisionKey, RevisionRecord,
+        SealedSecret, SecretPath, ServiceRecord,
     },
     step::{Applied, Step},
     vector::VersionVector,
 };
-use crate::model::{ContainerId, NodeId, NodeState, ProjectName, ServiceKey, TokenId, WallTime};
+use crate::model::{
+    ContainerId, NodeId, NodeState, ProjectName, Revision, ServiceKey, TokenId, WallTime,
+};
 
 /// Everything the cluster has agreed, as this node knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -187,13 +189,29 @@ impl ClusterState {
         &'a self,
         project: &'a ProjectName,
     ) -> impl Iterator<Item = (&'a ServiceKey, &'a Arc<ServiceRecord>)> {
-        self.services().iter().filter(move |(key, _)| key.project == *project)
+        let first = ServiceKey::first_of(project.clone());
+        self.services().from(first).take_while(move |(key, _)| key.project == *project)
     }
 
     /// Every deployment.
     #[must_use]
     pub fn deployments(&self) -> &LwwMap<ProjectName, DeploymentRecord> {
         &self.collections.deployments
+    }
+
+    /// What deployments were, each as often as it was applied.
+    #[must_use]
+    pub fn revisions(&self) -> &LwwMap<RevisionKey, RevisionRecord> {
+        &self.collections.revisions
+    }
+
+    /// What a deployment was, the oldest first.
+    pub fn revisions_of<'a>(
+        &'a self,
+        project: &'a ProjectName,
+    ) -> impl Iterator<Item = (&'a RevisionKey, &'a Arc<RevisionRecord>)> {
+        let first = RevisionKey { project: project.clone(), version: 0, content: Revision(0) };
+        self.revisions().from(first).take_while(move |(key, _)| key.project == *project)
     }
 
     /// Every secret, sealed.

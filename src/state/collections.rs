@@ -1,4 +1,4 @@
-//! The six collections side by side: each thing that is done to one of them, by place.
+//! The collections side by side: each thing that is done to one of them, by place.
 
 use std::sync::Arc;
 
@@ -9,19 +9,20 @@ use super::{
     lww_map::LwwMap,
     or_set::OrSet,
     records::{
-        ContainerRecord, DeploymentRecord, IpAllocation, NodeRecord, SealedSecret, SecretPath,
-        ServiceRecord,
+        ContainerRecord, DeploymentRecord, IpAllocation, NodeRecord, RevisionKey, RevisionRecord,
+        SealedSecret, SecretPath, ServiceRecord,
     },
     vector::VersionVector,
 };
 use crate::model::{ContainerId, NodeId, ProjectName, ServiceKey};
 
-/// The six collections.
+/// The six collections of the architecture, and beside the deployments what they were before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Collections {
     pub(super) nodes: LwwMap<NodeId, NodeRecord>,
     pub(super) services: LwwMap<ServiceKey, ServiceRecord>,
     pub(super) deployments: LwwMap<ProjectName, DeploymentRecord>,
+    pub(super) revisions: LwwMap<RevisionKey, RevisionRecord>,
     pub(super) secrets: LwwMap<SecretPath, SealedSecret>,
     pub(super) containers: OrSet<ContainerId, ContainerRecord>,
     pub(super) ip_allocations: OrSet<IpAllocation, ()>,
@@ -35,6 +36,7 @@ impl Collections {
             Change::Node(key, _) => self.nodes.0.foresee(key, dot, past),
             Change::Service(key, _) => self.services.0.foresee(key, dot, past),
             Change::Deployment(key, _) => self.deployments.0.foresee(key, dot, past),
+            Change::Revision(key, _) => self.revisions.0.foresee(key, dot, past),
             Change::Secret(key, _) => self.secrets.0.foresee(key, dot, past),
             Change::Container(key, _) => self.containers.0.foresee(key, dot, past),
             Change::IpAllocation(key, _) => self.ip_allocations.0.foresee(key, dot, past),
@@ -47,6 +49,7 @@ impl Collections {
             Change::Node(key, it) => self.nodes.0.put(*key, sibling(write, it)),
             Change::Service(key, it) => self.services.0.put(key.clone(), sibling(write, it)),
             Change::Deployment(key, it) => self.deployments.0.put(key.clone(), sibling(write, it)),
+            Change::Revision(key, it) => self.revisions.0.put(key.clone(), sibling(write, it)),
             Change::Secret(key, it) => self.secrets.0.put(key.clone(), sibling(write, it)),
             Change::Container(key, it) => self.containers.0.put(*key, sibling(write, it)),
             Change::IpAllocation(key, it) => self.ip_allocations.0.put(*key, sibling(write, it)),
@@ -59,6 +62,7 @@ impl Collections {
             Place::Node(key) => self.nodes.0.end(key, dot),
             Place::Service(key) => self.services.0.end(key, dot),
             Place::Deployment(key) => self.deployments.0.end(key, dot),
+            Place::Revision(key) => self.revisions.0.end(key, dot),
             Place::Secret(key) => self.secrets.0.end(key, dot),
             Place::Container(key) => self.containers.0.end(key, dot),
             Place::IpAllocation(key) => self.ip_allocations.0.end(key, dot),
@@ -71,6 +75,7 @@ impl Collections {
             Place::Node(key) => self.nodes.past_of(key, writer),
             Place::Service(key) => self.services.past_of(key, writer),
             Place::Deployment(key) => self.deployments.past_of(key, writer),
+            Place::Revision(key) => self.revisions.past_of(key, writer),
             Place::Secret(key) => self.secrets.past_of(key, writer),
             Place::Container(key) => self.containers.0.past_of(key, writer),
             Place::IpAllocation(key) => self.ip_allocations.0.past_of(key, writer),
@@ -86,6 +91,9 @@ impl Collections {
             }
             Place::Deployment(key) => {
                 writes(self.deployments.0.of(key), |it| Change::Deployment(key.clone(), it))
+            }
+            Place::Revision(key) => {
+                writes(self.revisions.0.of(key), |it| Change::Revision(key.clone(), it))
             }
             Place::Secret(key) => {
                 writes(self.secrets.0.of(key), |it| Change::Secret(key.clone(), it))
@@ -104,6 +112,7 @@ impl Collections {
         self.nodes.0.has_bare()
             || self.services.0.has_bare()
             || self.deployments.0.has_bare()
+            || self.revisions.0.has_bare()
             || self.secrets.0.has_bare()
             || self.containers.0.has_bare()
             || self.ip_allocations.0.has_bare()
@@ -118,6 +127,7 @@ impl Collections {
         collectable(&self.nodes.0, is_stable, |it| Place::Node(*it), &mut found);
         collectable(&self.services.0, is_stable, |it| Place::Service(it.clone()), &mut found);
         collectable(&self.deployments.0, is_stable, |it| Place::Deployment(it.clone()), &mut found);
+        collectable(&self.revisions.0, is_stable, |it| Place::Revision(it.clone()), &mut found);
         collectable(&self.secrets.0, is_stable, |it| Place::Secret(it.clone()), &mut found);
         collectable(&self.containers.0, is_stable, |it| Place::Container(*it), &mut found);
         collectable(&self.ip_allocations.0, is_stable, |it| Place::IpAllocation(*it), &mut found);
@@ -130,6 +140,7 @@ impl Collections {
             Kind::Nodes => self.nodes.0.collected(),
             Kind::Services => self.services.0.collected(),
             Kind::Deployments => self.deployments.0.collected(),
+            Kind::Revisions => self.revisions.0.collected(),
             Kind::Secrets => self.secrets.0.collected(),
             Kind::Containers => self.containers.0.collected(),
             Kind::IpAllocations => self.ip_allocations.0.collected(),
@@ -142,6 +153,7 @@ impl Collections {
             Kind::Nodes => self.nodes.0.note_collected(writes),
             Kind::Services => self.services.0.note_collected(writes),
             Kind::Deployments => self.deployments.0.note_collected(writes),
+            Kind::Revisions => self.revisions.0.note_collected(writes),
             Kind::Secrets => self.secrets.0.note_collected(writes),
             Kind::Containers => self.containers.0.note_collected(writes),
             Kind::IpAllocations => self.ip_allocations.0.note_collected(writes),

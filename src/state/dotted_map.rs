@@ -78,6 +78,11 @@ impl<K: Ord + Clone, V> DottedMap<K, V> {
         self.siblings.iter().map(|(key, siblings)| (key, siblings.as_slice()))
     }
 
+    /// Every key from this one on, and its siblings.
+    pub fn from(&self, first: K) -> impl Iterator<Item = (&K, &[Sibling<V>])> {
+        self.siblings.range(first..).map(|(key, siblings)| (key, siblings.as_slice()))
+    }
+
     /// What would become of a write that was not seen before.
     pub(super) fn foresee(&self, key: &K, dot: Dot, past: &VersionVector) -> Fate {
         let siblings = self.of(key);

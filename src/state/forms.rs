@@ -1,7 +1,7 @@
 //! The records' serialisable forms. Records are not serialisable themselves: these are what must
 //! stay readable, so fields are only ever added, in a new version.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -10,8 +10,8 @@ use super::{
     damage::CodecError,
     lists::{Bytes, List},
     records::{
-        Admission, ContainerRecord, DeploymentRecord, Intent, NodeRecord, OneOff, Removal,
-        SealedSecret, ServiceRecord,
+        Admission, Availability, ContainerRecord, DeploymentRecord, Intent, NodeRecord, OneOff,
+        Removal, RevisionRecord, Rollout, SealedSecret, ServiceRecord, Stage, Template,
     },
 };
 use crate::model::{
@@ -36,7 +36,8 @@ pub(super) struct NodeForm {
     version: String,
     labels: List<(String, String)>,
     assigned: List<(String, String)>,
-    draining: bool,
+    availability: u8,
+    volumes: List<String>,
     cpus: u32,
     memory_bytes: u64,
     architecture: String,
@@ -46,16 +47,34 @@ pub(super) struct NodeForm {
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct ServiceForm {
-    definition: String,
-    base: u128,
-    revision: u128,
-    image: Option<String>,
+    template: TemplateForm,
+    previous: Option<TemplateForm>,
+    stage: u8,
+    failed: Option<(u128, String)>,
+    moves: List<(u32, u128)>,
     replicas: u32,
     intent: IntentForm,
     restarts: u64,
     starts: u64,
     grace: Option<u64>,
     renew_volumes: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct TemplateForm {
+    definition: String,
+    base: u128,
+    revision: u128,
+    image: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct RevisionForm {
+    at: u64,
+    by: u128,
+    returns_to: Option<u64>,
+    model: String,
+    services: List<(String, TemplateForm)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -105,6 +124,7 @@ pub(super) struct ContainerForm {
     starts: u64,
     given_up: bool,
     held: bool,
+    checked: bool,
     ports: List<(String, u16, String, u16)>,
     addresses: List<(String, String)>,
 }
@@ -135,7 +155,12 @@ impl From<&NodeRecord> for NodeForm {
             version: it.version.clone(),
             labels: pairs(&it.labels),
             assigned: pairs(&it.assigned),
-            draining: it.draining,
+            availability: match it.availability {
+                Availability::Open => 0,
+                Availability::Cordoned => 1,
+                Availability::Draining => 2,
+            },
+            volumes: List(it.volumes.iter().cloned().collect()),
             cpus: it.cpus,
             memory_bytes: it.memory_bytes,
             architecture: it.architecture.clone(),
@@ -156,6 +181,12 @@ impl NodeForm {
             5 => NodeState::Failed,
             other => return Err(CodecError::Damaged(format!("node state {other}"))),
         };
+        let availability = match self.availability {
+            0 => Availability::Open,
+            1 => Availability::Cordoned,
+            2 => Availability::Draining,
+            other => return Err(CodecError::Damaged(format!("availability {other}"))),
+        };
         Ok(NodeRecord {
             name: self.name.parse()?,
             state,
@@ -173,7 +204,8 @@ impl NodeForm {
             version: self.version,
             labels: self.labels.0.into_iter().collect(),
             assigned: self.assigned.0.into_iter().collect(),
-            draining: self.draining,
+            availability,
+            volumes: self.volumes.0.into_iter().collect(),
             cpus: self.cpus,
             memory_bytes: self.memory_bytes,
             architecture: self.architecture,
@@ -192,10 +224,17 @@ impl From<&ServiceRecord> for ServiceForm {
             Intent::Forget { volumes } => IntentForm::Forget(volumes),
         };
         Self {
-            definition: it.definition.to_string(),
-            base: it.base.0,
-            revision: it.revision.0,
-            image: it.image.as_ref().map(ToString::to_string),
+            template: (&it.template).into(),
+            previous: it.previous.as_deref().map(Into::into),
+            stage: match it.rollout.stage {
+                Stage::Done => 0,
+                Stage::Going => 1,
+                Stage::Canary => 2,
+                Stage::Paused => 3,
+                Stage::Returning => 4,
+            },
+            failed: it.rollout.failed.as_ref().map(|(it, why)| (it.0, why.to_string())),
+            moves: List(it.moves.iter().map(|(slot, node)| (slot.0, node.0)).collect()),
             replicas: it.replicas,
             intent,
             restarts: it.restarts,
@@ -207,8 +246,15 @@ impl From<&ServiceRecord> for ServiceForm {
 }
 
 impl ServiceForm {
-    #[expect(clippy::unnecessary_wraps, reason = "all forms are read alike")]
     pub(super) fn into_record(self) -> Result<ServiceRecord, CodecError> {
+        let stage = match self.stage {
+            0 => Stage::Done,
+            1 => Stage::Going,
+            2 => Stage::Canary,
+            3 => Stage::Paused,
+            4 => Stage::Returning,
+            other => return Err(CodecError::Damaged(format!("rollout stage {other}"))),
+        };
         let intent = match self.intent {
             IntentForm::Run => Intent::Run,
             IntentForm::Stop => Intent::Stop,
@@ -216,16 +262,70 @@ impl ServiceForm {
             IntentForm::Forget(volumes) => Intent::Forget { volumes },
         };
         Ok(ServiceRecord {
-            definition: self.definition.into(),
-            base: Revision(self.base),
-            revision: Revision(self.revision),
-            image: self.image.map(|it| ImageId(it.into())),
+            template: self.template.into(),
+            previous: self.previous.map(|it| Arc::new(it.into())),
+            rollout: Rollout {
+                stage,
+                failed: self.failed.map(|(it, why)| (Revision(it), why.into())),
+            },
+            moves: self.moves.0.into_iter().map(|(slot, id)| (Slot(slot), NodeId(id))).collect(),
             replicas: self.replicas,
             intent,
             restarts: self.restarts,
             starts: self.starts,
             grace: self.grace.map(Millis),
             renew_volumes: self.renew_volumes,
+        })
+    }
+}
+
+impl From<&Template> for TemplateForm {
+    fn from(it: &Template) -> Self {
+        Self {
+            definition: it.definition.to_string(),
+            base: it.base.0,
+            revision: it.revision.0,
+            image: it.image.as_ref().map(ToString::to_string),
+        }
+    }
+}
+
+impl From<TemplateForm> for Template {
+    fn from(it: TemplateForm) -> Self {
+        Self {
+            definition: it.definition.into(),
+            base: Revision(it.base),
+            revision: Revision(it.revision),
+            image: it.image.map(|it| ImageId(it.into())),
+        }
+    }
+}
+
+impl From<&RevisionRecord> for RevisionForm {
+    fn from(it: &RevisionRecord) -> Self {
+        let services = it.services.iter().map(|(name, it)| (name.to_string(), it.into()));
+        Self {
+            at: it.at.0,
+            by: it.by.0,
+            returns_to: it.returns_to,
+            model: it.model.to_string(),
+            services: List(services.collect()),
+        }
+    }
+}
+
+impl RevisionForm {
+    pub(super) fn into_record(self) -> Result<RevisionRecord, CodecError> {
+        let mut services = BTreeMap::new();
+        for (name, template) in self.services.0 {
+            services.insert(name.parse()?, template.into());
+        }
+        Ok(RevisionRecord {
+            at: WallTime(self.at),
+            by: NodeId(self.by),
+            returns_to: self.returns_to,
+            model: self.model.into(),
+            services,
         })
     }
 }
@@ -314,6 +414,7 @@ impl From<&ContainerRecord> for ContainerForm {
             starts: it.starts,
             given_up: it.given_up,
             held: it.held,
+            checked: it.checked,
             ports: List(it.ports.iter().map(port).collect()),
             addresses: pairs(&it.addresses),
         }
@@ -363,6 +464,7 @@ impl ContainerForm {
             starts: self.starts,
             given_up: self.given_up,
             held: self.held,
+            checked: self.checked,
             ports: self.ports.0.into_iter().map(port).collect(),
             addresses: self.addresses.0.into_iter().collect(),
         })

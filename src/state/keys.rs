@@ -9,10 +9,10 @@ use super::{
     clock::{Dot, ReplicaId},
     damage::CodecError,
     lists::List,
-    records::{IpAllocation, SecretPath},
+    records::{IpAllocation, RevisionKey, SecretPath},
     vector::VersionVector,
 };
-use crate::model::{ContainerId, NodeId, ServiceKey, TokenId};
+use crate::model::{ContainerId, NodeId, Revision, ServiceKey, TokenId};
 
 /// The greatest number of a write. Leaves room to count on from whatever a peer says.
 pub(super) const SEQUENCE_MAX: u64 = u64::MAX >> 1;
@@ -28,6 +28,7 @@ pub(super) enum PlaceForm {
     IpAllocation(IpAddr, u128),
     Token(u64),
     ClusterKey(u32, u128),
+    Revision(String, u64, u128),
 }
 
 impl From<&Place> for PlaceForm {
@@ -36,6 +37,9 @@ impl From<&Place> for PlaceForm {
             Place::Node(id) => Self::Node(id.0),
             Place::Service(key) => Self::Service(key.project.to_string(), key.service.to_string()),
             Place::Deployment(name) => Self::Deployment(name.to_string()),
+            Place::Revision(key) => {
+                Self::Revision(key.project.to_string(), key.version, key.content.0)
+            }
             Place::Secret(SecretPath::Project(project, key)) => {
                 Self::ProjectSecret(project.to_string(), key.clone())
             }
@@ -56,6 +60,10 @@ impl PlaceForm {
                 Place::Service(ServiceKey { project: project.parse()?, service: service.parse()? })
             }
             Self::Deployment(name) => Place::Deployment(name.parse()?),
+            Self::Revision(project, version, content) => {
+                let (project, content) = (project.parse()?, Revision(content));
+                Place::Revision(RevisionKey { project, version, content })
+            }
             Self::ProjectSecret(project, key) => {
                 Place::Secret(SecretPath::Project(project.parse()?, key))
             }
@@ -80,6 +88,7 @@ pub(super) fn kind_number(kind: Kind) -> u8 {
         Kind::Secrets => 3,
         Kind::Containers => 4,
         Kind::IpAllocations => 5,
+        Kind::Revisions => 6,
     }
 }
 

@@ -41,6 +41,12 @@ impl<K: Ord + Clone, V> LwwMap<K, V> {
         self.0.iter().filter_map(|(key, siblings)| Some((key, standing(siblings)?.value.as_ref()?)))
     }
 
+    /// Every key from this one on that has a value.
+    pub fn from(&self, first: K) -> impl Iterator<Item = (&K, &Arc<V>)> {
+        let found = self.0.from(first);
+        found.filter_map(|(key, siblings)| Some((key, standing(siblings)?.value.as_ref()?)))
+    }
+
     /// The values of a key that were written without knowing of the one that stands, and lost
     /// against it.
     pub fn conflicts(&self, key: &K) -> impl Iterator<Item = &Sibling<V>> {

@@ -1,14 +1,15 @@
 //! What the collections hold.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 
 use crate::model::{
     ContainerId, ContainerName, ContainerState, ImageId, Millis, NodeId, NodeName, NodeState,
-    ObservedPort, ProjectName, Revision, RuntimeId, ServiceKey, Slot, TokenId, WallTime,
+    ObservedPort, ProjectName, Revision, RuntimeId, ServiceKey, ServiceName, Slot, TokenId,
+    WallTime,
 };
 
 use super::clock::ReplicaId;
@@ -40,8 +41,10 @@ pub struct NodeRecord {
     pub labels: BTreeMap<String, String>,
     /// The labels that users gave it since; they go before those of its configuration.
     pub assigned: BTreeMap<String, String>,
-    /// Its containers are to go elsewhere, and no others to come.
-    pub draining: bool,
+    /// Which containers it takes.
+    pub availability: Availability,
+    /// The local volumes that it holds, by their names in the runtime.
+    pub volumes: BTreeSet<String>,
     /// Cores.
     pub cpus: u32,
     /// Memory in bytes.
@@ -52,6 +55,18 @@ pub struct NodeRecord {
     pub kernel: String,
     /// The container runtime and its version, while it answers.
     pub runtime: Option<String>,
+}
+
+/// Which containers a node takes, as its users want it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Availability {
+    /// Any.
+    #[default]
+    Open,
+    /// No new ones; it keeps those that it has.
+    Cordoned,
+    /// None: those that it has are to go elsewhere.
+    Draining,
 }
 
 /// How a node came into the cluster.
@@ -83,7 +98,8 @@ impl NodeRecord {
             version: String::new(),
             labels: BTreeMap::new(),
             assigned: BTreeMap::new(),
-            draining: false,
+            availability: Availability::Open,
+            volumes: BTreeSet::new(),
             cpus: 0,
             memory_bytes: 0,
             architecture: String::new(),
@@ -141,14 +157,15 @@ pub struct Removal {
 /// A service of a deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceRecord {
-    /// The canonical definition as JSON.
-    pub definition: Arc<str>,
-    /// What the definition and its configs and secrets come to.
-    pub base: Revision,
-    /// What its containers must be made from: `base`, or another one where the user forced it.
-    pub revision: Revision,
-    /// The image that they must run, where `up` knew it.
-    pub image: Option<ImageId>,
+    /// What its containers must be made from.
+    pub template: Template,
+    /// What they were made from before, as long as `template` did not prove itself: what is gone back
+    /// to if it fails.
+    pub previous: Option<Arc<Template>>,
+    /// How far the change from the one to the other is.
+    pub rollout: Rollout,
+    /// Replicas that a person wants elsewhere than where they are.
+    pub moves: BTreeMap<Slot, NodeId>,
     /// How many are wanted: the definition's number or the user's later one.
     pub replicas: u32,
     /// What is wanted of them.
@@ -161,6 +178,79 @@ pub struct ServiceRecord {
     pub grace: Option<Millis>,
     /// New anonymous volumes for replaced containers.
     pub renew_volumes: bool,
+}
+
+/// What containers are made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    /// The canonical definition as JSON.
+    pub definition: Arc<str>,
+    /// What the definition and its configs and secrets come to.
+    pub base: Revision,
+    /// `base`, or another one where the user forced new containers.
+    pub revision: Revision,
+    /// The image that they must run, where `up` knew it.
+    pub image: Option<ImageId>,
+}
+
+/// How far the change of a service's containers to another template is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rollout {
+    /// What goes on.
+    pub stage: Stage,
+    /// The last template that failed, and why; until another is applied.
+    pub failed: Option<(Revision, Arc<str>)>,
+}
+
+/// What goes on while a service's containers change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stage {
+    /// Nothing: all have changed, and were well.
+    #[default]
+    Done,
+    /// They change, one group after the other.
+    Going,
+    /// As many as `x-fizz.update.canary` says change; then a person promotes it, or aborts it.
+    Canary,
+    /// No more change until a person says how to go on.
+    Paused,
+    /// They change back.
+    Returning,
+}
+
+/// Names a deployment as it was once applied. Two that were applied at the same time in two parts of a
+/// cluster have the same version.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RevisionKey {
+    /// Whose.
+    pub project: ProjectName,
+    /// The version that the deployment had.
+    pub version: u64,
+    /// What it comes to.
+    pub content: Revision,
+}
+
+impl RevisionKey {
+    /// What tells it from others of its version, for people.
+    #[must_use]
+    pub fn short(&self) -> String {
+        self.content.to_string().chars().take(4).collect()
+    }
+}
+
+/// A deployment as it was once applied. It is never changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevisionRecord {
+    /// When.
+    pub at: WallTime,
+    /// The node that was asked.
+    pub by: NodeId,
+    /// The version that it was a return to.
+    pub returns_to: Option<u64>,
+    /// The canonical model without its services, as JSON.
+    pub model: Arc<str>,
+    /// What its services' containers were made from.
+    pub services: BTreeMap<ServiceName, Template>,
 }
 
 /// What a user wants of a service's containers.
@@ -227,6 +317,8 @@ pub struct ContainerRecord {
     pub given_up: bool,
     /// A person sent it a signal: it is not started again by itself.
     pub held: bool,
+    /// It has a health check, of its service's or of its image's.
+    pub checked: bool,
     /// Its published ports.
     pub ports: Vec<ObservedPort>,
     /// Its addresses by network.

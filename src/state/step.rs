@@ -3,7 +3,7 @@
 use super::{
     change::{Change, Kind, Place, Write},
     clock::{Dot, HybridClock, ReplicaId},
-    records::{IpAllocation, SecretPath},
+    records::{IpAllocation, RevisionKey, SecretPath},
 };
 use crate::model::{ContainerId, NodeId, ProjectName};
 
@@ -58,6 +58,8 @@ pub enum Touched<'a> {
     Node(NodeId),
     /// A project: its deployment or a service of it.
     Project(&'a ProjectName),
+    /// What a deployment was before.
+    Revision(&'a RevisionKey),
     /// A secret.
     Secret(&'a SecretPath),
     /// A container.
@@ -72,6 +74,7 @@ impl<'a> Touched<'a> {
             Change::Node(id, _) => Self::Node(*id),
             Change::Service(key, _) => Self::Project(&key.project),
             Change::Deployment(name, _) => Self::Project(name),
+            Change::Revision(key, _) => Self::Revision(key),
             Change::Secret(path, _) => Self::Secret(path),
             Change::Container(id, _) => Self::Container(*id),
             Change::IpAllocation(it, _) => Self::Address(it),
@@ -83,6 +86,7 @@ impl<'a> Touched<'a> {
             Place::Node(id) => Self::Node(*id),
             Place::Service(key) => Self::Project(&key.project),
             Place::Deployment(name) => Self::Project(name),
+            Place::Revision(key) => Self::Revision(key),
             Place::Secret(path) => Self::Secret(path),
             Place::Container(id) => Self::Container(*id),
             Place::IpAllocation(it) => Self::Address(it),

@@ -13,7 +13,7 @@ use super::{
     clock::{Dot, ReplicaId, Stamp},
     damage::{CodecError, VERSION},
     exchange::Inventory,
-    forms::{ContainerForm, DeploymentForm, NodeForm, SecretForm, ServiceForm},
+    forms::{ContainerForm, DeploymentForm, NodeForm, RevisionForm, SecretForm, ServiceForm},
     keys::{self, PlaceForm, VectorForm},
     lists::{List, LongList},
     vector::VersionVector,
@@ -120,6 +120,7 @@ pub(super) fn body(write: &Write, bytes: Vec<u8>) -> Result<Vec<u8>, CodecError>
         Change::Node(_, it) => append(write, it.as_deref().map(NodeForm::from), bytes),
         Change::Service(_, it) => append(write, it.as_deref().map(ServiceForm::from), bytes),
         Change::Deployment(_, it) => append(write, it.as_deref().map(DeploymentForm::from), bytes),
+        Change::Revision(_, it) => append(write, it.as_deref().map(RevisionForm::from), bytes),
         Change::Secret(_, it) => append(write, it.as_deref().map(SecretForm::from), bytes),
         Change::Container(_, it) => append(write, it.as_deref().map(ContainerForm::from), bytes),
         Change::IpAllocation(_, it) => append(write, it.as_deref(), bytes),
@@ -144,6 +145,9 @@ pub(super) fn write(place: Place, dot: Dot, bytes: &[u8]) -> Result<Write, Codec
         }
         Place::Deployment(key) => {
             read(dot, bytes, DeploymentForm::into_record, |it| Change::Deployment(key, it))
+        }
+        Place::Revision(key) => {
+            read(dot, bytes, RevisionForm::into_record, |it| Change::Revision(key, it))
         }
         Place::Secret(key) => {
             read(dot, bytes, SecretForm::into_record, |it| Change::Secret(key, it))

@@ -42,6 +42,7 @@ pub(crate) fn key_of(change: &Change) -> (String, bool) {
         Change::Deployment(key, value) => (format!("deployment {key}"), value.is_some()),
         Change::Secret(key, value) => (format!("secret {key:?}"), value.is_some()),
         Change::Container(key, value) => (format!("container {key}"), value.is_some()),
+        Change::Revision(key, value) => (format!("revision {key:?}"), value.is_some()),
         Change::IpAllocation(key, value) => (format!("address {key:?}"), value.is_some()),
     }
 }

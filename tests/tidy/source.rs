@@ -68,7 +68,8 @@ impl Named {
             return Some(&self.path[1..]);
         }
         let climbs = self.path.iter().take_while(|it| *it == "super").count();
-        (0 < climbs && depth <= climbs).then(|| &self.path[climbs..]).filter(|it| it[0] != "*")
+        let rest = (0 < climbs && depth <= climbs).then(|| &self.path[climbs..])?;
+        rest.first().is_some_and(|it| it != "*").then_some(rest)
     }
 }
 

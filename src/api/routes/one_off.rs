@@ -38,7 +38,7 @@ pub(super) async fn run(
     let view = app.backend.now();
     let missing = || Failure::NotFound { what: "service", name: key.to_string() };
     let record = view.state.services().get(&key).ok_or_else(missing)?;
-    let definition = serde_json::from_str(&record.definition)
+    let definition = serde_json::from_str(&record.template.definition)
         .map_err(|why| Failure::Render(format!("the definition of {key}: {why}")))?;
     let request = run_request(key, &definition, run.clone())?;
     let recorded = match app.ask(Request::Run(Box::new(request))).await {
@@ -56,7 +56,10 @@ pub(super) async fn run(
             let created = wire::Created { container: id.to_string() };
             Ok((StatusCode::CREATED, Json(created)).into_response())
         }
-        NodeResponse::Done | NodeResponse::Planned(_) => {
+        NodeResponse::Done
+        | NodeResponse::Planned(_)
+        | NodeResponse::Explained(_)
+        | NodeResponse::Moves(_) => {
             Err(Failure::Render("the node did not tell the container's id".into()))
         }
     }

@@ -33,6 +33,17 @@ pub enum Mode {
     GlobalJob,
 }
 
+impl Mode {
+    /// Whether there is one container on each node.
+    #[must_use]
+    pub fn is_on_each_node(self) -> bool {
+        match self {
+            Self::Global | Self::GlobalJob => true,
+            Self::Replicated(_) | Self::ReplicatedJob(_) => false,
+        }
+    }
+}
+
 /// What a service waits for before it starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dependency {

@@ -138,7 +138,7 @@ fn replicas_are_replaced_one_after_the_other_unless_told_otherwise() {
     world.pass(5_000);
     assert_eq!(world.images("web"), ["web", "web", "web:2"]);
     world.health("web", true);
-    world.pass(5_000);
+    world.pass(20_000);
     assert_eq!(world.images("web"), ["web:2", "web:2", "web:2"]);
 }
 
@@ -415,7 +415,7 @@ fn a_daemon_killed_at_any_point_starts_nothing_twice_and_loses_nothing() {
             let mut world = World::new();
             world.kill_daemon_at(cut, carried);
             story(&mut world);
-            world.pass(2_000);
+            world.pass(15_000);
             assert!(world.was_killed(), "cut {cut}");
             assert_eq!(world.running(), whole.running(), "cut {cut}, carried {carried}");
             assert_eq!(world.images("web"), ["web:2", "web:2"], "cut {cut}, carried {carried}");

@@ -119,7 +119,12 @@ impl World {
         change(&mut request);
         match self.ask(Request::Deploy(Box::new(request)))? {
             Response::Planned(planned) => Ok(*planned),
-            other @ (Response::Done | Response::Recorded(_)) => panic!("{other:?}"),
+            other @ (Response::Done
+            | Response::Recorded(_)
+            | Response::Explained(_)
+            | Response::Moves(_)) => {
+                panic!("{other:?}")
+            }
         }
     }
 
@@ -187,7 +192,12 @@ impl World {
     pub(super) fn run(&mut self, service: &str, waits: bool) -> ContainerId {
         match self.ask(Self::run_request(service, waits)).unwrap() {
             Response::Recorded(id) => id,
-            other @ (Response::Done | Response::Planned(_)) => panic!("{other:?}"),
+            other @ (Response::Done
+            | Response::Planned(_)
+            | Response::Explained(_)
+            | Response::Moves(_)) => {
+                panic!("{other:?}")
+            }
         }
     }
 

@@ -76,7 +76,7 @@ fn a_fixed_cluster_gives_this_placement_for_ever() {
 fn the_home_of_a_project_is_what_it_was() {
     use crate::model::NodeId;
     assert_eq!(super::score("shop", NodeId(1)), 0xf8ea_152a_fefa_409a);
-    let home = super::home(&"shop".parse().unwrap(), (1..=5).map(NodeId));
-    assert_eq!(super::home(&"shop".parse().unwrap(), []), None);
+    let steward = super::steward(&"shop".parse().unwrap(), (1..=5).map(NodeId));
+    assert_eq!(super::steward(&"shop".parse().unwrap(), []), None);
     assert!(home.is_some());
 }

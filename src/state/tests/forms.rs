@@ -4,8 +4,9 @@ use super::*;
 use crate::{
     model::{Millis, NodeState, TokenId},
     state::{
-        Admission, CodecError, DeploymentRecord, Intent, NodeRecord, Removal, ServiceRecord,
-        WRITE_BYTES_MAX, damage::VERSION,
+        Admission, Availability, CodecError, DeploymentRecord, Intent, NodeRecord, Removal,
+        RevisionKey, RevisionRecord, Rollout, ServiceRecord, Stage, Template, WRITE_BYTES_MAX,
+        damage::VERSION,
     },
 };
 
@@ -35,7 +36,8 @@ fn node() -> NodeRecord {
         version: "0.1.0".to_owned(),
         labels: BTreeMap::from([("zone".to_owned(), "b".to_owned())]),
         assigned: BTreeMap::new(),
-        draining: false,
+        availability: Availability::Cordoned,
+        volumes: ["shop_data".to_owned()].into(),
         cpus: 2,
         memory_bytes: 1 << 30,
         architecture: "x86_64".to_owned(),
@@ -46,10 +48,10 @@ fn node() -> NodeRecord {
 
 fn service() -> ServiceRecord {
     ServiceRecord {
-        definition: "{}".into(),
-        base: Revision(1),
-        revision: Revision(2),
-        image: None,
+        template: template(2),
+        previous: Some(Arc::new(template(1))),
+        rollout: Rollout { stage: Stage::Paused, failed: Some((Revision(2), "no".into())) },
+        moves: BTreeMap::from([(crate::model::Slot(2), NodeId(1))]),
         replicas: 3,
         intent: Intent::Remove { volumes: true },
         restarts: 1,
@@ -57,6 +59,24 @@ fn service() -> ServiceRecord {
         grace: Some(Millis(7)),
         renew_volumes: false,
     }
+}
+
+fn template(revision: u128) -> Template {
+    let (base, revision) = (Revision(1), Revision(revision));
+    Template { definition: "{}".into(), base, revision, image: None }
+}
+
+fn revision() -> Change {
+    let key = RevisionKey { project: "shop".parse().unwrap(), version: 4, content: Revision(6) };
+    let services = BTreeMap::from([("web".parse().unwrap(), template(2))]);
+    let record = RevisionRecord {
+        at: WallTime(7),
+        by: NodeId(3),
+        returns_to: Some(2),
+        model: "{}".into(),
+        services,
+    };
+    Change::Revision(key, Some(Arc::new(record)))
 }
 
 fn deployment() -> DeploymentRecord {
@@ -84,6 +104,7 @@ fn every_kind() -> Vec<Write> {
         change(Key::Container(2), Some(4)),
         change(Key::Address(2), Some(1)),
         change(Key::Secret(1), None),
+        revision(),
     ]
     .map(write)
     .into()
@@ -92,18 +113,21 @@ fn every_kind() -> Vec<Write> {
 #[test]
 fn a_write_has_the_same_bytes_in_every_release() {
     let golden = [
-        "010001820203e8070101090401036f6e6501050100\
-         0a000001e43c8202ac0201080401090204616765310105302e312e3001047a6f6e6501620000028080808004\
-         067838365f3634013600",
-        "01010473686f7003776562820203e8070101090401027b7d0102000302010102010700",
+        "010001820203e8070101090401036f6e65010501000a000001e43c8202ac02010804010902046167\
+         65310105302e312e3001047a6f6e6501620001010973686f705f6461746102808080800406783836\
+         5f3634013600",
+        "01010473686f7003776562820203e8070101090401027b7d01020001027b7d010100030102026e6f\
+         0102010302010102010700",
         "01020473686f70820203e807010109040101027b7d042f737276010c636f6d706f73652e79616d6c\
          080101010377656200",
         "010409646f636b65722e696f820203e8070101090401020102090909090909090909090909090909\
          09",
         "010502820203e8070101090401070473686f7003776562040a73686f702d7765622d310300000573\
-         6c6565700001040201076265636175736501010100000000000001036e65740831302e302e302e32",
+         6c656570000104020107626563617573650101010000000000000001036e65740831302e302e302e\
+         32",
         "0106000a64000202820203e8070101090401",
         "01030473686f70046b657931820203e8070101090400",
+        "01090473686f700406820203e807010109040107030102027b7d0103776562027b7d010200",
     ];
     let bytes: Vec<String> =
         every_kind().iter().map(|it| hex(&encode_write(it).unwrap())).collect();

@@ -98,6 +98,7 @@ fn container(id: ContainerId, value: u8) -> ContainerRecord {
         starts: 0,
         given_up: false,
         held: false,
+        checked: false,
         ports: vec![],
         addresses: BTreeMap::from([("net".to_owned(), "10.0.0.2".to_owned())]),
     }

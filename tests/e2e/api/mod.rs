@@ -152,6 +152,7 @@ impl Picture {
             starts: 0,
             given_up: false,
             held: false,
+            checked: false,
             ports: vec![],
             addresses: BTreeMap::new(),
         });

@@ -1,0 +1,252 @@
+//! Carries `reconcile`'s steps out: as records, and as effects for the shell.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{Activity, Effect, Launch, Node, Now, definition, local::Operation};
+use crate::{
+    model::{
+        ContainerId, ContainerName, ContainerState, Revision, ServiceKey, Slot,
+        spec::{ContainerSpec, PullPolicy, ServiceSpec},
+    },
+    reconcile::{Cause, Step, Which},
+    state::{Change, ContainerRecord, ServiceRecord, Template},
+};
+
+impl Node {
+    pub(super) fn perform(&mut self, key: &ServiceKey, step: Step, now: Now) {
+        match step {
+            Step::Record(slot, which) => self.record(key, slot, which, now),
+            Step::Launch { container, start, cause } => self.launch(container, start, cause, now),
+            Step::Start(container, cause) => self.start(container, cause, now),
+            Step::Halt(container) => self.halt(container),
+            Step::Again(container) => {
+                // It has followed no request to start yet: so it will, once it has stopped.
+                self.amend(container, now, |record| record.starts = 0);
+                self.halt(container);
+            }
+            Step::Discard { container, volumes } => self.discard(container, volumes),
+            Step::Wait(container, reason) => self.wait(container, reason),
+        }
+    }
+
+    /// Records a new container for a slot.
+    fn record(&mut self, key: &ServiceKey, slot: Slot, which: Which, now: Now) {
+        let Some(service) = self.state.services().get(key).cloned() else { return };
+        let template = match (which, &service.previous) {
+            (Which::Previous, Some(previous)) => previous,
+            (Which::Current | Which::Previous, _) => &service.template,
+        };
+        let Some(spec) = self.spec_from(key, template.revision) else { return };
+        let Ok(name) = definition::container_name(key, slot, spec) else { return };
+        let id = ContainerId(self.random.id());
+        let mut record = self.blank(id, key, &service, now);
+        let replaced = self.fleet.of(&key.project).filter(|it| {
+            let same = it.service == *key && it.slot == slot && it.revision == template.revision;
+            same && it.one_off.is_none() && it.given_up
+        });
+        record.attempts = replaced.map(|it| it.attempts.saturating_add(1)).max().unwrap_or(0);
+        (record.slot, record.name, record.revision) = (slot, name, template.revision);
+        self.commit(Change::Container(record.id, Some(Arc::new(record))), now);
+        self.tell(id, ContainerState::Pending, None);
+    }
+
+    /// A record of a container that is not there yet.
+    pub(super) fn blank(
+        &self,
+        id: ContainerId,
+        key: &ServiceKey,
+        service: &ServiceRecord,
+        now: Now,
+    ) -> ContainerRecord {
+        ContainerRecord {
+            id,
+            node: self.me,
+            service: key.clone(),
+            slot: Slot(0),
+            name: ContainerName::of(id),
+            revision: service.template.revision,
+            one_off: None,
+            image: None,
+            command: String::new(),
+            runtime_id: None,
+            state: ContainerState::Pending,
+            since: now.wall,
+            created: now.wall,
+            reason: None,
+            exit_code: None,
+            runs: 0,
+            attempts: 0,
+            restarts: service.restarts,
+            starts: service.starts,
+            given_up: false,
+            held: false,
+            checked: false,
+            ports: vec![],
+            addresses: BTreeMap::new(),
+        }
+    }
+
+    fn launch(&mut self, id: ContainerId, start: bool, cause: Cause, now: Now) {
+        let Some(record) = self.state.container(id) else { return };
+        if record.state.is_over() {
+            self.begin_run(id, cause == Cause::Policy, now);
+        } else if start {
+            self.follow(id, true, now);
+        }
+        let Some(launch) = self.launch_of(id, !start) else { return };
+        let pin = launch.image.clone();
+        self.begin(id, Operation::Launch, Effect::Launch(Box::new(launch)));
+        if let Some(local) = self.local.get_mut(&id) {
+            local.pin = pin;
+        }
+    }
+
+    fn start(&mut self, id: ContainerId, cause: Cause, now: Now) {
+        let Some(record) = self.state.container(id) else { return };
+        if record.runtime_id.is_none() {
+            return self.launch(id, true, cause, now);
+        }
+        if record.state.is_over() {
+            self.begin_run(id, cause == Cause::Policy, now);
+        } else {
+            self.follow(id, true, now);
+        }
+        let Some(launch) = self.launch_of(id, false) else { return };
+        self.begin(id, Operation::Start, Effect::Start(Box::new(launch)));
+    }
+
+    /// Begins a new run of an ended container.
+    pub(super) fn begin_run(&mut self, id: ContainerId, by_policy: bool, now: Now) {
+        let Some(record) = self.state.container(id) else { return };
+        let service = self.state.services().get(&record.service);
+        let (restarts, starts) = service.map_or((0, 0), |it| (it.restarts, it.starts));
+        self.amend(id, now, |record| {
+            record.state = ContainerState::Pending;
+            (record.since, record.reason, record.exit_code) = (now.wall, None, None);
+            record.runs = record.runs.saturating_add(1);
+            record.attempts = if by_policy { record.attempts.saturating_add(1) } else { 0 };
+            (record.restarts, record.starts) = (restarts, starts);
+            (record.given_up, record.held) = (false, false);
+        });
+        if let Some(local) = self.local.get_mut(&id) {
+            (local.rest_until, local.monitor) = (None, None);
+        }
+        self.tell(id, ContainerState::Pending, None);
+    }
+
+    pub(super) fn halt(&mut self, container: ContainerId) {
+        let Some(record) = self.state.container(container) else { return };
+        let Some(runtime_id) = record.runtime_id.clone() else { return };
+        let asked = self.state.services().get(&record.service).and_then(|it| it.grace);
+        let going = self.state.deployments().get(&record.service.project);
+        let going = going.and_then(|it| it.removal.as_ref()?.grace);
+        let spec = self.spec_from(&record.service, record.revision).map(|it| &it.container);
+        let grace = asked.or(going).or_else(|| spec?.stop_grace);
+        let hooks = spec.map(|it| it.pre_stop.clone()).unwrap_or_default();
+        let effect = Effect::Halt { container, runtime_id, hooks, grace };
+        self.begin(container, Operation::Halt, effect);
+    }
+
+    pub(super) fn discard(&mut self, container: ContainerId, volumes: bool) {
+        let Some(record) = self.state.container(container) else { return };
+        let runtime_id = record.runtime_id.clone();
+        let effect = Effect::Discard { container, runtime_id, volumes };
+        self.begin(container, Operation::Discard, effect);
+    }
+
+    fn wait(&mut self, id: ContainerId, reason: Arc<str>) {
+        let local = self.local.entry(id).or_default();
+        let activity = Activity::Waiting(reason);
+        if local.activity.as_ref() != Some(&activity) {
+            let words = activity.words();
+            local.activity = Some(activity);
+            if let Some(subject) = self.subject(id) {
+                self.notify("container.doing", subject, Some(words), None);
+            }
+        }
+    }
+
+    /// What it takes to make or start a container.
+    fn launch_of(&self, id: ContainerId, no_start: bool) -> Option<Launch> {
+        let record = self.state.container(id)?;
+        let layout = self.layouts.get(&record.service.project)?;
+        let (project, service) = layout.made_from(&record.service.service, record.revision)?;
+        let wanted = self.state.services().get(&record.service)?;
+        let template = template_of(wanted, record.revision);
+        let spec = match &record.one_off {
+            Some(one_off) => self.one_off_spec(&record.service, &one_off.definition)?,
+            None => Arc::new(service.container.clone()),
+        };
+        // A name that belongs to another project or to a container of `fizz run` is theirs.
+        let replaced = self.fleet.of(&record.service.project).find(|it| {
+            let replicas = it.one_off.is_none() && record.one_off.is_none();
+            it.node == self.me
+                && it.service.project == record.service.project
+                && replicas
+                && it.name == record.name
+                && it.id != id
+                && it.runtime_id.is_some()
+        });
+        Some(Launch {
+            container: id,
+            name: record.name.clone(),
+            service: record.service.clone(),
+            slot: record.slot,
+            revision: record.revision,
+            one_off: record.one_off.is_some(),
+            no_start,
+            spec,
+            project: project.clone(),
+            // `fizz up` has asked the registry where the policy wants it; a node alone fetches what
+            // it does not have.
+            pull: match service.pull {
+                PullPolicy::Never => PullPolicy::Never,
+                PullPolicy::Missing
+                | PullPolicy::Always
+                | PullPolicy::Build
+                | PullPolicy::OlderThanSeconds(_) => PullPolicy::Missing,
+            },
+            image: template.image.clone(),
+            runtime_id: record.runtime_id.clone(),
+            replaces: replaced.and_then(|it| it.runtime_id.clone()),
+            keep_volumes: !wanted.renew_volumes,
+            peers: self.peers_of(&record.service.project, service),
+            links: self.links_of(&record.service.project, service),
+        })
+    }
+
+    fn one_off_spec(&self, key: &ServiceKey, definition: &str) -> Option<Arc<ContainerSpec>> {
+        let deployment = self.state.deployments().get(&key.project)?;
+        let services = [(key.service.clone(), definition)];
+        let project = definition::assemble(&deployment.model, services.into_iter()).ok()?;
+        project.services.get(&key.service).map(|it| Arc::new(it.container.clone()))
+    }
+
+    /// What a service's containers are to be.
+    pub(super) fn spec_of(&self, key: &ServiceKey) -> Option<&ServiceSpec> {
+        self.layouts.get(&key.project)?.spec.services.get(&key.service)
+    }
+
+    /// What a service's containers of a revision are.
+    pub(super) fn spec_from(&self, key: &ServiceKey, revision: Revision) -> Option<&ServiceSpec> {
+        Some(self.layouts.get(&key.project)?.made_from(&key.service, revision)?.1)
+    }
+
+    /// Notes that a container has followed every request to start it, and to restart it too if so.
+    pub(super) fn follow(&mut self, id: ContainerId, restarts: bool, now: Now) {
+        let Some(record) = self.state.container(id) else { return };
+        let Some(service) = self.state.services().get(&record.service).cloned() else { return };
+        self.amend(id, now, |record| {
+            record.starts = service.starts;
+            if restarts {
+                record.restarts = service.restarts;
+            }
+        });
+    }
+}
+
+/// What a container of this revision is made from.
+fn template_of(service: &ServiceRecord, revision: Revision) -> &Template {
+    let before = service.previous.as_deref().filter(|it| it.revision == revision);
+    before.unwrap_or(&service.template)
+}
