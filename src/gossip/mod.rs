@@ -119,8 +119,8 @@ pub struct Gossip {
     fetches: Fetches,
     /// What others are known to have durably seen.
     acknowledged: BTreeMap<NodeId, Arc<VersionVector>>,
-    /// As whom they write.
-    writers: BTreeMap<NodeId, ReplicaId>,
+    /// As whom they write, and since which start.
+    writers: BTreeMap<NodeId, (ReplicaId, Incarnation)>,
     /// How far others' clocks are ahead of this one's.
     clocks: BTreeMap<NodeId, i64>,
     /// What is durable here.
@@ -537,8 +537,9 @@ impl Gossip {
         let me = self.me;
         for &id in nodes.iter().filter(|it| **it != me) {
             let record = state.nodes().get(&id).filter(|_| !state.has_left(id));
-            // What a member had seen as another writer it may have lost since.
-            let writer = record.map(|it| it.replica);
+            // What a member had seen as another writer, or before it was last started, it may have lost
+            // since: its directory may have been set back. What it has now it says again.
+            let writer = record.map(|it| (it.replica, Incarnation(it.incarnation)));
             if self.writers.get(&id).copied() != writer {
                 self.acknowledged.remove(&id);
             }
