@@ -329,11 +329,11 @@ impl World {
             return;
         };
         let (from, datagram) = (captured.from, captured.datagram.clone());
-        let (right, run) = (captured.to, captured.run);
+        let (right, taken) = (captured.to, captured.taken);
         self.tally.count("datagrams replayed");
         let other = self.random.below(self.machines.len());
         let astray = self.random.below(3) == 0 && other != right;
-        let (to, kind) = if astray { (other, Kind::Bad) } else { (right, Kind::Again(run)) };
+        let (to, kind) = if astray { (other, Kind::Bad) } else { (right, Kind::Again(taken)) };
         let what = What::Datagram { from, to, datagram, kind };
         self.queue.put(self.queue.now, what);
     }
