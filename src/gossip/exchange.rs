@@ -17,7 +17,7 @@ use std::{
 use super::packet::{LISTS_BYTES_MAX, Packet, Part, Sum, WRITE_BYTES_MAX};
 use crate::{
     model::{Millis, Moment, NodeId},
-    state::{BUCKETS, Buckets, ClusterState, Dot, VersionVector, Write, encode_write},
+    state::{BUCKETS, Buckets, ClusterState, Dot, ReplicaId, VersionVector, Write, encode_write},
 };
 
 /// How much a peer may lack before it is to fetch it by stream.
@@ -116,6 +116,7 @@ impl Exchanges {
         state: &ClusterState,
         now: Moment,
     ) -> Packet {
+        let fresh = fresh.then(|| state.replica());
         self.numbers = self.numbers.wrapping_add(1);
         let number = self.numbers;
         self.note(Talk::mine(peer, number), state, now);
@@ -127,6 +128,7 @@ impl Exchanges {
         &mut self,
         talk: Talk,
         theirs: &[(u8, Sum)],
+        fresh: Option<ReplicaId>,
         mine: Mine<'_>,
         now: Moment,
     ) -> Turn {
@@ -137,8 +139,9 @@ impl Exchanges {
         let differing = (0..BUCKETS).filter(|it| theirs.get(it) != ours.get(it));
         let (part, more) = part(mine, differing);
         self.note(talk, mine.state, now);
-        let number = talk.number;
-        Turn { packets: vec![Packet::Differ { number, part, more }], ..Turn::default() }
+        let yours = fresh.map_or(0, |it| mine.state.last_seen_of(it));
+        let packet = Packet::Differ { number: talk.number, part, more, yours };
+        Turn { packets: vec![packet], ..Turn::default() }
     }
 
     /// A peer says what it has seen where it differs.

@@ -119,8 +119,8 @@ pub struct Gossip {
     fetches: Fetches,
     /// What others are known to have durably seen.
     acknowledged: BTreeMap<NodeId, Arc<VersionVector>>,
-    /// As whom they write.
-    writers: BTreeMap<NodeId, ReplicaId>,
+    /// As whom they write, and since which start.
+    writers: BTreeMap<NodeId, (ReplicaId, Incarnation)>,
     /// How far others' clocks are ahead of this one's.
     clocks: BTreeMap<NodeId, i64>,
     /// What is durable here.
@@ -132,6 +132,8 @@ pub struct Gossip {
     standing: Standing,
     /// With whom it has compared, and taken in all that was to be had.
     compared: BTreeSet<NodeId>,
+    /// Who has said which of its writes it has seen.
+    told: BTreeSet<NodeId>,
     /// The last of its own writes that the disk held.
     own_last: u64,
     left: bool,
@@ -165,6 +167,7 @@ impl Gossip {
             began: now.moment,
             standing: standing_of(me, state),
             compared: BTreeSet::new(),
+            told: BTreeSet::new(),
             own_last: state.seen().last(state.replica()),
             left: false,
             outputs: vec![],
@@ -261,13 +264,16 @@ impl Gossip {
             Packet::Spread(span, news) => self.told(from, span, news, state, now),
             Packet::Compare { number, fresh, sums } => {
                 let talk = Talk::theirs(from, number);
-                let turn = self.exchanges.compared(talk, &sums, self.mine(state), now.moment);
+                let mine = self.mine(state);
+                let turn = self.exchanges.compared(talk, &sums, fresh, mine, now.moment);
                 self.take_turn(from, turn, state, now);
-                if fresh {
+                if fresh.is_some() {
                     self.tell_newcomer(from);
                 }
             }
-            Packet::Differ { number, part, more } => {
+            Packet::Differ { number, part, more, yours } => {
+                self.told.insert(from);
+                self.look_whether_set_back(yours);
                 let talk = Talk::mine(from, number);
                 let turn = self.exchanges.differs(talk, &part, more, self.mine(state));
                 if turn.packets.is_empty() && turn.knows.is_some() {
@@ -358,12 +364,7 @@ impl Gossip {
         vouched: bool,
         state: &ClusterState,
     ) {
-        match self.standing {
-            Standing::Comparing if self.own_last < seen.last(state.replica()) => {
-                self.was_set_back()
-            }
-            Standing::Comparing | Standing::Entering | Standing::Ready => {}
-        }
+        self.look_whether_set_back(seen.last(state.replica()));
         if vouched {
             let known = self.acknowledged.entry(peer).or_default();
             // In a quiet cluster all are the same, and one.
@@ -444,9 +445,10 @@ impl Gossip {
         if state.knows(write.dot) {
             return true;
         }
-        if self.standing == Standing::Comparing && write.dot.replica == state.replica() {
-            self.was_set_back();
-        }
+        let mine = state.replica();
+        let own =
+            if write.dot.replica == mine { write.dot.sequence } else { write.past.last(mine) };
+        self.look_whether_set_back(own);
         match Arc::make_mut(state).apply(write, now.wall) {
             Applied::New(step) => self.took(step, now),
             Applied::Known => {}
@@ -537,8 +539,9 @@ impl Gossip {
         let me = self.me;
         for &id in nodes.iter().filter(|it| **it != me) {
             let record = state.nodes().get(&id).filter(|_| !state.has_left(id));
-            // What a member had seen as another writer it may have lost since.
-            let writer = record.map(|it| it.replica);
+            // What a member had seen as another writer, or before it was last started, it may have lost
+            // since: its directory may have been set back. What it has now it says again.
+            let writer = record.map(|it| (it.replica, Incarnation(it.incarnation)));
             if self.writers.get(&id).copied() != writer {
                 self.acknowledged.remove(&id);
             }

@@ -42,8 +42,8 @@ pub enum Packet {
     Compare {
         /// Of the one that asks.
         number: u16,
-        /// It was just started, and has nobody's word yet on how the others are.
-        fresh: bool,
+        /// It was just started, writes as this one, and has nobody's word yet on how the others are.
+        fresh: Option<ReplicaId>,
         /// What each bucket of its version vector comes to, cut short; empty ones are left out.
         sums: Vec<(u8, Sum)>,
     },
@@ -55,6 +55,9 @@ pub enum Packet {
         part: Part,
         /// More than one packet holds: go on by stream.
         more: bool,
+        /// The last write that was seen of who asks, if that was just started: in order or out of it, which
+        /// the vector does not tell.
+        yours: u64,
     },
     /// Third and fourth: what you lack.
     Writes {
@@ -137,8 +140,8 @@ enum PacketForm {
     Vouch(u16, u32),
     Nack(u16),
     Spread(u32, u32, Vec<RumourForm>, Vec<Vec<u8>>, Vec<DotForm>),
-    Compare(u16, bool, Vec<(u8, Sum)>),
-    Differ(u16, PartForm, bool),
+    Compare(u16, Option<[u8; 8]>, Vec<(u8, Sum)>),
+    Differ(u16, PartForm, bool, u64),
     Writes(u16, bool, u16, u16, Option<PartForm>, Vec<Vec<u8>>),
     Refer(u16),
 }
@@ -233,8 +236,12 @@ impl From<&Packet> for PacketForm {
                 let rumours = rumour_forms(&news.rumours);
                 Self::Spread(span.after, span.length, rumours, news.writes.clone(), hints)
             }
-            Packet::Compare { number, fresh, sums } => Self::Compare(*number, *fresh, sums.clone()),
-            Packet::Differ { number, part, more } => Self::Differ(*number, part.into(), *more),
+            Packet::Compare { number, fresh, sums } => {
+                Self::Compare(*number, fresh.map(|it| it.0.to_be_bytes()), sums.clone())
+            }
+            Packet::Differ { number, part, more, yours } => {
+                Self::Differ(*number, part.into(), *more, *yours)
+            }
             Packet::Writes { number, back, index, of, part, writes } => {
                 let part = part.as_ref().map(PartForm::from);
                 Self::Writes(*number, *back, *index, *of, part, writes.clone())
@@ -273,9 +280,12 @@ impl From<PacketForm> for Packet {
                 let news = News { rumours: rumours(news), writes, hints };
                 Self::Spread(Span { after, length }, news)
             }
-            PacketForm::Compare(number, fresh, sums) => Self::Compare { number, fresh, sums },
-            PacketForm::Differ(number, part, more) => {
-                Self::Differ { number, part: part.into(), more }
+            PacketForm::Compare(number, fresh, sums) => {
+                let fresh = fresh.map(|it| ReplicaId(u64::from_be_bytes(it)));
+                Self::Compare { number, fresh, sums }
+            }
+            PacketForm::Differ(number, part, more, yours) => {
+                Self::Differ { number, part: part.into(), more, yours }
             }
             PacketForm::Writes(number, back, index, of, part, writes) => {
                 let part = part.map(Part::from);
@@ -377,8 +387,8 @@ mod tests {
             bare(Kind::Vouch { number: 1, incarnation: Incarnation(2) }),
             bare(Kind::Nack { number: 128 }),
             Packet::Spread(Span { after: 1, length: u32::MAX }, news),
-            Packet::Compare { number: 2, fresh: true, sums: vec![(63, [7; 6])] },
-            Packet::Differ { number: 2, part: part.clone(), more: false },
+            Packet::Compare { number: 2, fresh: Some(ReplicaId(5)), sums: vec![(63, [7; 6])] },
+            Packet::Differ { number: 2, part: part.clone(), more: false, yours: 300 },
             Packet::Writes { number: 2, back: true, index: 0, of: 1, part: Some(part), writes },
             Packet::Refer { number: 2 },
         ]
@@ -408,8 +418,8 @@ mod tests {
             "030102".to_owned(),
             "048001".to_owned(),
             format!("0501ffffffff0f{rumour}0102aabb01{dot}"),
-            "060201013f070707070707".to_owned(),
-            format!("0702{part}00"),
+            "0602010000000000000005013f070707070707".to_owned(),
+            format!("0702{part}00ac02"),
             format!("080201000101{part}0102aabb"),
             "0902".to_owned(),
         ];

@@ -37,9 +37,10 @@ impl Gossip {
         let alone = self.swim.ring().len() < 2;
         let hopeless = self.began + COMPARE_FRESH_MAX <= now.moment && !self.fetches.any();
         // A writer that nobody counts may not write, however long it takes.
-        let open = |it: &&NodeId| **it != self.me && (enters || !self.compared.contains(*it));
+        let open = |it: &&NodeId| **it != self.me && (enters || !self.is_done_with(it));
         let mut others: Vec<NodeId> = self.swim.ring().iter().filter(open).copied().collect();
-        let enough = others.is_empty() || COMPARE_FRESH <= self.compared.len();
+        let done = self.compared.intersection(&self.told).count();
+        let enough = others.is_empty() || COMPARE_FRESH <= done;
         if !enters && (alone || hopeless || enough) {
             return self.become_ready();
         }
@@ -58,8 +59,16 @@ impl Gossip {
         }
     }
 
-    /// Others have writes of this member that it lacks.
-    pub(super) fn was_set_back(&mut self) {
+    /// Whether it has all that another holds, and knows which of its own writes that one has seen.
+    fn is_done_with(&self, other: &NodeId) -> bool {
+        self.compared.contains(other) && self.told.contains(other)
+    }
+
+    /// Others have seen its writes up to this one: if the disk held fewer, it was set back.
+    pub(super) fn look_whether_set_back(&mut self, last: u64) {
+        if self.standing != Standing::Comparing || last <= self.own_last {
+            return;
+        }
         self.standing = Standing::Entering;
         self.compared_at = None;
         self.outputs.push(Output::SetBack);

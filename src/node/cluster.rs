@@ -128,14 +128,24 @@ impl Cluster {
         recorded.max(self.opener.epoch_of(node).unwrap_or_default())
     }
 
-    /// A packet as a datagram for a member, under the newest key that both have. Who has not spoken yet may
-    /// have a newer one than this node has heard of, and none of the older ones any more: every other
-    /// datagram or so is under the newest then.
-    fn seal(&mut self, to: NodeId, packet: &Packet) -> Option<Vec<u8>> {
+    /// Under which key a member is spoken to: the newest that both have. Who has not spoken yet may have a
+    /// newer one than this node has heard of, and none of the older ones any more; that need not be this
+    /// node's newest, either, as where its directory was set back and its keys, beside it, were not. So each
+    /// that it may have has its turn then.
+    fn epoch_for(&self, to: NodeId) -> Epoch {
         let (theirs, newest) = (self.epoch_of(to), self.keys.newest());
-        let tries = self.opener.epoch_of(to).is_none() && mix(self.traffic.sent).is_multiple_of(2);
-        let shared = self.keys.contains(theirs) && !tries;
-        let epoch = if shared { theirs.min(newest) } else { newest };
+        if self.opener.epoch_of(to).is_some() {
+            return if self.keys.contains(theirs) { theirs } else { newest };
+        }
+        let may_have = self.keys.iter().map(|(epoch, _)| epoch).filter(|it| theirs <= *it);
+        let may_have: Vec<Epoch> = may_have.collect();
+        let turn = mix(self.traffic.sent).checked_rem(may_have.len() as u64).unwrap_or_default();
+        usize::try_from(turn).ok().and_then(|it| may_have.get(it)).copied().unwrap_or(newest)
+    }
+
+    /// A packet as a datagram for a member.
+    fn seal(&mut self, to: NodeId, packet: &Packet) -> Option<Vec<u8>> {
+        let epoch = self.epoch_for(to);
         let datagram = self.sealer.seal(to, &packet.encode().ok()?, &self.keys, epoch)?;
         self.traffic.sent += 1;
         self.traffic.comparisons += u64::from(matches!(packet, Packet::Compare { .. }));

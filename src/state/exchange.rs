@@ -63,6 +63,12 @@ impl ClusterState {
         self.context.has_gaps()
     }
 
+    /// The last write that was seen of a writer, in order or out of it; 0 for none.
+    #[must_use]
+    pub fn last_seen_of(&self, replica: ReplicaId) -> u64 {
+        self.context.highest(replica)
+    }
+
     /// Whether a write was seen, in order or out of it.
     #[must_use]
     pub fn knows(&self, dot: Dot) -> bool {

@@ -1,6 +1,6 @@
 //! What must hold always, and what must come to hold once all faults are over.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fizz::{
     model::{NodeId, NodeState},
@@ -10,7 +10,7 @@ use fizz::{
 
 use crate::{
     ledger::key_of,
-    machine::Place,
+    machine::{Machine, Place},
     network::Network,
     queue::{MILLI, SECOND},
     world::{What, World},
@@ -165,22 +165,51 @@ impl World {
         }
     }
 
-    /// Who was put out and let in at the same time, or let in by a member that was put out, is out, and has to
-    /// come again. Where nobody was put out, all must count all.
+    /// Who was put out and let in at the same time, or let in by a member that was put out, is not counted by
+    /// all. Members of which none counts one of the others, and is counted by it, do not hear each other any
+    /// more: of such parts the largest goes on, and the members of the others have to come again
+    /// (`docs/PROTOCOL.md`, "What the rest must do", 7). Where nobody was put out, all must count all.
     fn part_with_the_uncounted(&mut self) {
-        if !self.somebody_was_put_out {
+        let mut machines = self.machines.iter();
+        // Who leaves may yet pass on what it knows.
+        if !self.somebody_was_put_out || machines.any(|it| it.place == Place::Leaving) {
             return;
         }
-        for at in 0..self.machines.len() {
-            let id = self.machines[at].id;
-            let others = self.machines.iter().filter(|it| it.is_member() && it.index != at);
-            let others = others.filter_map(|it| Some(it.run.as_ref()?.node.state()));
-            let others = others.map(|it| it.has_left(id) || it.nodes().get(&id).is_none());
-            let (left, stays): (Vec<bool>, Vec<bool>) = others.partition(|it| *it);
-            if self.machines[at].is_member() && stays.len() < left.len() {
-                self.part_with(at, false);
-            }
+        let parts = self.parts();
+        let largest = parts.iter().map(Vec::len).max();
+        let stays = parts.iter().position(|it| Some(it.len()) == largest);
+        let parts = parts.into_iter().enumerate().filter(|(part, _)| Some(*part) != stays);
+        for at in parts.flat_map(|(_, part)| part) {
+            self.tally.count("members cut off by removals");
+            self.part_with(at, false);
         }
+    }
+
+    /// The members, by who counts whom.
+    fn parts(&self) -> Vec<Vec<usize>> {
+        let members = self.machines.iter().filter(|it| it.is_member());
+        let state = |it: &Machine| match &it.run {
+            Some(run) => run.node.state().clone(),
+            None => it.disk.state().into(),
+        };
+        let states: BTreeMap<usize, _> = members.map(|it| (it.index, state(it))).collect();
+        let counts = |one: usize, other: usize| {
+            let id = self.machines[other].id;
+            states[&one].nodes().get(&id).is_some() && !states[&one].has_left(id)
+        };
+        let mut rest: BTreeSet<usize> = states.keys().copied().collect();
+        let mut parts = vec![];
+        while let Some(first) = rest.pop_first() {
+            let (mut part, mut looked_at) = (vec![first], 0);
+            while let Some(&one) = part.get(looked_at) {
+                looked_at += 1;
+                let met = rest.iter().copied().filter(|it| counts(one, *it) && counts(*it, one));
+                part.extend(met.collect::<Vec<_>>());
+                rest.retain(|it| !part.contains(it));
+            }
+            parts.push(part);
+        }
+        parts
     }
 
     /// Why all do not agree yet.

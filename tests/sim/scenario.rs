@@ -6,7 +6,7 @@ use fizz::{
     gossip::{Epoch, Key, Keyring, Sealer},
     model::NodeId,
     node::{Request, Rotation},
-    state::SealedSecret,
+    state::{ClusterState, SealedSecret},
 };
 
 use crate::{
@@ -273,16 +273,22 @@ impl World {
     /// A machine gets an earlier state of its disk. Keys are files beside it, which stay.
     fn set_back(&mut self) {
         let Some(at) = self.some(|it| it.is_member() && it.backup.is_some()) else { return };
-        // Whom it knew must still be there: who came later is a stranger to it.
+        // Whom it knew must still be there: who came later, or came again, is a stranger to it.
         let Some(knew) = self.machines[at].backup.as_ref().map(Disk::state) else { return };
         let others = self.machines.iter().filter(|it| it.is_member() && it.index != at);
-        let mut others = others.filter(|it| it.is_running());
-        if !others.all(|it| knew.nodes().get(&it.id).is_some() && !knew.has_left(it.id)) {
+        let mut others = others.filter_map(|it| Some((it.id, it.run.as_ref()?)));
+        let came = |state: &ClusterState, id| {
+            let record = state.nodes().get(&id).filter(|_| !state.has_left(id));
+            record.map(|it| it.admission.clone())
+        };
+        if others.any(|(id, run)| came(&knew, id).is_none_or(|it| Some(it) != came(&run.view, id)))
+        {
             return;
         }
         if self.machines.iter().filter(|it| it.is_member() && it.is_running()).count() < 2 {
             return;
         }
+        self.say(|| format!("n{at} is set back"));
         self.tally.count("data directories set back");
         self.crash(at);
         // It must meet somebody before it gives up waiting: see `docs/PROTOCOL.md`, "Set back".
@@ -329,11 +335,11 @@ impl World {
             return;
         };
         let (from, datagram) = (captured.from, captured.datagram.clone());
-        let (right, run) = (captured.to, captured.run);
+        let (right, taken) = (captured.to, captured.taken);
         self.tally.count("datagrams replayed");
         let other = self.random.below(self.machines.len());
         let astray = self.random.below(3) == 0 && other != right;
-        let (to, kind) = if astray { (other, Kind::Bad) } else { (right, Kind::Again(run)) };
+        let (to, kind) = if astray { (other, Kind::Bad) } else { (right, Kind::Again(taken)) };
         let what = What::Datagram { from, to, datagram, kind };
         self.queue.put(self.queue.now, what);
     }

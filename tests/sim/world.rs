@@ -87,15 +87,16 @@ pub(crate) enum Kind {
     Genuine,
     /// Nobody sent it so.
     Bad,
-    /// It came before, in this life of its receiver.
-    Again(u64),
+    /// It came before. If its receiver took it, in which life that was: what did not open, as its sender was
+    /// a stranger then, is new once it does.
+    Again(Option<u64>),
 }
 
 /// A datagram that somebody took down.
 pub(crate) struct Captured {
     pub(crate) from: usize,
     pub(crate) to: usize,
-    pub(crate) run: u64,
+    pub(crate) taken: Option<u64>,
     pub(crate) datagram: Vec<u8>,
 }
 
@@ -266,22 +267,30 @@ impl World {
         let Some(run) = &self.machines[to].run else { return };
         let (number, before) = (run.number, run.node.state().digest());
         self.note(ledger::hash(&datagram));
-        let again = matches!(kind, Kind::Again(run) if run == number);
-        if kind == Kind::Genuine && self.random.below(50) == 0 {
+        let again = kind == Kind::Again(Some(number));
+        let is_captured = kind == Kind::Genuine && self.random.below(50) == 0;
+        let copy = is_captured.then(|| (datagram.clone(), self.refused(to)));
+        let address = self.machines[from].address;
+        let said = self.turn(to, Event::Datagram(address, datagram));
+        if let Some((datagram, refused)) = copy {
             if self.captured.len() == 64 {
                 self.captured.pop_front();
             }
-            let datagram = datagram.clone();
-            self.captured.push_back(Captured { from, to, run: number, datagram });
+            let taken = (self.refused(to) == refused).then_some(number);
+            self.captured.push_back(Captured { from, to, taken, datagram });
         }
-        let address = self.machines[from].address;
-        let said = self.turn(to, Event::Datagram(address, datagram));
         if kind == Kind::Bad || again {
             let after = self.machines[to].run.as_ref().map(|it| it.node.state().digest());
             if said || after != Some(before) {
                 self.complain(format!("n{to}: a datagram that is {kind:?} changed something"));
             }
         }
+    }
+
+    /// How many datagrams a node did not open.
+    fn refused(&self, at: usize) -> Option<u64> {
+        let cluster = self.machines[at].run.as_ref()?.node.view().cluster?;
+        Some(cluster.traffic.rejected.values().sum())
     }
 
     /// Lets a node take an event, and carries out what it wants. Whether it said anything.

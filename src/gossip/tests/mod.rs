@@ -115,6 +115,47 @@ fn a_member_that_was_set_back_writes_nothing_before_it_has_entered() {
 }
 
 #[test]
+fn a_member_that_was_set_back_hears_of_what_came_out_of_order() {
+    for is_over in [false, true] {
+        let mut talk = Talk::of(2);
+        let backup = talk.state(0);
+        talk.lose(|_| true);
+        talk.write(0, "a", 16);
+        talk.lose(|it| !IS_SPREAD(it));
+        talk.write(0, "b", 16);
+        assert!(talk.state(1).has_gaps(), "it happened");
+        if is_over {
+            talk.lose(|_| true);
+            talk.write(1, "b", 16);
+        }
+        talk.lose(|_| false);
+        let lost = backup.replica();
+        talk.set_back(0, backup);
+        talk.pass(4_000);
+        assert!(talk.is_ready(0));
+        assert_ne!(talk.state(0).replica(), lost, "over: {is_over}");
+    }
+}
+
+#[test]
+fn what_a_member_had_before_it_was_set_back_nobody_relies_on() {
+    let mut talk = Talk::of(2);
+    let backup = talk.state(0);
+    // The other hears how far it is, and not what it wrote.
+    talk.lose(|it| matches!(it, Packet::Spread(..) | Packet::Writes { .. }));
+    (0..4).for_each(|it| talk.write(0, &format!("w-{it}"), 16));
+    talk.pass(4_000);
+    assert_eq!(talk.relied_on(1, 0), 5, "it happened");
+    talk.lose(|_| false);
+    talk.set_back(0, backup);
+    talk.pass(4_000);
+    talk.introduce(0);
+    talk.pass(4_000);
+    assert!(talk.is_ready(0) && talk.agree());
+    assert_eq!(talk.relied_on(1, 0), 2);
+}
+
+#[test]
 fn who_does_not_vouch_is_compared_with_all_the_same() {
     let mut talk = Talk::of(2);
     talk.vouches = false;

@@ -6,7 +6,8 @@ use crate::{
     gossip::{Fetched, Gossip, Input, Output, Packet},
     model::{Millis, Moment, NodeId, NodeState, Now, WallTime},
     state::{
-        Change, ClusterState, NodeRecord, ReplicaId, SealedSecret, SecretPath, Step, VersionVector,
+        Change, ClusterState, NodeRecord, ReplicaId, SealedSecret, SecretPath, Step, Touched,
+        VersionVector,
     },
     swim::{Config, Incarnation},
 };
@@ -112,6 +113,14 @@ impl Talk {
         self.tell(by, Input::Wrote(step.writes().to_vec()));
     }
 
+    /// A member writes that it was started.
+    pub(super) fn introduce(&mut self, index: usize) {
+        let record = NodeRecord { incarnation: self.lives, ..record(index) };
+        let change = Change::Node(id(index), Some(Arc::new(record)));
+        let step = Arc::make_mut(&mut self.members[index].state).commit(change, self.now.wall);
+        self.tell(index, Input::Wrote(step.writes().to_vec()));
+    }
+
     /// All begin anew with what they have.
     pub(super) fn restart_all(&mut self) {
         (0..self.members.len()).for_each(|it| self.restart(it));
@@ -160,7 +169,17 @@ impl Talk {
                         self.tell(self.index_of(to), Input::Packet(from, packet));
                     }
                 }
-                Output::Took(_) | Output::Changed(..) | Output::Agreed | Output::Ready => {}
+                Output::Took(step) => {
+                    let nodes = step.touched().filter_map(|it| match it {
+                        Touched::Node(id) => Some(id),
+                        Touched::Project(_)
+                        | Touched::Secret(_)
+                        | Touched::Container(_)
+                        | Touched::Address(_) => None,
+                    });
+                    self.tell(index, Input::MembersChanged(nodes.collect()));
+                }
+                Output::Changed(..) | Output::Agreed | Output::Ready => {}
                 Output::Fetch(from) => self.fetch(index, from, false),
                 Output::Enter(from) => self.fetch(index, from, true),
                 Output::SetBack => {
@@ -213,6 +232,13 @@ impl Talk {
 
     pub(super) fn state(&self, index: usize) -> ClusterState {
         (*self.members[index].state).clone()
+    }
+
+    /// How many writes of another one relies on that it has itself.
+    pub(super) fn relied_on(&self, one: usize, other: usize) -> u64 {
+        let other = &self.members[other];
+        let known = self.members[one].gossip.acknowledged(other.id);
+        known.map_or(0, |it| it.last(other.state.replica()))
     }
 
     /// Whether one may rely on that another has a write.

@@ -2,6 +2,7 @@
 //! below the stories, in `world`.
 
 mod asked;
+mod keys;
 mod late;
 mod waiting;
 mod wellbeing;
