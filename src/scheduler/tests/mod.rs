@@ -73,10 +73,10 @@ fn a_fixed_cluster_gives_this_placement_for_ever() {
 }
 
 #[test]
-fn the_home_of_a_project_is_what_it_was() {
+fn the_steward_of_a_project_is_who_it_was() {
     use crate::model::NodeId;
     assert_eq!(super::score("shop", NodeId(1)), 0xf8ea_152a_fefa_409a);
     let steward = super::steward(&"shop".parse().unwrap(), (1..=5).map(NodeId));
     assert_eq!(super::steward(&"shop".parse().unwrap(), []), None);
-    assert!(home.is_some());
+    assert!(steward.is_some());
 }
