@@ -3,6 +3,8 @@
 //!
 //! What a node's share is `shares` says.
 
+use std::cmp::Reverse;
+
 use super::{
     hash::{service_seed, slot_seed},
     objection::Objection,
@@ -31,7 +33,7 @@ impl<'s, 'a> Spread<'s, 'a> {
         let mut spread = Self { scene, demand, spots, posts };
         let mut holders: Vec<&Holder> =
             demand.holders.iter().filter(|it| (1..=slots).contains(&it.slot.0)).collect();
-        holders.sort_unstable_by_key(|it| (it.slot, !it.rank, it.created, it.id));
+        holders.sort_unstable_by_key(|it| (it.slot, Reverse((it.rank, it.created)), it.id));
         let groups = || holders.chunk_by(|a, b| a.slot == b.slot);
         for group in groups().filter(|it| !demand.wishes.contains_key(&it[0].slot)) {
             spread.keep(group);
