@@ -150,13 +150,13 @@ impl<'s, 'a> Together<'s, 'a> {
 
     /// What speaks against a node, of which one service is told.
     pub(super) fn against(&self, index: usize, asked: usize) -> Vec<Objection> {
-        let told = |number: usize, objection: Objection| match objection {
-            Objection::Closed(_) => objection,
-            other if number == asked => other,
-            other => {
-                let service = self.scene.demands[number].service.service.clone();
-                Objection::Together(service, Box::new(other))
+        let told = |number: usize, objection: Objection| {
+            // That a node takes nothing new is nobody's in particular.
+            if number == asked || matches!(objection, Objection::Closed(_)) {
+                return objection;
             }
+            let service = self.scene.demands[number].service.service.clone();
+            Objection::Together(service, Box::new(objection))
         };
         let demands = self.scene.demands.iter().enumerate();
         let barred = demands.flat_map(|(number, demand)| {
