@@ -148,8 +148,11 @@ impl Node {
         let gone = |it: &&Arc<ServiceRecord>| matches!(it.intent, Intent::Forget { .. });
         let before = known.filter(|it| !gone(it)).map(AsRef::as_ref);
         let has_canary = spec.extension.canary.is_some();
+        let is_job = spec.deploy.mode.is_job();
         let (previous, rollout) =
-            reconcile::begin(before, &template, has_canary, self.ready.contains(&key));
+            reconcile::begin(before, &template, has_canary && !is_job, self.ready.contains(&key));
+        // What has run is nothing to go back to.
+        let previous = previous.filter(|_| !is_job);
         let record = ServiceRecord {
             template,
             previous,

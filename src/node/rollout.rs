@@ -140,6 +140,8 @@ impl Node {
         let definition: Value = template.definition.parse().unwrap_or_default();
         let (previous, rollout) =
             reconcile::begin(known, template, false, self.ready.contains(key));
+        let is_job = self.spec_of(key).is_some_and(|it| it.deploy.mode.is_job());
+        let previous = previous.filter(|_| !is_job);
         let fresh = ServiceRecord {
             template: template.clone(),
             previous,

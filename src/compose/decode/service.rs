@@ -28,7 +28,12 @@ pub(super) fn decode(place: &Cursor<'_>, known: &Known<'_>, name: ServiceName) -
         deploy.mode = job_mode(deploy.mode);
         deploy.restart = job_restart(&place.key("x-fizz").key("job"), &extension, deploy.restart);
     }
-    let is_job = matches!(deploy.mode, Mode::ReplicatedJob(_) | Mode::GlobalJob);
+    let is_job = deploy.mode.is_job();
+    let said = place.key("deploy").key("update_config").key("parallelism").is_set();
+    if is_job && !said {
+        // A job's replicas do not wait for one another unless that is asked for, as Swarm has it.
+        deploy.update.parallelism = 0;
+    }
     if is_job && deploy.restart.condition == RestartCondition::Always {
         place.error(
             "is a job, which runs to completion, yet its restart policy would always start it \

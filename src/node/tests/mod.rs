@@ -2,6 +2,7 @@
 //! below the stories, in `world`.
 
 mod asked;
+mod jobs;
 mod keys;
 mod late;
 mod waiting;

@@ -33,6 +33,7 @@ pub(super) struct World {
     reply: Option<Result<Response, Refusal>>,
     well: BTreeMap<String, bool>,
     exits: BTreeMap<String, i64>,
+    stops: BTreeMap<String, i64>,
     refused: BTreeSet<String>,
     pruned: BTreeSet<ImageId>,
     stops_hang: bool,
@@ -82,6 +83,7 @@ impl World {
             reply: None,
             well: BTreeMap::new(),
             exits: BTreeMap::new(),
+            stops: BTreeMap::new(),
             refused: BTreeSet::new(),
             pruned: BTreeSet::new(),
             stops_hang: false,
@@ -248,6 +250,11 @@ impl World {
     /// From now on the service's processes end at once, with this status.
     pub(super) fn exits(&mut self, service: &str, code: i64) {
         self.exits.insert(service.to_owned(), code);
+    }
+
+    /// From now on the service's processes end with this status when they are asked to stop.
+    pub(super) fn stops_with(&mut self, service: &str, code: i64) {
+        self.stops.insert(service.to_owned(), code);
     }
 
     /// From now on the service's processes go on.
@@ -596,7 +603,9 @@ impl World {
             }
             Effect::Halt { container, runtime_id, .. } => {
                 self.log.push(format!("stop {runtime_id}"));
-                self.end(&runtime_id, 143);
+                let service = self.containers.get(&runtime_id).map(|it| it.service.clone());
+                let code = service.and_then(|it| self.stops.get(it.as_str()).copied());
+                self.end(&runtime_id, code.unwrap_or(143));
                 self.finish(container, Ok(()), Some(&runtime_id));
             }
             Effect::Signal { container, runtime_id, .. } => {
