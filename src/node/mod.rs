@@ -6,6 +6,7 @@
 
 mod agenda;
 mod cluster;
+mod cron;
 mod definition;
 mod deploy;
 mod effect;

@@ -32,6 +32,8 @@ impl Node {
                 RuntimeStatus::Unknown => {}
                 // Nothing can be done, but what is wanted may have changed.
                 RuntimeStatus::Down(_) => {
+                    let look = self.look_at_clock(&project, now);
+                    self.agenda.again(&project, look);
                     let outcome = self.outcome(&project, now);
                     self.judge(&project, &outcome);
                 }
@@ -56,6 +58,7 @@ impl Node {
         }
         self.note_started(project, now);
         self.end_overdue(project, now);
+        let look = self.look_at_clock(project, now);
         let mut outcome = self.outcome(project, now);
         for _ in 0..PASSES_MAX {
             let steps = std::mem::take(&mut outcome.steps);
@@ -76,7 +79,8 @@ impl Node {
             }
         }
         self.judge(project, &outcome);
-        self.agenda.again(project, outcome.wake.map(|it| now.moment + it.max(Millis(1))));
+        let wake = outcome.wake.map(|it| now.moment + it.max(Millis(1)));
+        self.agenda.again(project, wake.into_iter().chain(look).min());
         if self.stands_for(project) {
             self.speak_for(project, outcome, now);
         }

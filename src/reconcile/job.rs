@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Instance, Post, Replica, Share, Step,
+    Instance, Post, Replica, Share, Step, cron,
     rollout::{ByReplica, Progress, Turn},
     slot::{self, Around, Which},
 };
@@ -23,18 +23,23 @@ pub struct Runs {
     pub over: Vec<Post>,
 }
 
-/// Whether a container has done what it is there for, so that nothing of its replica is to run again.
+/// Whether a container has done what it is there for, so that nothing of its replica is to run again. A
+/// run by the clock that failed for good is over too: the next tick brings the next.
 #[must_use]
 pub fn is_over(it: &ContainerRecord, service: &ServiceRecord, spec: &ServiceSpec) -> bool {
-    spec.deploy.mode.is_job()
-        && it.one_off.is_none()
-        && has_completed(it)
+    if !spec.deploy.mode.is_job() || it.one_off.is_some() {
+        return false;
+    }
+    if spec.extension.cron.is_some() {
+        return cron::is_over(it, spec.deploy.restart);
+    }
+    has_completed(it)
         && slot::is_made_from(it, &service.template)
         && service.restarts <= it.restarts
 }
 
 /// Whether it ended with status 0 of its own: what was asked to stop may do so politely.
-fn has_completed(it: &ContainerRecord) -> bool {
+pub(super) fn has_completed(it: &ContainerRecord) -> bool {
     it.state == ContainerState::Stopped && it.exit_code == Some(0) && !it.held
 }
 
@@ -52,6 +57,9 @@ pub fn runs<'a>(
     match service.intent {
         Intent::Run | Intent::Stop => {}
         Intent::Remove { .. } | Intent::Forget { .. } => return Some(Runs::default()),
+    }
+    if let Some(timed) = &spec.extension.cron {
+        return Some(cron::runs(service, timed, spec.deploy.restart, containers));
     }
     let each_node = spec.deploy.mode.is_on_each_node();
     let wanted = |slot: Slot| each_node || (1..=service.replicas).contains(&slot.0);
@@ -108,8 +116,15 @@ pub(super) fn wanted(
     instances: &[Instance<'_>],
     around: Around<'_>,
 ) -> Vec<Step> {
+    let timed = share.spec.extension.cron.is_some();
     match share.record.intent {
         Intent::Run => run(post, share, instances, around),
+        // What was to run at a time is not made for later.
+        Intent::Stop if timed => {
+            let mine = instances.iter().filter(|it| it.record.node == around.me);
+            let runs = mine.filter(|it| it.alive && !it.busy);
+            runs.map(|it| Step::Halt(it.record.id)).collect()
+        }
         Intent::Stop | Intent::Remove { .. } | Intent::Forget { .. } => {
             slot::wanted(post, share.record, instances, around)
         }
@@ -119,8 +134,11 @@ pub(super) fn wanted(
 fn run(post: Post, share: &Share<'_>, instances: &[Instance<'_>], around: Around<'_>) -> Vec<Step> {
     let (me, service) = (around.me, share.record);
     let over = |it: &Instance<'_>| is_over(it.record, service, share.spec);
+    // A run by the clock is what it was made from.
+    let timed = share.spec.extension.cron.is_some();
+    let is_right = |it: &Instance<'_>| timed || it.is_made_from(&service.template);
     let right = instances.iter().filter(|it| {
-        it.record.node == post.node && it.is_current(&service.template, around.restart)
+        it.record.node == post.node && is_right(it) && (over(it) || it.is_usable(around.restart))
     });
     // What is done counts before what began anew, unheard of that.
     let keeper = right.min_by_key(|it| (!over(it), it.age()));
@@ -130,17 +148,14 @@ fn run(post: Post, share: &Share<'_>, instances: &[Instance<'_>], around: Around
     };
     // What was given up says how often until its successor is there.
     let stays = |it: &Instance<'_>| {
-        keeper.is_none()
-            && !it.alive
-            && it.record.node == post.node
-            && it.is_made_from(&service.template)
+        keeper.is_none() && !it.alive && it.record.node == post.node && is_right(it)
     };
     let mine = others().filter(|it| it.record.node == me && !stays(it));
     let mut steps: Vec<Step> =
         mine.filter_map(|it| slot::clear(it, service.renew_volumes, false)).collect();
     // One run has ended, and on one node its name is free, before the next begins.
     let in_the_way = |it: &Instance<'_>| it.alive || it.record.node == post.node;
-    let waits = others().any(|it| in_the_way(it) && !stays(it));
+    let waits = others().any(|it| in_the_way(it) && !stays(it)) || cron::must_wait(share, post);
     match keeper {
         Some(it) if it.record.node != me || over(it) => {}
         Some(it) if waits && !it.alive => {}
@@ -164,6 +179,10 @@ pub(super) fn is_ready(share: &Share<'_>) -> bool {
             && it.has_followed(share.record)
     };
     let replicas = || share.instances.iter().filter(|it| it.record.one_off.is_none());
+    if share.spec.extension.cron.is_some() {
+        // It is as wanted while it waits for its time, and however its runs came out.
+        return share.unplaced.is_empty();
+    }
     let at = |node: NodeId, slot: Slot| {
         replicas().any(|it| it.record.node == node && it.record.slot == slot && right(it))
     };

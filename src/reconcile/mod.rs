@@ -5,12 +5,16 @@
 //! looks at a whole project, wherever it runs, and does its own part of what that comes to; so all
 //! that must be agreed, such as which replica is replaced next, is a function of what all know.
 
+mod cron;
 mod job;
 mod order;
 mod rollout;
 mod service;
 mod slot;
+#[cfg(test)]
+mod tests;
 
+pub use cron::advance;
 pub use job::{Runs, is_over, runs};
 pub use order::{enters_foreign, peers};
 pub use rollout::{Verdict, begin, go_back};

@@ -211,7 +211,9 @@ fn stuck(share: &Share<'_>, blocked: Option<&Blocked>) -> Option<Arc<str>> {
         }
         Intent::Remove { .. } | Intent::Forget { .. } => false,
     };
-    let current = |it: &Instance<'_>| it.is_made_from(&share.record.template);
+    // A run by the clock that failed is followed by the next.
+    let timed = share.spec.extension.cron.is_some();
+    let current = |it: &Instance<'_>| !timed && it.is_made_from(&share.record.template);
     if let Some(it) = replicas(share, |it| current(it) && lost(it)).first() {
         let reason = it.record.reason.clone().unwrap_or_else(|| "it failed".into());
         return Some(format!("{}: {reason}", it.record.name).into());

@@ -130,7 +130,7 @@ impl Instance<'_> {
 
     /// Whether it is not to be replaced because it was given up or those whose namespaces it shares are
     /// gone.
-    fn is_usable(&self, restart: RestartSpec) -> bool {
+    pub(super) fn is_usable(&self, restart: RestartSpec) -> bool {
         // What is done needs its owners no more.
         let lost = self.owners == Owners::Gone && !(self.once && self.is_completed());
         !is_replaced(self.record, restart) && !lost
@@ -376,12 +376,12 @@ pub(super) fn is_final(it: &Instance<'_>, service: &ServiceRecord, restart: Rest
 }
 
 /// Whether a container makes room for another of its kind.
-fn is_replaced(record: &ContainerRecord, restart: RestartSpec) -> bool {
+pub(super) fn is_replaced(record: &ContainerRecord, restart: RestartSpec) -> bool {
     record.given_up && restart.condition != RestartCondition::Never
 }
 
 /// Whether the restart policy begins another run of an ended container.
-fn restarts_by_itself(record: &ContainerRecord, restart: RestartSpec) -> bool {
+pub(super) fn restarts_by_itself(record: &ContainerRecord, restart: RestartSpec) -> bool {
     let tries_left = restart.attempts_max.is_none_or(|max| record.attempts < max);
     let ended = match restart.condition {
         RestartCondition::Unset | RestartCondition::Never => false,

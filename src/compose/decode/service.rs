@@ -41,6 +41,16 @@ pub(super) fn decode(place: &Cursor<'_>, known: &Known<'_>, name: ServiceName) -
         );
     }
     let container_name = place.key("container_name").name();
+    if extension.cron.is_some() {
+        let timed = place.key("x-fizz");
+        let timed = timed.key("cron");
+        if !matches!(deploy.mode, Mode::ReplicatedJob(0 | 1)) {
+            timed.error("runs once at each tick; remove the service's `deploy.mode` and replicas");
+        }
+        if container_name.is_some() {
+            timed.error("keeps its last runs, which cannot share a name; remove `container_name`");
+        }
+    }
     if let (Some(_), Mode::Replicated(2..) | Mode::ReplicatedJob(2..)) =
         (&container_name, deploy.mode)
     {
@@ -49,9 +59,15 @@ pub(super) fn decode(place: &Cursor<'_>, known: &Known<'_>, name: ServiceName) -
              one replica",
         );
     }
+    let mut depends_on = dependencies(&place.key("depends_on"), known, &name);
+    if let Some(job) = &extension.pre_deploy {
+        let completed =
+            Dependency { condition: Condition::Completed, restart: false, required: true };
+        depends_on.insert(job.clone(), completed);
+    }
     ServiceSpec {
         container_name,
-        depends_on: dependencies(&place.key("depends_on"), known, &name),
+        depends_on,
         deploy,
         pull: pull_policy(place),
         has_build,

@@ -35,7 +35,11 @@ const DIFFERS: &[(&str, &str)] = &[
         "services.*.deploy.endpoint_mode",
         "names resolve to the containers themselves, as `dnsrr` asks; one node has no virtual address",
     ),
-    ("services.*.deploy.mode", "on one node `global` is one container, and `global-job` one run"),
+    (
+        "services.*.deploy.mode",
+        "a job that completed runs again only when its definition changes or a person restarts it; \
+         what must share a node runs once in all, whatever `global` says",
+    ),
     (
         "services.*.deploy.resources.reservations.cpus",
         "kept for placement, to which one node leaves no choice",
@@ -162,11 +166,6 @@ const WARNED: &[(&str, When, &str)] = &[
         "services.*.x-fizz.ingress",
         When::Set,
         "one node has no ingress to steer; ports are published by the engine",
-    ),
-    (
-        "services.*.x-fizz.job.timeout",
-        When::Set,
-        "a run may take as long as it does; let the program itself give up",
     ),
     (
         "services.*.x-fizz.placement",
@@ -302,10 +301,5 @@ const REFUSED: &[(&str, When, &str)] = &[
         "services.*.volumes[].type",
         When::Is(&["npipe", "cluster"]),
         "it is not for Linux containers on one node; use `volume`, `bind` or `tmpfs`",
-    ),
-    (
-        "services.*.x-fizz.cron",
-        When::Set,
-        "Fizz does not run by the clock yet; call `fizz run` from the node's own cron",
     ),
 ];

@@ -140,3 +140,59 @@ fn a_job_on_each_node_is_done_once_here() {
     world.up(services);
     assert_eq!((world.is_ready("job"), world.starts("shop-job-1")), (true, 1));
 }
+
+#[test]
+fn a_container_whose_hook_fails_after_its_start_is_stopped_and_has_failed() {
+    let mut world = World::new();
+    world.fails_hooks("web", true);
+    let web = json!({"image": "web", "post_start": [{"command": ["warm", "up"]}]});
+    world.up(json!({"web": web}));
+    assert_eq!((world.running().len(), world.state("shop-web-1")), (0, S::Failed));
+    assert!(world.stuck("web").contains("post_start hook `warm up` failed"));
+    let mut again = web;
+    again["restart"] = json!("on-failure");
+    world.up(json!({"web": again}));
+    world.fails_hooks("web", false);
+    world.pass(60_000);
+    assert_eq!((world.running(), world.is_ready("web")), (vec!["shop-web-1".to_owned()], true));
+}
+
+#[test]
+fn hooks_before_a_stop_run_whatever_the_stop_is_for() {
+    let mut world = World::new();
+    let web = |image: &str| json!({"web": {"image": image, "pre_stop": [{"command": ["drain"]}]}});
+    world.up(web("web:1"));
+    world.clear_log();
+    world.up(web("web:2"));
+    world.verb(&["web"], ServiceVerb::Stop(None));
+    let hooks = world.log().into_iter().filter(|it| it == "hook drain").count();
+    assert_eq!(hooks, 2);
+}
+
+#[test]
+fn a_job_before_a_service_runs_for_each_of_its_versions_before_that_starts() {
+    let mut world = World::new();
+    world.exits("migrate", 0);
+    let shop = |version: u32| {
+        json!({
+            "migrate": {"image": "migrate", "x-fizz": {"job": {}}},
+            "app": {"image": format!("app:{version}"),
+                "x-fizz": {"pre_deploy": {"service": "migrate"}}},
+        })
+    };
+    world.up(shop(1));
+    world.up(shop(1));
+    assert_eq!((world.running(), world.made()), (vec!["shop-app-1".to_owned()], 2));
+    world.clear_log();
+    world.exits("migrate", 1);
+    world.up(shop(2));
+    assert_eq!(world.images("app"), ["app:1", "app:2"]);
+    assert_eq!(world.running(), ["shop-app-1"]);
+    assert!(world.stuck("app").contains("waits for migrate to complete"));
+    world.exits("migrate", 0);
+    world.up_again();
+    assert_eq!(
+        (world.running(), world.images("app")),
+        (vec!["shop-app-1".into()], vec!["app:2".into()])
+    );
+}
