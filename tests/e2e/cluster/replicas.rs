@@ -53,7 +53,8 @@ services:
         let list = self.nodes.json(by, &["-p", "web", "ps", "-a"]);
         let text = |it: &Value| it.as_str().unwrap_or_default().to_owned();
         let well = list.as_array().unwrap().iter().filter(|it| it["state"] == "healthy");
-        let told = |it: &Value| (text(&it["name"]), text(&it["node_name"]), text(&it["runtime_id"]));
+        let told =
+            |it: &Value| (text(&it["name"]), text(&it["node_name"]), text(&it["runtime_id"]));
         let mut found: Vec<Container> = well.map(told).collect();
         found.sort();
         found
@@ -117,15 +118,16 @@ fn replicas_survive_their_nodes_and_are_replaced_without_a_gap() {
     web.write("bad", "true");
     web.nodes.fizz("a", &["-f", &web.file.0, "up", "-d"]).output().unwrap();
     web.nodes.until("it was rolled back", || {
-        let deployments = web.nodes.ok("b", &["-p", "web", "ps", "-a"]);
-        let events = !deployments.contains("unhealthy");
-        events && web.healthy("b").len() == 5 && web.stage("b") == "returned"
+        let status = web.nodes.json("b", &["-p", "web", "rollout", "status"]);
+        let web = &status[0];
+        web["stage"] == "done" && web["failed"]["reason"].as_str().is_some_and(|it| !it.is_empty())
     });
     assert_eq!(web.until_exact("b", &["a", "b", "c"]), without, "the old ones were touched");
 
     // A good one rolls on although who asked for it, and whom it was asked of, are gone.
     web.write("2", "touch /ok");
-    let up = web.nodes.fizz("b", &["-f", &web.file.0, "up", "--wait"]).stderr(Stdio::null()).spawn();
+    let up =
+        web.nodes.fizz("b", &["-f", &web.file.0, "up", "--wait"]).stderr(Stdio::null()).spawn();
     let mut up = up.unwrap();
     web.nodes.until("the first is replaced", || {
         web.healthy("a").iter().any(|it| web.version_of(it) == "2")
