@@ -14,7 +14,6 @@ mod slot;
 #[cfg(test)]
 mod tests;
 
-pub use cron::advance;
 pub use job::{Runs, is_over, runs};
 pub use order::{enters_foreign, peers};
 pub use rollout::{Verdict, begin, go_back};
