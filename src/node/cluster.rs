@@ -249,6 +249,7 @@ impl Node {
             Event::Asked(..)
             | Event::RuntimeFound(_)
             | Event::Observed(..)
+            | Event::Volumes(_)
             | Event::RuntimeLost(_)
             | Event::Seen(..)
             | Event::Progressed(..)

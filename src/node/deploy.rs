@@ -330,6 +330,7 @@ impl Node {
         for (id, charge) in charges {
             self.fleet.charge(id, charge);
         }
+        self.note_volumes();
     }
 
     /// Forgets a deployment of which nothing is left, and its secrets.
@@ -347,6 +348,7 @@ impl Node {
         }
         self.commit(Change::Deployment(name.clone(), None), now);
         self.layouts.remove(name);
+        self.note_volumes();
         self.places.remove(name);
         self.agenda.again(name, None);
         self.stuck.retain(|key, _| key.project != *name);

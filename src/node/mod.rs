@@ -26,6 +26,7 @@ mod sight;
 mod tests;
 mod upkeep;
 mod view;
+mod volumes;
 mod wellbeing;
 
 use std::{
@@ -43,6 +44,7 @@ pub use request::{
     Request, RequestId, Response, RollbackRequest, RolloutVerb, RunRequest, ServiceVerb,
 };
 pub use view::{CheckResult, ClusterView, RuntimeStatus, Standing, Traffic, View};
+pub use volumes::Holdings;
 
 use crate::{
     gossip::Input,
@@ -65,6 +67,8 @@ use placement::Places;
 pub struct Node {
     me: NodeId,
     facts: NodeRecord,
+    /// What volumes are here, once the runtime has told.
+    holdings: Option<Holdings>,
     state: Arc<ClusterState>,
     cluster: Option<Box<Cluster>>,
     random: Random,
@@ -110,6 +114,7 @@ impl Node {
         let mut node = Self {
             me,
             facts: NodeRecord { state: NodeState::Alive, ..facts },
+            holdings: None,
             state: Arc::new(state),
             cluster: None,
             random: Random::new(seed),
@@ -197,6 +202,7 @@ impl Node {
             }
             Event::RuntimeFound(what) => self.facts.runtime = Some(what.to_string()),
             Event::Observed(list, health) => self.observed(list, &health, now),
+            Event::Volumes(holdings) => self.holds(holdings),
             Event::RuntimeLost(why) => self.runtime_lost(why),
             Event::Seen(container, sight) => self.seen(container, sight, now),
             Event::Progressed(container, activity) => self.progressed(container, activity),
@@ -226,6 +232,7 @@ impl Node {
             }
             Event::Cleared(project, _) => self.agenda.stir(project),
             Event::Asked(..)
+            | Event::Volumes(_)
             | Event::Datagram(..)
             | Event::Persisted(_)
             | Event::Fetched(..)
@@ -329,6 +336,9 @@ impl Node {
             record.admission.clone_from(&known.admission);
             record.assigned.clone_from(&known.assigned);
             record.availability = known.availability;
+            if self.holdings.is_none() {
+                record.volumes.clone_from(&known.volumes);
+            }
         }
         if known.is_none_or(|known| **known != record) {
             let state = Some(record.state.to_string());
