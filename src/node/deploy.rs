@@ -331,6 +331,7 @@ impl Node {
             self.fleet.charge(id, charge);
         }
         self.note_volumes();
+        self.note_singletons(name);
     }
 
     /// Forgets a deployment of which nothing is left, and its secrets.
@@ -349,6 +350,7 @@ impl Node {
         self.commit(Change::Deployment(name.clone(), None), now);
         self.layouts.remove(name);
         self.note_volumes();
+        self.note_singletons(name);
         self.places.remove(name);
         self.agenda.again(name, None);
         self.stuck.retain(|key, _| key.project != *name);

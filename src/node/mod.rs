@@ -18,10 +18,12 @@ mod membership;
 mod peers;
 mod perform;
 mod placement;
+mod quorum;
 mod request;
 mod rollout;
 mod settle;
 mod sight;
+mod singleton;
 #[cfg(test)]
 mod tests;
 mod upkeep;
@@ -61,6 +63,7 @@ use fleet::Fleet;
 use layout::Layout;
 use local::Local;
 use placement::Places;
+use quorum::Quorum;
 
 /// A member of the cluster.
 #[derive(Debug)]
@@ -85,6 +88,9 @@ pub struct Node {
     clearing: BTreeMap<ProjectName, Clearing>,
     stuck: BTreeMap<ServiceKey, Arc<str>>,
     ready: BTreeSet<ServiceKey>,
+    /// Projects with services that must never run twice.
+    singletons: BTreeSet<ProjectName>,
+    quorum: Quorum,
     runtime: RuntimeStatus,
     steps: Vec<Step>,
     wrote: Vec<Write>,
@@ -129,6 +135,8 @@ impl Node {
             clearing: BTreeMap::new(),
             stuck: BTreeMap::new(),
             ready: BTreeSet::new(),
+            singletons: BTreeSet::new(),
+            quorum: Quorum::default(),
             runtime: RuntimeStatus::Unknown,
             steps: vec![],
             wrote: vec![],
@@ -244,6 +252,7 @@ impl Node {
 
     /// Whatever happened: settles what is wanted against what is, and checks the health that is due.
     fn look_around(&mut self, now: Now) {
+        self.uphold(now);
         for (id, local) in &mut self.local {
             if local.due().is_some_and(|it| it <= now.moment) {
                 local.wake(now.moment);
@@ -286,7 +295,7 @@ impl Node {
             Clearing::Begun | Clearing::Done => None,
             Clearing::Stalled(until) => Some(*until),
         });
-        containers.chain(clearing).chain(self.agenda.next()).min()
+        containers.chain(clearing).chain(self.agenda.next()).chain(self.quorum.due()).min()
     }
 
     /// What the cluster has agreed, as this node knows it: also what is not durable yet.

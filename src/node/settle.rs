@@ -54,6 +54,7 @@ impl Node {
         if !self.layouts.contains_key(project) {
             return;
         }
+        self.stop_parted(project, now);
         self.note_started(project, now);
         let mut outcome = self.outcome(project, now);
         for _ in 0..PASSES_MAX {
@@ -181,6 +182,7 @@ impl Node {
                 each_node: spec.deploy.mode.is_on_each_node(),
                 posts: places.posts(service).to_vec(),
                 unplaced: places.unplaced(service).to_vec(),
+                gate: self.gate(key, now),
                 instances: vec![],
             };
             services.insert(service.clone(), share);
@@ -206,6 +208,7 @@ impl Node {
             alive: if mine { local.is_some_and(|it| it.alive) } else { record.state.is_up() },
             checked: if mine { self.check_of(record.id).is_some() } else { record.checked },
             held_back: local.is_some_and(|it| it.held_back),
+            upheld: local.is_some_and(|it| it.upheld),
             owners: local.map_or(Owners::Keep, |it| self.owners_of(it, &record.service)),
         }
     }

@@ -5,11 +5,13 @@
 //! looks at a whole project, wherever it runs, and does its own part of what that comes to; so all
 //! that must be agreed, such as which replica is replaced next, is a function of what all know.
 
+mod gate;
 mod order;
 mod rollout;
 mod service;
 mod slot;
 
+pub use gate::Gate;
 pub use order::{enters_foreign, peers};
 pub use rollout::{Verdict, begin, go_back};
 pub use service::{Outcome, plan};
@@ -40,6 +42,8 @@ pub struct Share<'a> {
     pub spec: &'a ServiceSpec,
     /// One replica on each node, rather than so many.
     pub each_node: bool,
+    /// Where it must never run twice: what must hold before it starts.
+    pub gate: Option<Gate>,
     /// Where its replicas are to be, in order.
     pub posts: Vec<Post>,
     /// Replicas that are nowhere to be, and why.

@@ -4,6 +4,7 @@
 mod asked;
 mod keys;
 mod late;
+mod parted;
 mod volumes;
 mod waiting;
 mod wellbeing;
