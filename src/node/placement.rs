@@ -305,8 +305,7 @@ fn demand<'a>(layout: &'a Layout, wanted: &'a Wanted) -> Option<Demand<'a>> {
 
 fn holder(it: &ContainerRecord) -> Holder {
     let rank = match it.state {
-        ContainerState::Healthy => 4,
-        ContainerState::Running => 3,
+        ContainerState::Healthy | ContainerState::Running => 3,
         ContainerState::Unhealthy => 2,
         ContainerState::Pending if it.runtime_id.is_none() => 0,
         ContainerState::Pending | ContainerState::Stopped | ContainerState::Failed => RANK_OVER,

@@ -132,6 +132,23 @@ impl Shares {
         best.map(|it| it.2)
     }
 
+    /// The node with the best claim to a slot, of those that have less than this; if possible one where
+    /// nothing has to leave for it.
+    pub(super) fn best_within(&self, slot: u64, quotas: &[u64]) -> Option<usize> {
+        let below = |it: &usize| self.nodes[*it].count < quotas[*it];
+        let mut nodes: Vec<usize> = self.free.iter().copied().filter(below).collect();
+        if nodes.iter().any(|it| !self.nodes[*it].disturbs) {
+            nodes.retain(|it| !self.nodes[*it].disturbs);
+        }
+        let claim = |it: &usize| Score::of(slot, self.nodes[*it].seed, self.nodes[*it].weight);
+        nodes.into_iter().max_by(|a, b| claim(a).cmp(&claim(b)).then(b.cmp(a)))
+    }
+
+    /// What each node has.
+    pub(super) fn counts(&self) -> Vec<u64> {
+        self.nodes.iter().map(|it| it.count).collect()
+    }
+
     /// By how much a node would be over its share with one more.
     fn excess(&self, node: &NodeShare) -> u64 {
         let pool = &self.pools[node.pool];

@@ -228,7 +228,8 @@ impl<'a> Scene<'a> {
         let there = |key: &ServiceKey| self.usage.of(key).is_some_and(|it| it.contains_key(&id));
         let near = demand.rules.near.iter().find(|&key| {
             let nowhere = self.usage.of(key).is_none();
-            !self.is_ours(key) && !there(key) && !(held.is_some() && nowhere)
+            let stays = held.is_some() && nowhere;
+            !(self.is_ours(key) || there(key) || stays)
         });
         if let Some(key) = near {
             return Some(Objection::Near(key.service.clone()));

@@ -35,10 +35,13 @@ const DIFFERS: &[(&str, &str)] = &[
         "services.*.deploy.endpoint_mode",
         "names resolve to the containers themselves, as `dnsrr` asks; one node has no virtual address",
     ),
-    ("services.*.deploy.mode", "on one node `global` is one container, and `global-job` one run"),
     (
-        "services.*.deploy.resources.reservations.cpus",
-        "kept for placement, to which one node leaves no choice",
+        "services.*.deploy.rollback_config.order",
+        "the old container stops first where both cannot be at once: a fixed host port, a name",
+    ),
+    (
+        "services.*.deploy.update_config.order",
+        "the old container stops first where both cannot be at once: a fixed host port, a name",
     ),
     ("services.*.deploy.restart_policy", "done by Fizz; the engine's own restart policy is off"),
     (
@@ -121,39 +124,6 @@ const WARNED: &[(&str, When, &str)] = &[
          the engine's own policy; remove it",
     ),
     (
-        "services.*.deploy.rollback_config",
-        When::Set,
-        "Fizz does not roll back by itself on one node; deploy the previous file to go \
-         back",
-    ),
-    (
-        "services.*.deploy.update_config.delay",
-        When::Set,
-        "the next replacement begins when the last one is well; remove it",
-    ),
-    (
-        "services.*.deploy.update_config.failure_action",
-        When::Not(&["pause"]),
-        "replacing pauses when a new container is not well, which is the default; remove \
-         it",
-    ),
-    (
-        "services.*.deploy.update_config.max_failure_ratio",
-        When::Set,
-        "replacing pauses at the first new container that is not well; remove it",
-    ),
-    (
-        "services.*.deploy.update_config.monitor",
-        When::Set,
-        "a new container is watched for as long as it runs; remove it",
-    ),
-    (
-        "services.*.deploy.update_config.order",
-        When::Is(&["start-first"]),
-        "the old container is stopped before its replacement starts, so that no port is \
-         wanted twice; remove it",
-    ),
-    (
         "services.*.develop",
         When::Set,
         "Fizz does not watch files; run `fizz up --build` after a change",
@@ -172,11 +142,6 @@ const WARNED: &[(&str, When, &str)] = &[
         "services.*.x-fizz.placement",
         When::Set,
         "a project runs whole on one node, which all members choose alike; it does not count yet",
-    ),
-    (
-        "services.*.x-fizz.update",
-        When::Set,
-        "on one node all replicas are replaced, without a canary",
     ),
     ("version", When::Set, "it is obsolete; remove it"),
 ];

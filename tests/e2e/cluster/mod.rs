@@ -4,6 +4,7 @@
 mod containers;
 mod faults;
 mod nodes;
+mod replicas;
 
 use std::{fs, os::unix::fs::PermissionsExt, thread::sleep, time::Duration};
 
