@@ -39,6 +39,14 @@ pub(super) const SETTLE: Millis = Millis::from_secs(3);
 /// How much of the lease must be left for something to start: a start takes a while, too.
 const LEFT_MIN: Millis = Millis(LEASE.0 / 2);
 
+/// A replacement waits longer than it takes who is cut off to stop; a kill comes in time; and of three
+/// questions in a row two may be lost.
+const _: () = {
+    assert!(LEASE.0 + STOP_MAX.0 < WAIT.0);
+    assert!(STOP_GRACE.0 + 2 * PROBE_INTERVAL.0 <= STOP_MAX.0);
+    assert!(3 * PROBE_INTERVAL.0 <= LEFT_MIN.0);
+};
+
 /// Whether this node is with the majority.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Quorum(Option<Watch>);
@@ -95,6 +103,11 @@ impl Quorum {
     /// Nothing here asks for it any more.
     pub(super) fn rest(&mut self) {
         self.0 = None;
+    }
+
+    /// Whether this node has reason to ask.
+    pub(super) fn is_watched(&self) -> bool {
+        self.0.is_some()
     }
 
     /// Whether the majority is lost, so that what must not run twice may not run here.
@@ -220,12 +233,6 @@ mod tests {
         assert_eq!(whom_to_ask(299, there(299), at(100)).len(), 190);
         let there = vec![(NodeId(1), None), (NodeId(2), Some(at(99))), (NodeId(3), Some(at(90)))];
         assert_eq!(whom_to_ask(3, there, at(100)), [NodeId(3), NodeId(1)]);
-    }
-
-    #[test]
-    fn a_replacement_waits_longer_than_it_takes_who_is_cut_off_to_stop() {
-        assert!(LEASE.0 + STOP_MAX.0 < WAIT.0 && STOP_GRACE.0 * 2 <= STOP_MAX.0);
-        assert!(PROBE_INTERVAL.0 * 3 <= LEFT_MIN.0, "questions may be lost");
     }
 
     proptest! {

@@ -76,7 +76,9 @@ impl Node {
             let Some(local) = self.local.get_mut(&id) else { continue };
             if change == Change::Lost || self.quorum.is_lost(now.moment) {
                 local.upheld = false;
-                local.parted = local.parted.or(local.alive.then_some(now.moment));
+                // What is just being started counts, too.
+                let runs = local.alive || local.operation.is_some();
+                local.parted = local.parted.or(runs.then_some(now.moment));
             } else if held && local.alive && local.parted.is_none() {
                 local.upheld = true;
             }
@@ -125,8 +127,9 @@ impl Node {
         gate.is_shut = self.quorum.is_lost(now.moment);
         let start_in = self.quorum.start_in(now.moment);
         if start_in != Some(Millis(0)) {
+            gate.all = Some(NO_MAJORITY.into());
             // An answer may come that opens it without a change that is told.
-            (gate.all, gate.wake) = (Some(NO_MAJORITY.into()), start_in.or(Some(PROBE_INTERVAL)));
+            gate.wake = self.quorum.is_watched().then(|| start_in.unwrap_or(PROBE_INTERVAL));
             return Some(gate);
         }
         let young = (cluster.began + LEASE) - now.moment;
@@ -175,9 +178,13 @@ impl Node {
                 local.parted.get_or_insert(now.moment);
             }
             let Some(since) = local.parted else { continue };
-            if !local.alive {
+            if !local.alive && local.operation.is_none() {
                 local.parted = None;
+            } else if !local.alive {
+                // It may run any moment, and is looked at then.
             } else if since + STOP_GRACE <= now.moment {
+                // If that does not help, again with the next question.
+                local.parted = Some(since + PROBE_INTERVAL);
                 self.kill_parted(id);
             } else if local.operation.is_none() {
                 self.halt_parted(id, now);

@@ -53,7 +53,8 @@ services:
         let list = self.nodes.json(by, &["-p", "web", "ps", "-a"]);
         let text = |it: &Value| it.as_str().unwrap_or_default().to_owned();
         let well = list.as_array().unwrap().iter().filter(|it| it["state"] == "healthy");
-        let told = |it: &Value| (text(&it["name"]), text(&it["node_name"]), text(&it["runtime_id"]));
+        let told =
+            |it: &Value| (text(&it["name"]), text(&it["node_name"]), text(&it["runtime_id"]));
         let mut found: Vec<Container> = well.map(told).collect();
         found.sort();
         found
@@ -125,7 +126,8 @@ fn replicas_survive_their_nodes_and_are_replaced_without_a_gap() {
 
     // A good one rolls on although who asked for it, and whom it was asked of, are gone.
     web.write("2", "touch /ok");
-    let up = web.nodes.fizz("b", &["-f", &web.file.0, "up", "--wait"]).stderr(Stdio::null()).spawn();
+    let up =
+        web.nodes.fizz("b", &["-f", &web.file.0, "up", "--wait"]).stderr(Stdio::null()).spawn();
     let mut up = up.unwrap();
     web.nodes.until("the first is replaced", || {
         web.healthy("a").iter().any(|it| web.version_of(it) == "2")

@@ -55,7 +55,7 @@ impl Office {
         tracing::info!(node = %me, "this node is to leave its cluster: what runs here moves");
         let mut view = self.view.clone();
         let all_gone = view.wait_for(|it| staying(me, &it.state).next().is_none());
-        let emptied = timeout(Duration::from_millis(patience.0), all_gone).await.map(|it| drop(it));
+        let emptied = timeout(Duration::from_millis(patience.0), all_gone).await.map(drop);
         if emptied.is_ok() {
             return Ok(());
         }
@@ -153,7 +153,7 @@ mod tests {
                 volumes: volumes.iter().map(|it| (*it).to_owned()).collect(),
                 ..NodeRecord::unmeasured("n".parse().unwrap(), NodeState::Alive, WallTime(0))
             };
-            state.commit(Change::Node(NodeId(id), Some(Arc::new(record))), WallTime(0));
+            drop(state.commit(Change::Node(NodeId(id), Some(Arc::new(record))), WallTime(0)));
         }
         state
     }

@@ -76,7 +76,7 @@ impl Cluster {
         }
         let machine = |(at, mut state): (usize, ClusterState)| {
             for write in &writes {
-                state.apply(write.clone(), now.wall);
+                drop(state.apply(write.clone(), now.wall));
             }
             let (node, containers) = (None, BTreeMap::new());
             Machine { id: id(at), node, state, life: 1, containers, persisted: 0 }
