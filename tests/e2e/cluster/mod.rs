@@ -5,6 +5,7 @@ mod containers;
 mod faults;
 mod nodes;
 mod replicas;
+mod staying;
 
 use std::{fs, os::unix::fs::PermissionsExt, thread::sleep, time::Duration};
 
