@@ -5,10 +5,13 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{Explained, Node, Now, Refusal, Response, layout::Layout};
 use crate::{
     model::{ContainerState, NodeId, NodeState, ProjectName, ServiceKey, ServiceName, Slot},
-    reconcile::Post,
+    reconcile::{Post, Runs},
     scheduler::{self, Count, Demand, Holder, Objection, Site, Sites, Standing, Unit},
     state::{Availability, Change, ContainerRecord, Intent, NodeRecord, ServiceRecord},
 };
+
+/// Why a job's replica is where it was.
+const DONE: &str = "it has completed there";
 
 /// Where a project's replicas are to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,11 +39,11 @@ impl Places {
 
 impl Node {
     /// Where a project's replicas are to be.
-    pub(super) fn place(&self, project: &ProjectName) -> Places {
+    pub(super) fn place(&self, project: &ProjectName, now: Now) -> Places {
         let Some(layout) = self.layouts.get(project) else { return Places::default() };
         let mut places = Places::default();
         for unit in &layout.units {
-            self.place_unit(project, layout, unit, &mut places);
+            self.place_unit(project, layout, unit, &mut places, now);
         }
         places
     }
@@ -51,17 +54,36 @@ impl Node {
         layout: &Layout,
         unit: &[ServiceName],
         places: &mut Places,
+        now: Now,
     ) {
-        let placement = self.with_unit(project, layout, unit, |unit| {
-            scheduler::place(unit, &self.sites, self.fleet.usage())
-        });
+        let services = self.wanted(project, unit, now);
+        let asked = Unit { demands: demands(layout, &services), together: 1 < unit.len() };
+        let placement = scheduler::place(&asked, &self.sites, self.fleet.usage());
+        let over = |service: &ServiceName| {
+            let it = services.iter().find(|it| it.key.service == *service);
+            it.and_then(|it| it.runs.as_ref()).map_or(&[][..], |it| it.over.as_slice())
+        };
+        // Of a job that runs on each node: where it is done it is neither placed nor missing.
+        let done_on = |service: &ServiceName, node: Option<NodeId>| {
+            let spec = layout.spec.services.get(service);
+            spec.is_some_and(|it| it.deploy.mode.is_on_each_node())
+                && over(service).iter().any(|it| Some(it.node) == node)
+        };
         for post in placement.posts {
-            let posts = places.posts.entry(post.service).or_default();
-            posts.push(Post { slot: post.slot, node: post.node });
+            if !done_on(&post.service, Some(post.node)) {
+                let posts = places.posts.entry(post.service).or_default();
+                posts.push(Post { slot: post.slot, node: post.node });
+            }
         }
         for lack in placement.pending {
-            let why = self.words(&lack.why);
-            places.unplaced.entry(lack.service).or_default().push((lack.slot, why.into()));
+            if !done_on(&lack.service, lack.node) {
+                let why = self.words(&lack.why);
+                places.unplaced.entry(lack.service).or_default().push((lack.slot, why.into()));
+            }
+        }
+        for it in services.iter().filter(|it| !over(&it.key.service).is_empty()) {
+            let posts = places.posts.entry(it.key.service.clone()).or_default();
+            posts.extend_from_slice(over(&it.key.service));
         }
         places.posts.values_mut().for_each(|it| it.sort());
     }
@@ -72,18 +94,20 @@ impl Node {
         project: &ProjectName,
         layout: &Layout,
         unit: &[ServiceName],
+        now: Now,
         ask: impl FnOnce(&Unit<'_>) -> T,
     ) -> T {
-        let services = self.wanted(project, unit);
+        let services = self.wanted(project, unit, now);
         ask(&Unit { demands: demands(layout, &services), together: 1 < unit.len() })
     }
 
-    fn wanted(&self, project: &ProjectName, unit: &[ServiceName]) -> Vec<Wanted> {
+    fn wanted(&self, project: &ProjectName, unit: &[ServiceName], now: Now) -> Vec<Wanted> {
         let wanted = unit.iter().filter_map(|service| {
             let key = ServiceKey { project: project.clone(), service: service.clone() };
             let record = self.state.services().get(&key)?.clone();
             let holders = self.holders(&key);
-            Some(Wanted { key, record, holders })
+            let runs = self.runs(&key, &record, now);
+            Some(Wanted { key, record, holders, runs })
         });
         wanted.collect()
     }
@@ -92,7 +116,7 @@ impl Node {
     pub(super) fn rebalance(&mut self, dry_run: bool, now: Now) -> Response {
         let node = &*self;
         let services = node.layouts.iter().flat_map(|(name, layout)| {
-            layout.units.iter().map(move |unit| (layout, node.wanted(name, unit)))
+            layout.units.iter().map(move |unit| (layout, node.wanted(name, unit, now)))
         });
         let services: Vec<(&Layout, Vec<Wanted>)> = services.collect();
         let units = services.iter().map(|(layout, wanted)| Unit {
@@ -147,16 +171,19 @@ impl Node {
     }
 
     /// Says why a service's replicas are where they are.
-    pub(super) fn explain(&self, key: &ServiceKey) -> Result<Response, Refusal> {
+    pub(super) fn explain(&self, key: &ServiceKey, now: Now) -> Result<Response, Refusal> {
         let missing = || Refusal::NotFound { what: "service", name: key.to_string() };
         let layout = self.layouts.get(&key.project).ok_or_else(missing)?;
         self.state.services().get(key).ok_or_else(missing)?;
         let unit = layout.unit_of(&key.service);
+        let done = self.wanted(&key.project, std::slice::from_ref(&key.service), now);
+        let done = done.into_iter().find_map(|it| it.runs).unwrap_or_default().over;
         let mut told = Explained::default();
-        self.with_unit(&key.project, layout, unit, |unit| {
+        self.with_unit(&key.project, layout, unit, now, |unit| {
             let placement = scheduler::place(unit, &self.sites, self.fleet.usage());
             let posts = placement.posts.iter().filter(|it| it.service == key.service);
             told.posts = posts.map(|it| (it.slot, it.node, it.why.to_string())).collect();
+            told.posts.extend(done.iter().map(|it| (it.slot, it.node, DONE.to_owned())));
             let pending = placement.pending.iter().filter(|it| it.service == key.service);
             told.unplaced = pending.map(|it| (it.slot, self.words(&it.why))).collect();
             let verdicts = scheduler::explain(unit, &key.service, &self.sites, self.fleet.usage());
@@ -185,7 +212,10 @@ impl Node {
     fn holders(&self, key: &ServiceKey) -> Vec<Holder> {
         let mine = self.fleet.of(&key.project).filter(|it| it.service == *key);
         let holds = mine.filter(|it| it.one_off.is_none() && !it.given_up);
-        holds.map(|it| holder(it)).collect()
+        match self.is_singleton(key) {
+            true => singly(&holds.collect::<Vec<_>>()),
+            false => holds.map(|it| holder(it)).collect(),
+        }
     }
 
     /// Looks at the nodes anew: what they are, and whether they are there.
@@ -258,11 +288,32 @@ impl Node {
     }
 }
 
+/// Of what must never run twice the last to start had reason to: what is told of another that is up is from
+/// before its node was cut off, or its daemon killed.
+fn singly(records: &[&Arc<ContainerRecord>]) -> Vec<Holder> {
+    let started = |it: &ContainerRecord| it.state.is_up().then_some((it.since, it.id));
+    let is_last = |it: &ContainerRecord| {
+        let same = records.iter().filter(|other| other.slot == it.slot);
+        same.filter_map(|other| started(other)).max() == started(it)
+    };
+    let holder = |it: &&Arc<ContainerRecord>| {
+        let of = holder(it);
+        let rank = if is_last(it) { of.rank } else { of.rank.min(RANK_OVER) };
+        Holder { rank, ..of }
+    };
+    records.iter().map(holder).collect()
+}
+
+/// The rank of what has run, and does not now.
+const RANK_OVER: u8 = 1;
+
 /// A service, and what holds its slots.
 struct Wanted {
     key: ServiceKey,
     record: Arc<ServiceRecord>,
     holders: Vec<Holder>,
+    /// Of a job: what there is to run.
+    runs: Option<Runs>,
 }
 
 fn demands<'a>(layout: &'a Layout, services: &'a [Wanted]) -> Vec<Demand<'a>> {
@@ -270,7 +321,7 @@ fn demands<'a>(layout: &'a Layout, services: &'a [Wanted]) -> Vec<Demand<'a>> {
 }
 
 fn demand<'a>(layout: &'a Layout, wanted: &'a Wanted) -> Option<Demand<'a>> {
-    let Wanted { key, record, holders } = wanted;
+    let Wanted { key, record, holders, runs } = wanted;
     let spec = layout.spec.services.get(&key.service)?;
     let count = match record.intent {
         Intent::Run | Intent::Stop if spec.deploy.mode.is_on_each_node() => Count::EachNode,
@@ -278,7 +329,8 @@ fn demand<'a>(layout: &'a Layout, wanted: &'a Wanted) -> Option<Demand<'a>> {
         Intent::Remove { .. } | Intent::Forget { .. } => Count::Slots(0),
     };
     let rules = layout.rules.get(&key.service)?;
-    Some(Demand { service: key, rules, count, holders, wishes: &record.moves })
+    let only = runs.as_ref().map(|it| it.open.as_slice());
+    Some(Demand { service: key, rules, count, only, holders, wishes: &record.moves })
 }
 
 fn holder(it: &ContainerRecord) -> Holder {
@@ -286,7 +338,7 @@ fn holder(it: &ContainerRecord) -> Holder {
         ContainerState::Healthy | ContainerState::Running => 3,
         ContainerState::Unhealthy => 2,
         ContainerState::Pending if it.runtime_id.is_none() => 0,
-        ContainerState::Pending | ContainerState::Stopped | ContainerState::Failed => 1,
+        ContainerState::Pending | ContainerState::Stopped | ContainerState::Failed => RANK_OVER,
     };
     Holder { slot: it.slot, node: it.node, rank, created: it.created, id: it.id }
 }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     model::{ContainerId, Millis, ProjectName, ServiceKey, ServiceName},
-    reconcile::{self, Instance, Outcome, Owners, Project, Share, Step, Verdict},
+    reconcile::{self, Instance, Outcome, Owners, Post, Project, Share, Step, Verdict},
     state::{Change, ContainerRecord, Rollout, Stage},
 };
 
@@ -54,7 +54,9 @@ impl Node {
         if !self.layouts.contains_key(project) {
             return;
         }
+        self.stop_parted(project, now);
         self.note_started(project, now);
+        self.end_overdue(project, now);
         let mut outcome = self.outcome(project, now);
         for _ in 0..PASSES_MAX {
             let steps = std::mem::take(&mut outcome.steps);
@@ -75,7 +77,9 @@ impl Node {
             }
         }
         self.judge(project, &outcome);
-        self.agenda.again(project, outcome.wake.map(|it| now.moment + it.max(Millis(1))));
+        let look = self.next_look_at_clock(project, now);
+        let wake = outcome.wake.map(|it| now.moment + it.max(Millis(1)));
+        self.agenda.again(project, wake.into_iter().chain(look).min());
         if self.stands_for(project) {
             self.speak_for(project, outcome, now);
         }
@@ -163,7 +167,7 @@ impl Node {
 
     /// Looks at a project as it is now: at this node's part, and at how the whole stands.
     fn outcome(&mut self, name: &ProjectName, now: Now) -> Outcome {
-        let places = self.place(name);
+        let places = self.place(name, now);
         let outcome = self.outcome_at(name, &places, now);
         self.places.insert(name.clone(), places);
         outcome
@@ -181,12 +185,17 @@ impl Node {
                 each_node: spec.deploy.mode.is_on_each_node(),
                 posts: places.posts(service).to_vec(),
                 unplaced: places.unplaced(service).to_vec(),
+                gate: self.gate(key, now),
                 instances: vec![],
             };
             services.insert(service.clone(), share);
         }
         for record in self.fleet.of(name) {
-            let there = record.node == self.me || self.is_alive(record.node);
+            let post = Post { slot: record.slot, node: record.node };
+            let is_kept = || places.posts(&record.service.service).binary_search(&post).is_ok();
+            let there = record.node == self.me
+                || self.is_alive(record.node)
+                || (self.is_over(record) && is_kept());
             if let Some(share) = services.get_mut(&record.service.service).filter(|_| there) {
                 share.instances.push(self.instance(record, now));
             }
@@ -204,8 +213,10 @@ impl Node {
             busy: local.is_some_and(|it| it.is_busy(now.moment)),
             resting: local.is_some_and(|it| it.is_resting(now.moment)),
             alive: if mine { local.is_some_and(|it| it.alive) } else { record.state.is_up() },
+            once: self.is_once(record),
             checked: if mine { self.check_of(record.id).is_some() } else { record.checked },
             held_back: local.is_some_and(|it| it.held_back),
+            upheld: local.is_some_and(|it| it.upheld),
             owners: local.map_or(Owners::Keep, |it| self.owners_of(it, &record.service)),
         }
     }

@@ -93,12 +93,12 @@ impl<'a> Scene<'a> {
     /// node has a volume on each.
     pub(super) fn volume_elsewhere(&self, demand: &Demand<'a>, index: usize) -> Option<Objection> {
         let rules = demand.rules;
-        if rules.volumes.is_empty() || (!self.together && demand.count == Count::EachNode) {
+        if rules.ties().next().is_none() || (!self.together && demand.count == Count::EachNode) {
             return None;
         }
         let site = |it: usize| &self.sites.places()[it].site;
         let counts = |it: usize| rules.waits_for_the_dead() || site(it).standing != Standing::Dead;
-        rules.volumes.iter().find_map(|volume| {
+        rules.ties().find_map(|volume| {
             let on = self.sites.with_volume(volume);
             let elsewhere = !on.contains(&index) && on.iter().any(|it| counts(*it));
             elsewhere.then(|| Objection::Volume {
@@ -257,7 +257,7 @@ impl<'a> Scene<'a> {
     }
 
     fn is_wanted(&self, key: &ServiceKey) -> bool {
-        self.demands.iter().any(|it| it.service == key && it.count != Count::Slots(0))
+        self.demands.iter().any(|it| it.service == key && it.wants_any())
     }
 }
 

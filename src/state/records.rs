@@ -8,7 +8,7 @@ use std::{
 
 use crate::model::{
     ContainerId, ContainerName, ContainerState, ImageId, Millis, NodeId, NodeName, NodeState,
-    ObservedPort, ProjectName, Revision, RuntimeId, ServiceKey, ServiceName, Slot, TokenId,
+    ObservedPort, ProjectName, Revision, RuntimeId, ServiceKey, ServiceName, Slot, Tick, TokenId,
     WallTime,
 };
 
@@ -166,6 +166,9 @@ pub struct ServiceRecord {
     pub rollout: Rollout,
     /// Replicas that a person wants elsewhere than where they are.
     pub moves: BTreeMap<Slot, NodeId>,
+    /// Of a service that runs by the clock: the last tick before it was to. Those that came since have left
+    /// their runs, each with its tick as its slot.
+    pub ticks_after: Option<Tick>,
     /// How many are wanted: the definition's number or the user's later one.
     pub replicas: u32,
     /// What is wanted of them.

@@ -50,7 +50,7 @@ fn members() -> Vec<Route> {
             .takes::<wire::Join>()
             .answers::<wire::Joined>("200", "The cluster's name"),
         Route::post("/v1/cluster/leave", cluster::leave)
-            .says("Goes out of the cluster; the daemon begins anew after the answer")
+            .says("Moves what runs here, then goes out of the cluster; the daemon begins anew after the answer")
             .query::<wire::Leave>()
             .nothing("204", "It is out"),
         Route::post("/v1/cluster/rotate", cluster::rotate)

@@ -2,8 +2,12 @@
 //! below the stories, in `world`.
 
 mod asked;
+mod cron;
+mod jobs;
 mod keys;
 mod late;
+mod parted;
+mod volumes;
 mod waiting;
 mod wellbeing;
 mod world;
