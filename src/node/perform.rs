@@ -9,7 +9,7 @@ use crate::{
         spec::{ContainerSpec, PullPolicy, ServiceSpec},
     },
     reconcile::{Cause, Step, Which},
-    state::{Change, ContainerRecord, ServiceRecord, Template},
+    state::{Change, ContainerRecord, Intent, ServiceRecord, Template},
 };
 
 impl Node {
@@ -18,7 +18,14 @@ impl Node {
             Step::Record(slot, which) => self.record(key, slot, which, now),
             Step::Launch { container, start, cause } => self.launch(container, start, cause, now),
             Step::Start(container, cause) => self.start(container, cause, now),
-            Step::Halt(container) => self.halt(container),
+            Step::Halt(container) => {
+                let service = self.state.services().get(key);
+                if service.is_some_and(|it| it.intent == Intent::Run) {
+                    // Should it be wanted again after all, it is to start, however it ended.
+                    self.amend(container, now, |record| record.starts = 0);
+                }
+                self.halt(container);
+            }
             Step::Again(container) => {
                 // It has followed no request to start yet: so it will, once it has stopped.
                 self.amend(container, now, |record| record.starts = 0);
