@@ -12,6 +12,8 @@ mod document;
 mod hostile;
 #[path = "api/no_cluster.rs"]
 mod no_cluster;
+#[path = "api/rollouts.rs"]
+mod rollouts;
 #[path = "api/world.rs"]
 mod world;
 

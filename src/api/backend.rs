@@ -92,9 +92,9 @@ pub trait Cluster: Send + Sync {
     /// Lets the daemon begin anew: every connection to it ends.
     fn begin_anew(&self);
 
-    /// Goes out of the cluster; with force also where no member can take the farewell. The daemon begins
-    /// anew by itself.
-    fn leave(&self, force: bool) -> BoxFuture<'_, Result<(), Refusal>>;
+    /// Goes out of the cluster, once what runs here has moved, for which it waits so long; with force at
+    /// once, and also where no member can take the farewell. The daemon begins anew by itself.
+    fn leave(&self, force: bool, patience: Millis) -> BoxFuture<'_, Result<(), Refusal>>;
 
     /// Makes a token.
     fn create_token(&self, ttl: Millis, uses: u16) -> BoxFuture<'_, Result<NewToken, Refusal>>;

@@ -13,10 +13,16 @@
 //! | `GET /v1/nodes?all=`, `/v1/nodes/{id}` | [`wire::Node`]; `all` with those that left |
 //! | `DELETE /v1/nodes/{id}?force=&rotate=` | puts a node out of the cluster |
 //! | `POST /v1/nodes/{id}/labels` | labels to give, and with null to take, to [`wire::Node`] |
+//! | `POST /v1/nodes/{id}/availability` | [`wire::Availability`] to [`wire::Node`] |
 //! | `GET /v1/deployments`, `/v1/deployments/{project}` | [`wire::Deployment`] |
 //! | `POST /v1/deployments` | [`wire::Deploy`] to [`wire::Deployed`]; with `dry_run` to [`wire::Plan`] |
 //! | `DELETE /v1/deployments/{project}` | [`wire::RemoveDeployment`] as query, to [`wire::Accepted`] |
 //! | `POST /v1/deployments/{project}/actions` | [`wire::ServiceAction`] to [`wire::Accepted`] |
+//! | `GET /v1/deployments/{project}/revisions` | [`wire::Revision`], newest first |
+//! | `POST /v1/deployments/{project}/rollback` | [`wire::Rollback`] to [`wire::Deployed`]; with `dry_run` to [`wire::Plan`] |
+//! | `POST /v1/deployments/{project}/rollout` | [`wire::RolloutAction`] to [`wire::Accepted`] |
+//! | `POST /v1/rebalance` | [`wire::Rebalance`] to [`wire::Move`] |
+//! | `GET /v1/deployments/{project}/services/{service}/explain` | [`wire::Explanation`] |
 //! | `GET /v1/services?project=`, `/v1/deployments/{project}/services/{service}` | [`wire::Service`] |
 //! | `POST /v1/deployments/{project}/services/{service}/run` | [`wire::RunOneOff`] to [`wire::Created`] |
 //! | `GET /v1/containers?project=&service=&all=` | [`wire::Container`]; `all` with ended and one-off ones |
@@ -55,6 +61,7 @@ mod pass_on;
 mod problem;
 pub(crate) mod registry;
 mod render;
+mod rollouts;
 mod routes;
 mod server;
 mod table;

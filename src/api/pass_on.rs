@@ -79,9 +79,9 @@ async fn place(view: &View, parts: &mut Parts) -> Option<Place> {
         let record = lookup::container(view, id).ok()?;
         return Some(Place { what: record.name.to_string(), node: record.node });
     }
-    // Only a node itself writes its labels.
-    let (node, record) =
-        (route == "/v1/nodes/{id}/labels").then(|| lookup::node(view, id).ok())??;
+    // Only a node itself writes its labels, and what it takes.
+    let own = matches!(route.as_str(), "/v1/nodes/{id}/labels" | "/v1/nodes/{id}/availability");
+    let (node, record) = own.then(|| lookup::node(view, id).ok())??;
     Some(Place { what: record.name.to_string(), node })
 }
 

@@ -67,6 +67,9 @@ pub(super) enum Failure {
     /// The container is not in a state for it.
     #[error("{0}")]
     Unfit(String),
+    /// There is no other node.
+    #[error("this node is in no cluster: what runs here can run nowhere else")]
+    Alone,
     /// The API has no such path.
     #[error("the API has nothing at `{0}`")]
     NoRoute(String),
@@ -201,6 +204,7 @@ impl Failure {
                 (S::BAD_GATEWAY, "node-unreachable", "its node does not answer", SEE_NODES.into())
             }
             Self::Unfit(_) => (S::CONFLICT, "conflict", "not in its state", CHECK_STATE.into()),
+            Self::Alone => (S::CONFLICT, "conflict", "no other node", MAKE_CLUSTER.into()),
             Self::NoRoute(_) => (S::NOT_FOUND, "no-route", "no such path", SEE_DOCUMENT.into()),
             Self::WrongMethod { .. } => {
                 (S::METHOD_NOT_ALLOWED, "method", "no such method", SEE_DOCUMENT.into())
@@ -249,6 +253,7 @@ const NAME_MORE: &str = "write more of the id, or the whole name";
 const NAME_NODE: &str = "say which node's, with `--node` or `?node=`";
 const SEE_NODES: &str = "see how the nodes are with `fizz nodes`, and ask again";
 const SEE_CLUSTER: &str = "`fizz cluster status` shows how this node stands";
+const MAKE_CLUSTER: &str = "make a cluster with `fizz init`, and let other nodes join";
 const SEE_LOG: &str = "see the daemon's log, and report it";
 const FIX: &str = "correct what is listed and ask again";
 const SMALLER: &str = "send less in one request";
@@ -274,6 +279,7 @@ fn refusal_kind(refusal: &Refusal) -> Kind {
         Refusal::NotFound { what, .. } => {
             let hint = match *what {
                 "label" => "list what there is: `fizz node inspect`".to_owned(),
+                "version" => "list what there is: `fizz history`".to_owned(),
                 what => format!("list what there is: GET /v1/{what}s"),
             };
             (S::NOT_FOUND, "not-found", "not there", hint)

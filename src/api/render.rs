@@ -13,7 +13,10 @@ use crate::{
     },
     node::{CheckResult, Planned, PlannedAction, RuntimeStatus, View},
     runtime::{self, ContainerStats, ImageInfo, VolumeInfo, labels},
-    state::{Admission, ContainerRecord, DeploymentRecord, Intent, NodeRecord, ServiceRecord},
+    state::{
+        Admission, Availability, ContainerRecord, DeploymentRecord, Intent, NodeRecord,
+        ServiceRecord, Stage, Template,
+    },
 };
 
 /// How long a node may be joining.
@@ -92,6 +95,7 @@ fn node_with(
         id: id.to_string(),
         name: record.name.to_string(),
         state: state.to_string(),
+        availability: availability(record.availability).to_owned(),
         address: record.address.map(|it| it.to_string()),
         version: record.version.clone(),
         labels: record.all_labels(),
@@ -107,6 +111,14 @@ fn node_with(
         round_trip_ms: seen.and_then(|it| it.round_trip).map(|it| it.0),
         key_epoch: record.key_epoch,
         admission: record.admission.as_ref().map(|it| admission(view, it, uses)),
+    }
+}
+
+fn availability(it: Availability) -> &'static str {
+    match it {
+        Availability::Open => "open",
+        Availability::Cordoned => "cordoned",
+        Availability::Draining => "draining",
     }
 }
 
@@ -175,6 +187,11 @@ pub(super) fn service(
         of_it.filter(|it| there(it.node))
     };
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    let current = || containers().filter(|it| is_made_from(it, &record.template));
+    let failed = record.rollout.failed.as_ref().map(|(revision, why)| wire::FailedChange {
+        revision: revision.to_string(),
+        why: why.to_string(),
+    });
     wire::Service {
         project: key.project.to_string(),
         name: key.service.to_string(),
@@ -188,7 +205,52 @@ pub(super) fn service(
         stuck: view.stuck.get(key).map(ToString::to_string),
         cron: spec.and_then(|spec| cron(view, key, record, spec, now)),
         revision: record.template.revision.to_string(),
+        previous: record.previous.as_ref().map(|it| it.revision.to_string()),
+        stage: stage(record.rollout.stage).to_owned(),
+        updated: count(current().filter(|it| is_well(view, spec, it)).count()),
+        failing: count(current().filter(|it| is_failing(it)).count()),
+        canaries: spec.and_then(|it| it.extension.canary),
+        failed,
+        nodes: nodes_of(view, containers().map(|it| it.node)),
         definition,
+    }
+}
+
+/// On which nodes how many of these are.
+fn nodes_of(view: &View, nodes: impl Iterator<Item = NodeId>) -> Vec<wire::ServiceNode> {
+    let mut counts: BTreeMap<NodeId, u32> = BTreeMap::new();
+    nodes.for_each(|it| *counts.entry(it).or_default() += 1);
+    let node = |(node, containers): (NodeId, u32)| wire::ServiceNode {
+        node: node.to_string(),
+        name: lookup::name_of(view, node),
+        containers,
+    };
+    let mut nodes: Vec<wire::ServiceNode> = counts.into_iter().map(node).collect();
+    nodes.sort_by(|a, b| (&a.name, &a.node).cmp(&(&b.name, &b.node)));
+    nodes
+}
+
+fn is_made_from(it: &ContainerRecord, template: &Template) -> bool {
+    let image = |wanted| it.image.as_ref().is_none_or(|mine| mine == wanted);
+    it.revision == template.revision && template.image.as_ref().is_none_or(image)
+}
+
+/// Whether a container speaks against what it is made from.
+fn is_failing(it: &ContainerRecord) -> bool {
+    match it.state {
+        ContainerState::Failed | ContainerState::Unhealthy => true,
+        ContainerState::Pending | ContainerState::Running => 0 < it.attempts,
+        ContainerState::Healthy | ContainerState::Stopped => it.given_up,
+    }
+}
+
+fn stage(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Done => "done",
+        Stage::Going => "going",
+        Stage::Canary => "canary",
+        Stage::Paused => "paused",
+        Stage::Returning => "returning",
     }
 }
 

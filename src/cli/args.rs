@@ -6,10 +6,10 @@
 use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::{
-    actions, cluster, completion, containers, cp, deployments, down, events, exec, images, lab,
-    logs, nodes,
+    actions, cluster, completion, containers, cp, deployments, down, drain, events, exec, explain,
+    history, images, lab, logs, nodes,
     output::{Ansi, ProgressMode},
-    run, stats, tokens, up, version, volumes,
+    rebalance, rollout, run, stats, tokens, up, version, volumes,
 };
 
 /// Run Compose projects on your machines.
@@ -123,6 +123,17 @@ pub(super) enum Command<D: Args> {
     Wait(containers::WaitArgs),
     /// Copy files/folders between a service container and the local filesystem
     Cp(cp::CpArgs),
+    /// Say why a service's replicas are where they are, or have no place
+    Explain(explain::ExplainArgs),
+    /// List the versions of a project, newest first
+    History(history::HistoryArgs),
+    /// Go back to what a project, or a service of it, was
+    Rollback(rollout::RollbackArgs),
+    /// Look at changes that go on; pause, resume, promote and abort them
+    #[command(subcommand)]
+    Rollout(rollout::RolloutCommand),
+    /// Show what goes on in a project until it is done
+    Watch(rollout::WatchArgs),
     /// Manage volumes
     #[command(subcommand, visible_alias = "volumes")]
     Volume(volumes::VolumeCommand),
@@ -145,6 +156,14 @@ pub(super) enum Command<D: Args> {
     /// Manage nodes
     #[command(subcommand)]
     Node(nodes::NodeCommand),
+    /// Take all containers off a node, and give it no new ones
+    Drain(drain::DrainArgs),
+    /// Give a node no new containers; what runs on it stays
+    Cordon(drain::NodeArgs),
+    /// Give a node containers again, after `cordon` or `drain`
+    Uncordon(drain::NodeArgs),
+    /// Give nodes that came late their share of what runs
+    Rebalance(rebalance::RebalanceArgs),
     /// Run a cluster on this machine, to try Fizz and to test it
     #[command(subcommand)]
     Lab(lab::LabCommand),

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::format::decimal_bytes;
-use crate::api::wire::{Container, Event, Progress};
+use super::{format::decimal_bytes, progress};
+use crate::api::wire::{Container, Event, Progress, Service};
 
 /// How a row is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub(super) enum Mood {
 /// One thing and how it is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Row {
-    /// `Container`, `Network`, `Volume`, `Image`.
+    /// `Container`, `Service`, `Network`, `Volume`, `Image`.
     pub(super) kind: &'static str,
     /// Its name.
     pub(super) name: String,
@@ -67,6 +67,17 @@ impl Board {
             &container.id,
             Row { kind: "Container", name: container.name.clone(), status, mood },
         )
+    }
+
+    /// Takes a service as it is; gives its row if that is news. One whose change is not worth a line has
+    /// one only where it had one before.
+    pub(super) fn change(&mut self, service: &Service) -> Option<Row> {
+        let key = format!("service {}", service.name);
+        if !self.rows.contains_key(&key) && !progress::is_worth_showing(service) {
+            return None;
+        }
+        let (status, mood) = progress::status(service);
+        self.put(&key, Row { kind: "Service", name: service.name.clone(), status, mood })
     }
 
     /// Takes an event; gives the row that it changes.

@@ -6,6 +6,7 @@ use std::{
     net::Ipv6Addr,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    pin::pin,
     time::Duration,
 };
 
@@ -18,8 +19,12 @@ use super::{
     client::{Client, Route},
     error::CliError,
     output::ListFormat,
+    tokens::span,
 };
-use crate::api::wire::{Cluster, Founded, Join, Joined, Node, Rotated};
+use crate::{
+    api::wire::{Cluster, Founded, Join, Joined, Node, Rotated},
+    model::Millis,
+};
 
 /// The port of a member where the address names none.
 const PORT: u16 = 7780;
@@ -33,6 +38,9 @@ const TOKEN_VARIABLE: &str = "FIZZ_TOKEN";
 /// How long the daemon may take to answer as what it has become, and how often it is asked.
 const ANEW_MAX: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(50);
+
+/// Between two looks at what still has to move before the node leaves.
+const PROGRESS: Duration = Duration::from_secs(1);
 
 /// `fizz init`.
 #[derive(Args, Debug)]
@@ -69,9 +77,12 @@ pub(super) struct JoinArgs {
 /// `fizz leave`.
 #[derive(Args, Debug)]
 pub(super) struct LeaveArgs {
-    /// Leave even if no other member can be told
+    /// Leave at once: do not move what runs here, and leave even if no other member can be told
     #[arg(short, long)]
     pub(super) force: bool,
+    /// How long what runs here may take to move to other nodes
+    #[arg(long, value_name = "SPAN", default_value = "5m", value_parser = span)]
+    pub(super) timeout: Millis,
 }
 
 /// `fizz cluster`.
@@ -226,13 +237,37 @@ fn read_ticket(from: impl Read, name: &str) -> Result<String, CliError> {
 pub(super) async fn leave(invocation: &Invocation, args: LeaveArgs) -> Result<(), CliError> {
     let client = &invocation.client;
     let before: Cluster = client.get(&Route::to(&["cluster"])).await?;
-    let _: Value = client.post(&route("leave").with_flag("force", args.force), &json!({})).await?;
+    let timeout = (!args.force).then_some(args.timeout.0);
+    let route = route("leave").with_flag("force", args.force).with_some("timeout_ms", timeout);
+    let body = json!({});
+    let mut left = pin!(client.post::<Value>(&route, &body));
+    let mut waits_for = None;
+    loop {
+        match tokio::time::timeout(PROGRESS, &mut left).await {
+            Ok(answer) => break drop(answer?),
+            Err(_) => {
+                // A daemon that is just beginning anew tells nothing.
+                let me = client.get::<Node>(&Route::to(&["nodes", &before.node])).await;
+                let Ok(me) = me else { continue };
+                if 0 < me.containers && waits_for.replace(me.containers) != Some(me.containers) {
+                    invocation.output.note(&moving_text(me.containers));
+                }
+            }
+        }
+    }
     let cluster = anew(client, |it| it.id.is_none()).await?;
     invocation.output.note(&format!(
         "Node `{}` has left cluster `{}`, and is on its own.",
         cluster.node, before.name
     ));
     Ok(())
+}
+
+fn moving_text(containers: u32) -> String {
+    match containers {
+        1 => "Waiting for 1 container to move to another node.".to_owned(),
+        more => format!("Waiting for {more} containers to move to other nodes."),
+    }
 }
 
 /// Waits until the daemon answers as what it has become. While it begins anew nobody answers.

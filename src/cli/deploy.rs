@@ -9,6 +9,7 @@ use super::{
     actions::parse_scale,
     client::Route,
     error::CliError,
+    history,
     images::{self, ImageFlags, PullWhen},
     output::ProgressMode,
     plan,
@@ -134,9 +135,28 @@ pub(super) async fn deploy(
         images::prepare(invocation, project, &involved, &image_flags, credentials, &watch.screen)
             .await?;
     request.if_version = Some(shown.version);
-    let deployed: Deployed = invocation.client.post(&Route::to(&["deployments"]), &request).await?;
+    let deployed = invocation.client.post(&Route::to(&["deployments"]), &request).await;
+    let deployed: Deployed = match deployed {
+        Ok(deployed) => deployed,
+        Err(error) => {
+            if error.is_kind("overtaken") {
+                note_overtaken(invocation, &project.name, shown.version).await;
+            }
+            return Err(error);
+        }
+    };
     note_differences(invocation, &shown, &deployed.plan);
     Ok(Some(deployed))
+}
+
+/// Shows what others changed since the plan was made.
+async fn note_overtaken(invocation: &Invocation, project: &str, version: u64) {
+    let output = &invocation.output;
+    // That it was overtaken is said either way.
+    let lines = history::since(invocation, project, version).await.unwrap_or_default();
+    if !lines.is_empty() {
+        output.note(&format!("Meanwhile project {project} was changed:\n{}", lines.join("\n")));
+    }
 }
 
 async fn plan_of(invocation: &Invocation, request: &Deploy) -> Result<Plan, CliError> {

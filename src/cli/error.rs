@@ -96,6 +96,12 @@ impl CliError {
         }
     }
 
+    /// Whether the daemon refused for a reason of this name.
+    #[must_use]
+    pub(super) fn is_kind(&self, kind: &str) -> bool {
+        matches!(self, Self::Refused(problem) if problem.kind.strip_prefix("urn:fizz:") == Some(kind))
+    }
+
     /// Whether the daemon says that it has no such thing.
     #[must_use]
     pub(super) fn is_not_found(&self) -> bool {

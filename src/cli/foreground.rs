@@ -11,6 +11,7 @@ use super::{
     error::CliError,
     follow::{LineStyle, LineWriter, write_arrived},
     output::Output,
+    progress::{self, Waiting},
     up::UpArgs,
     watch::{self, Snapshot, Verdict, Wanted, Watch, snapshot},
 };
@@ -98,15 +99,23 @@ impl Foreground<'_> {
         deployed: &Deployed,
         since: WallTime,
         wanted: &Wanted,
+        waiting: &Waiting,
     ) -> Result<(), CliError> {
-        let mut started =
-            watch.until(deployed.event, None, |now| watch::started(now, wanted)).await;
+        let there = |now: &Snapshot| waiting.judge(now, wanted, watch::started);
+        let mut started = watch.until(deployed.event, None, there).await;
         let mut phase = Phase::Running;
         if let Err(CliError::Interrupted) = started {
+            // What runs already is not stopped by who only wanted to change it.
+            if deployed.plan.services.iter().any(|it| it.action == "replace") {
+                self.invocation.output.note(&watch::goes_on(self.project));
+                return Err(CliError::Interrupted);
+            }
             phase = self.interrupted(phase, super::error::EXIT_INTERRUPTED, wanted).await?;
             started = snapshot(self.invocation, self.project).await;
         }
         let now = started?;
+        let output = &self.invocation.output;
+        progress::left_to_a_person(&now, wanted).iter().for_each(|it| output.note(it));
         let route = Route::to(&["logs"])
             .with("project", self.project)
             .with("service", self.shown().join(","))

@@ -19,22 +19,29 @@ mod deployments;
 mod disk;
 mod dockerignore;
 mod down;
+mod drain;
 mod error;
 mod events;
 mod exec;
+mod explain;
 mod follow;
 mod foreground;
 mod format;
+mod history;
 mod images;
 mod lab;
 mod logs;
 mod nodes;
 mod output;
 mod plan;
+mod progress;
 mod project;
+mod rebalance;
+mod rollout;
 mod run;
 mod screen;
 mod stats;
+mod subject;
 mod table;
 mod terminal;
 mod tokens;
@@ -154,6 +161,11 @@ async fn dispatch<D: clap::Args>(
         Command::Inspect(args) => containers::inspect(it, args).await,
         Command::Wait(args) => containers::wait(it, args).await,
         Command::Cp(args) => cp::cp(it, args).await,
+        Command::Explain(args) => explain::explain(it, args).await,
+        Command::History(args) => history::history(it, args).await,
+        Command::Rollback(args) => rollout::rollback(it, args).await,
+        Command::Rollout(command) => rollout::rollout(it, command).await,
+        Command::Watch(args) => rollout::watch(it, args).await,
         Command::Volume(command) => volumes::volume(it, command).await,
         Command::Config(args) => config::config(it, &args),
         Command::Init(args) => cluster::init(it, args).await,
@@ -163,6 +175,10 @@ async fn dispatch<D: clap::Args>(
         Command::Token(command) => tokens::token(it, command).await,
         Command::Nodes(args) => nodes::nodes(it, args).await,
         Command::Node(command) => nodes::node(it, command).await,
+        Command::Drain(args) => drain::drain(it, args).await,
+        Command::Cordon(args) => drain::cordon(it, args).await,
+        Command::Uncordon(args) => drain::uncordon(it, args).await,
+        Command::Rebalance(args) => rebalance::rebalance(it, args).await,
         Command::Lab(command) => lab::lab(it, command).await,
         Command::Version(args) => version::version(it, args).await,
         Command::Completion(args) => completion::completion(it, &args),

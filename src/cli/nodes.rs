@@ -178,7 +178,7 @@ pub(super) fn nodes_table(list: &[Node], now: WallTime) -> String {
         let mut row = vec![
             if it.is_self { format!("{} *", it.name) } else { it.name.clone() },
             it.id.chars().take(12).collect(),
-            it.state.clone(),
+            state(it),
             it.address.clone().unwrap_or_else(|| "-".into()),
             it.round_trip_ms.map_or_else(|| "-".into(), |ms| Millis(ms).to_string()),
             rough_span(Millis(now.0.saturating_sub(it.since_ms))),
@@ -212,6 +212,14 @@ pub(super) fn nodes_table(list: &[Node], now: WallTime) -> String {
         heads.push("LABELS".into());
     }
     table(heads, rows)
+}
+
+/// `alive`, or `alive (draining)`.
+fn state(node: &Node) -> String {
+    match node.availability.as_str() {
+        "open" => node.state.clone(),
+        other => format!("{} ({other})", node.state),
+    }
 }
 
 fn labels_text(labels: &BTreeMap<String, String>) -> String {
@@ -266,12 +274,12 @@ one *   0123456789ab   alive   -         -     About a minute   3            2  
     fn labels_have_a_column_where_there_are_any() {
         let list = [
             node("a", json!({"labels": {"zone": "cellar", "disk": "ssd"}, "round_trip_ms": 2})),
-            node("b", json!({"address": "10.0.0.6:7780"})),
+            node("b", json!({"address": "10.0.0.6:7780", "availability": "draining"})),
         ];
         let expected = "\
-NAME   ID             STATE   ADDRESS         RTT   SINCE            CONTAINERS   CPUS   MEMORY   RUNTIME     VERSION   LABELS
-a      0123456789ab   alive   -               2ms   About a minute   3            2      24GiB    docker 28   0.1.0     disk=ssd,zone=cellar
-b      0123456789ab   alive   10.0.0.6:7780   -     About a minute   3            2      24GiB    docker 28   0.1.0";
+NAME   ID             STATE              ADDRESS         RTT   SINCE            CONTAINERS   CPUS   MEMORY   RUNTIME     VERSION   LABELS
+a      0123456789ab   alive              -               2ms   About a minute   3            2      24GiB    docker 28   0.1.0     disk=ssd,zone=cellar
+b      0123456789ab   alive (draining)   10.0.0.6:7780   -     About a minute   3            2      24GiB    docker 28   0.1.0";
         assert_eq!(nodes_table(&list, WallTime(120_000)), expected);
     }
 

@@ -65,7 +65,7 @@ pub(super) struct RevokeArgs {
     pub(super) ids: Vec<String>,
 }
 
-fn span(text: &str) -> Result<Millis, String> {
+pub(super) fn span(text: &str) -> Result<Millis, String> {
     parse_span(text)
         .filter(|it| it.0 > 0)
         .ok_or_else(|| format!("`{text}` is no span of time: write 30m, 12h or 7d"))

@@ -6,12 +6,15 @@ use clap::Args;
 
 use super::{
     Invocation,
+    client::Route,
     deploy::{self, DeployFlags, Ways},
+    deployments,
     error::CliError,
     foreground::{self, Foreground},
     format::now,
+    progress::{self, Waiting},
     project::Project,
-    watch::{self, Wanted, Watch},
+    watch::{self, Snapshot, Wanted, Watch},
 };
 use crate::api::wire::{Deploy, Deployed};
 
@@ -101,12 +104,20 @@ pub(super) async fn up(invocation: &Invocation, args: UpArgs) -> Result<(), CliE
     let request = up_request(&project, &args)?;
     let mut watch = Watch::begin(invocation, &project.name).await?;
     let since = now();
+    let route = Route::to(&["deployments", &project.name]);
+    let before = deployments::get_optional(&invocation.client, &route).await?;
+    let mut waiting = Waiting::from(&before.map(|it| it.services).unwrap_or_default());
     let deployed = deploy::deploy(invocation, &project, request, &args.flags, &mut watch).await?;
     let Some(deployed) = deployed else { return Ok(()) };
+    waiting.begins(&deployed.plan);
+    waiting.proof = args.wait;
     let wanted = wanted(&project, &args.services, args.no_deps)?;
     let detached = args.detach || args.wait || args.no_start;
     if detached {
-        return until_there(&mut watch, &args, &deployed, &wanted).await;
+        watch.goes_on();
+        let now = until_there(&mut watch, &args, &deployed, &wanted, &waiting).await?;
+        progress::left_to_a_person(&now, &wanted).iter().for_each(|it| invocation.output.note(it));
+        return Ok(());
     }
     let foreground = Foreground {
         invocation,
@@ -122,7 +133,7 @@ pub(super) async fn up(invocation: &Invocation, args: UpArgs) -> Result<(), CliE
             project: project.name.clone(),
         },
     };
-    foreground.run(&mut watch, &deployed, since, &wanted).await
+    foreground.run(&mut watch, &deployed, since, &wanted, &waiting).await
 }
 
 fn up_request(project: &Project, args: &UpArgs) -> Result<Deploy, CliError> {
@@ -146,14 +157,15 @@ async fn until_there(
     args: &UpArgs,
     deployed: &Deployed,
     wanted: &Wanted,
-) -> Result<(), CliError> {
+    waiting: &Waiting,
+) -> Result<Snapshot, CliError> {
     let timeout = args.wait_timeout.filter(|_| args.wait).map(Duration::from_secs);
-    let there = |now: &watch::Snapshot| match (args.no_start, args.wait) {
+    let there = |now: &Snapshot| match (args.no_start, args.wait) {
         (true, _) => watch::created(now, wanted),
-        (false, true) => watch::settled(now, wanted),
-        (false, false) => watch::started(now, wanted),
+        (false, true) => waiting.judge(now, wanted, watch::settled),
+        (false, false) => waiting.judge(now, wanted, watch::started),
     };
-    watch.until(deployed.event, timeout, there).await.map(|_| ())
+    watch.until(deployed.event, timeout, there).await
 }
 
 /// The services whose output is shown.

@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::Instant;
+
 use super::{
     Invocation,
     attached::Stop,
@@ -15,6 +17,7 @@ use super::{
     error::CliError,
     format,
     output::{FAINT, styled},
+    progress,
     screen::Screen,
 };
 use crate::{
@@ -31,6 +34,9 @@ const LAST_LINES: usize = 10;
 /// How long a process that nobody checks must have run to be there: one that cannot work mostly ends
 /// sooner.
 const SETTLED_MS: u64 = 1000;
+
+/// How long a failure must last where nodes may still go back by themselves.
+const MAY_GO_BACK: Duration = Duration::from_secs(3);
 
 /// A project as it is now; empty when it is not deployed.
 #[derive(Clone, Debug, Default)]
@@ -67,8 +73,17 @@ pub(super) enum Verdict {
 pub(super) type Wanted = BTreeSet<String>;
 
 impl Snapshot {
-    fn services<'a>(&'a self, wanted: &'a Wanted) -> impl Iterator<Item = &'a Service> {
+    /// Those of its services that a command is about.
+    pub(super) fn services<'a>(&'a self, wanted: &'a Wanted) -> impl Iterator<Item = &'a Service> {
         self.services.iter().filter(move |it| wanted.is_empty() || wanted.contains(&it.name))
+    }
+
+    /// Whether a service's change goes on, and the nodes would go back should it fail.
+    fn may_go_back(&self, service: &str) -> bool {
+        self.services.iter().filter(|it| it.name == service).any(|it| match it.stage.as_str() {
+            "going" | "canary" => it.previous.is_some(),
+            stage => stage == "returning",
+        })
     }
 
     fn containers_of<'a>(&'a self, service: &'a str) -> impl Iterator<Item = &'a Container> {
@@ -182,6 +197,10 @@ pub(super) struct Watch<'a> {
     /// Since when each container that had ended was at its end when the watch began.
     ended: BTreeMap<String, u64>,
     board: Board,
+    /// Say so, should a person interrupt.
+    goes_on: bool,
+    /// Since when something is failing that may yet go back.
+    failing: Option<Instant>,
     /// Where progress is seen.
     pub(super) screen: Screen,
 }
@@ -197,7 +216,25 @@ impl<'a> Watch<'a> {
             }
         }
         let screen = Screen::new(invocation.output);
-        Ok(Self { invocation, project: project.to_owned(), ended, board, screen })
+        let project = project.to_owned();
+        Ok(Self { invocation, project, ended, board, goes_on: false, failing: None, screen })
+    }
+
+    /// What is watched is carried out by the nodes, whether anybody watches or not. A person who
+    /// interrupts is told so.
+    pub(super) fn goes_on(&mut self) {
+        self.goes_on = true;
+    }
+
+    /// Shows what happens from now on until the judge is satisfied.
+    pub(super) async fn of_now(
+        &mut self,
+        judge: impl Fn(&Snapshot) -> Verdict,
+    ) -> Result<Snapshot, CliError> {
+        let events = self.invocation.client.events(Some(&self.project), None);
+        let watched = self.watch(events, judge).await;
+        self.screen.finish();
+        watched
     }
 
     /// Shows what happens after an event until the judge is satisfied.
@@ -232,7 +269,9 @@ impl<'a> Watch<'a> {
             let rests =
                 |it: &&Container| is_over(it) && self.ended.get(&it.id) == Some(&it.since_ms);
             now.resting = now.containers.iter().filter(rests).map(|it| it.id.clone()).collect();
-            match judge(&now) {
+            self.show_changes(&now);
+            let verdict = judge(&now);
+            match self.in_the_end(&now, verdict) {
                 Verdict::Waiting => {}
                 Verdict::Done => {
                     self.catch_up(&now);
@@ -242,11 +281,41 @@ impl<'a> Watch<'a> {
                     self.catch_up(&now);
                     self.screen.finish();
                     explain(self.invocation, &now, &service).await;
-                    return Err(CliError::Failed(format!("service {service}: {why}")));
+                    let mut text = format!("service {service}: {why}");
+                    if let Some(it) = now.services.iter().find(|it| it.name == service) {
+                        text += &progress::aftermath(self.invocation, &self.project, it).await;
+                    }
+                    return Err(CliError::Failed(text));
                 }
             }
             self.something_happens(&mut events, &mut stop).await?;
         }
+    }
+
+    fn show_changes(&mut self, now: &Snapshot) {
+        for service in &now.services {
+            if let Some(row) = self.board.change(service) {
+                self.screen.show(&row);
+            }
+        }
+    }
+
+    /// A failure counts at once, unless the nodes may yet go back because of it: that says more.
+    fn in_the_end(&mut self, now: &Snapshot, verdict: Verdict) -> Verdict {
+        let may_go_back = match &verdict {
+            Verdict::Waiting | Verdict::Done => false,
+            Verdict::Failed { service, .. } => now.may_go_back(service),
+        };
+        if !may_go_back {
+            self.failing = None;
+            return verdict;
+        }
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "the command line is shell: this is its clock"
+        )]
+        let since = *self.failing.get_or_insert_with(Instant::now);
+        if since.elapsed() < MAY_GO_BACK { Verdict::Waiting } else { verdict }
     }
 
     /// Shows events until one may have changed the whole, or some time has passed.
@@ -271,6 +340,9 @@ impl<'a> Watch<'a> {
                 () = &mut pause => return Ok(()),
                 status = stop.next() => {
                     self.screen.finish();
+                    if self.goes_on {
+                        self.invocation.output.note(&goes_on(&self.project));
+                    }
                     return Err(interrupted(status));
                 }
             }
@@ -291,7 +363,14 @@ fn is_over(container: &Container) -> bool {
     matches!(container.state.as_str(), "stopped" | "failed")
 }
 
-fn interrupted(status: u8) -> CliError {
+/// What a person who interrupts must know.
+#[must_use]
+pub(super) fn goes_on(project: &str) -> String {
+    format!("The nodes go on with it; `fizz watch {project}` shows it again.")
+}
+
+/// A signal came that ends a command.
+pub(super) fn interrupted(status: u8) -> CliError {
     match status {
         super::error::EXIT_INTERRUPTED => CliError::Interrupted,
         status => CliError::Exit(status),
@@ -346,12 +425,14 @@ async fn last_lines(
     Ok(all)
 }
 
+/// Services of a test.
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::{super::containers::tests::container, *};
     use serde_json::{Value, json};
 
-    fn service(name: &str, more: Value) -> Service {
+    /// A service with what matters to a test.
+    pub(in crate::cli) fn service(name: &str, more: Value) -> Service {
         let mut all = json!({
             "project": "shop", "name": name, "intent": "run", "image": "x", "mode": "replicated",
             "replicas": 1, "running": 0, "healthy": 0, "ready": false, "revision": "r1",

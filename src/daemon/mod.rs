@@ -263,7 +263,7 @@ async fn assemble(
         data_dir: config.data_dir.clone(),
         run_dir: config.run_dir.clone(),
     };
-    let office = Arc::new(Office::new(config, home, picture.clone(), asks.clone(), clock));
+    let office = Arc::new(Office::new(config, home, picture.clone(), asks.clone(), clock, tasks));
     let (members, listener) = match &home.credentials {
         Some(_) => {
             let line = Line { office: Arc::clone(&office), events: events.clone() };

@@ -135,12 +135,15 @@ impl Observer {
         }
     }
 
-    /// Asks whether the runtime answers, and tells the node what it is.
+    /// Asks whether the runtime answers, and tells the node what it is and which volumes it has: of those
+    /// it tells nothing by itself.
     async fn greet(&self) -> Result<Arc<str>, Lost> {
         let info = timeout(ANSWER_MAX, self.runtime.info()).await.map_err(|_| silent())??;
         // A node without a runtime has no version of one either.
         let runtime: Arc<str> = format!("{} {}", info.name, info.version).trim_end().into();
         self.tell(Event::RuntimeFound(runtime.clone())).await?;
+        let volumes = timeout(ANSWER_MAX, self.eyes.volumes()).await.map_err(|_| silent())??;
+        self.tell(Event::Volumes(volumes)).await?;
         Ok(runtime)
     }
 

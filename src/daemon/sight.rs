@@ -1,14 +1,17 @@
 //! Looking at containers, with what their images say about health.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use crate::{
-    model::{ImageId, NodeId, Observed, RuntimeId, spec::HealthSpec},
-    node::Sight,
-    runtime::{Runtime, RuntimeError},
+    model::{
+        ImageId, NodeId, Observed, RuntimeId,
+        spec::{HealthSpec, is_on_one_node},
+    },
+    node::{Holdings, Sight},
+    runtime::{Runtime, RuntimeError, VolumeInfo, labels},
 };
 
 /// How many images' health checks are remembered. They never change: an image is named by content.
@@ -45,6 +48,17 @@ impl Eyes {
             }
         }
         Ok((all, health))
+    }
+
+    /// The volumes whose data is on this machine alone.
+    pub(super) async fn volumes(&self) -> Result<Holdings, RuntimeError> {
+        let all = self.runtime.volumes(None).await?;
+        let local = all.into_iter().filter(|it| is_on_one_node(Some(&it.driver), &it.options));
+        let (ours, others): (Vec<VolumeInfo>, Vec<VolumeInfo>) =
+            local.partition(|it| it.labels.contains_key(labels::PROJECT));
+        let names =
+            |all: Vec<VolumeInfo>| all.into_iter().map(|it| it.name).collect::<BTreeSet<_>>();
+        Ok(Holdings { ours: names(ours), others: names(others) })
     }
 
     /// An image's own health check. An image that was removed under its container has none.

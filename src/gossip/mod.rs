@@ -69,6 +69,8 @@ pub enum Input {
     Fetched(NodeId, Vec<Write>),
     /// All that there was to fetch came, or it did not work.
     FetchEnded(NodeId, Option<Fetched>),
+    /// Ask these members now whether they are there.
+    Try(Vec<NodeId>),
     /// This member leaves.
     Leave,
     /// Time has passed.
@@ -192,6 +194,7 @@ impl Gossip {
                 self.swim(swim::Input::Leave, now);
                 self.left = true;
             }
+            Input::Try(nodes) => self.swim(swim::Input::Try(nodes), now),
             Input::Tick => self.swim(swim::Input::Tick, now),
         }
         self.prepare(state, now);

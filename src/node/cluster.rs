@@ -63,6 +63,8 @@ pub(super) struct Cluster {
     pub(super) tidied: Moment,
     /// Since when something stands here that only others can explain, who are gone.
     pub(super) orphaned: Option<Moment>,
+    /// When it was started.
+    pub(super) began: Moment,
     /// When another was last seen to have what this node has.
     agreed: Moment,
     traffic: Traffic,
@@ -85,6 +87,7 @@ impl Cluster {
             unwrapping: BTreeSet::new(),
             tidied: now.moment,
             orphaned: None,
+            began: now.moment,
             agreed: now.moment,
             traffic: Traffic::default(),
         };
@@ -249,6 +252,7 @@ impl Node {
             Event::Asked(..)
             | Event::RuntimeFound(_)
             | Event::Observed(..)
+            | Event::Volumes(_)
             | Event::RuntimeLost(_)
             | Event::Seen(..)
             | Event::Progressed(..)

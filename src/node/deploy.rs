@@ -361,6 +361,8 @@ impl Node {
         for (id, charge) in charges {
             self.fleet.charge(id, charge);
         }
+        self.note_volumes();
+        self.note_singletons(name);
     }
 
     /// Forgets a deployment of which nothing is left, and its secrets.
@@ -378,6 +380,8 @@ impl Node {
         }
         self.commit(Change::Deployment(name.clone(), None), now);
         self.layouts.remove(name);
+        self.note_volumes();
+        self.note_singletons(name);
         self.places.remove(name);
         self.agenda.again(name, None);
         self.stuck.retain(|key, _| key.project != *name);

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
-use super::{Activity, Request, RequestId};
+use super::{Activity, Holdings, Request, RequestId};
 use crate::{
     gossip::{Epoch, Fetched, Key},
     model::{ContainerId, ImageId, NodeId, Observed, ProjectName, spec::HealthSpec},
@@ -18,6 +18,8 @@ pub enum Event {
     RuntimeFound(Arc<str>),
     /// All the containers that bear this node's label, and their images' own health checks.
     Observed(Vec<Observed>, BTreeMap<ImageId, HealthSpec>),
+    /// The local volumes that are here now.
+    Volumes(Holdings),
     /// The runtime cannot be reached, for this reason.
     RuntimeLost(Arc<str>),
     /// One container as it is now.

@@ -32,6 +32,7 @@ impl Node {
             Request::Rotate(rotation) => self.rotate(*rotation, now),
             Request::Keep(path, sealed) => self.keep(path, sealed, now),
             Request::Label(labels) => self.label(labels, now),
+            Request::Dropped(volume) => Ok(self.dropped(&volume)),
             Request::Leave => self.leave(),
             Request::Deploy(request) => self.deploy(&request, now),
             Request::Down(request) => self.down(&request, now),

@@ -74,6 +74,10 @@ pub(super) struct Local {
     pub(super) told_to_stop: bool,
     /// It waits for somebody to attach.
     pub(super) held_back: bool,
+    /// It has run, and while it did this node could be sure that it may.
+    pub(super) upheld: bool,
+    /// Since when it must not run, because this node could not be sure any more that it may.
+    pub(super) parted: Option<Moment>,
 }
 
 impl Local {

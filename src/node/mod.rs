@@ -20,14 +20,17 @@ mod membership;
 mod peers;
 mod perform;
 mod placement;
+mod quorum;
 mod request;
 mod rollout;
 mod settle;
 mod sight;
+mod singleton;
 #[cfg(test)]
 mod tests;
 mod upkeep;
 mod view;
+mod volumes;
 mod wellbeing;
 
 use std::{
@@ -45,6 +48,7 @@ pub use request::{
     Request, RequestId, Response, RollbackRequest, RolloutVerb, RunRequest, ServiceVerb,
 };
 pub use view::{CheckResult, ClusterView, RuntimeStatus, Standing, Traffic, View};
+pub use volumes::Holdings;
 
 use crate::{
     gossip::Input,
@@ -61,12 +65,15 @@ use fleet::Fleet;
 use layout::Layout;
 use local::Local;
 use placement::Places;
+use quorum::Quorum;
 
 /// A member of the cluster.
 #[derive(Debug)]
 pub struct Node {
     me: NodeId,
     facts: NodeRecord,
+    /// What volumes are here, once the runtime has told.
+    holdings: Option<Holdings>,
     state: Arc<ClusterState>,
     cluster: Option<Box<Cluster>>,
     random: Random,
@@ -83,6 +90,9 @@ pub struct Node {
     clearing: BTreeMap<ProjectName, Clearing>,
     stuck: BTreeMap<ServiceKey, Arc<str>>,
     ready: BTreeSet<ServiceKey>,
+    /// Projects with services that must never run twice.
+    singletons: BTreeSet<ProjectName>,
+    quorum: Quorum,
     runtime: RuntimeStatus,
     steps: Vec<Step>,
     wrote: Vec<Write>,
@@ -112,6 +122,7 @@ impl Node {
         let mut node = Self {
             me,
             facts: NodeRecord { state: NodeState::Alive, ..facts },
+            holdings: None,
             state: Arc::new(state),
             cluster: None,
             random: Random::new(seed),
@@ -126,6 +137,8 @@ impl Node {
             clearing: BTreeMap::new(),
             stuck: BTreeMap::new(),
             ready: BTreeSet::new(),
+            singletons: BTreeSet::new(),
+            quorum: Quorum::default(),
             runtime: RuntimeStatus::Unknown,
             steps: vec![],
             wrote: vec![],
@@ -199,6 +212,7 @@ impl Node {
             }
             Event::RuntimeFound(what) => self.facts.runtime = Some(what.to_string()),
             Event::Observed(list, health) => self.observed(list, &health, now),
+            Event::Volumes(holdings) => self.holds(holdings),
             Event::RuntimeLost(why) => self.runtime_lost(why),
             Event::Seen(container, sight) => self.seen(container, sight, now),
             Event::Progressed(container, activity) => self.progressed(container, activity),
@@ -228,6 +242,7 @@ impl Node {
             }
             Event::Cleared(project, _) => self.agenda.stir(project),
             Event::Asked(..)
+            | Event::Volumes(_)
             | Event::Datagram(..)
             | Event::Persisted(_)
             | Event::Fetched(..)
@@ -239,6 +254,7 @@ impl Node {
 
     /// Whatever happened: settles what is wanted against what is, and checks the health that is due.
     fn look_around(&mut self, now: Now) {
+        self.uphold(now);
         for (id, local) in &mut self.local {
             if local.due().is_some_and(|it| it <= now.moment) {
                 local.wake(now.moment);
@@ -281,7 +297,7 @@ impl Node {
             Clearing::Begun | Clearing::Done => None,
             Clearing::Stalled(until) => Some(*until),
         });
-        containers.chain(clearing).chain(self.agenda.next()).min()
+        containers.chain(clearing).chain(self.agenda.next()).chain(self.quorum.due()).min()
     }
 
     /// What the cluster has agreed, as this node knows it: also what is not durable yet.
@@ -331,6 +347,9 @@ impl Node {
             record.admission.clone_from(&known.admission);
             record.assigned.clone_from(&known.assigned);
             record.availability = known.availability;
+            if self.holdings.is_none() {
+                record.volumes.clone_from(&known.volumes);
+            }
         }
         if known.is_none_or(|known| **known != record) {
             let state = Some(record.state.to_string());

@@ -48,6 +48,7 @@ impl Node {
         (record.slot, record.name, record.revision) = (slot, name, template.revision);
         self.commit(Change::Container(record.id, Some(Arc::new(record))), now);
         self.tell(id, ContainerState::Pending, None);
+        self.uphold(now);
     }
 
     /// A record of a container that is not there yet.
@@ -88,6 +89,8 @@ impl Node {
 
     fn launch(&mut self, id: ContainerId, start: bool, cause: Cause, now: Now) {
         let Some(record) = self.state.container(id) else { return };
+        // What must never run twice starts when it is made, if it still may then: images can take long.
+        let start = start && !(record.one_off.is_none() && self.is_singleton(&record.service));
         if record.state.is_over() {
             self.begin_run(id, cause == Cause::Policy, now);
         } else if start {

@@ -212,7 +212,10 @@ impl Node {
     fn holders(&self, key: &ServiceKey) -> Vec<Holder> {
         let mine = self.fleet.of(&key.project).filter(|it| it.service == *key);
         let holds = mine.filter(|it| it.one_off.is_none() && !it.given_up);
-        holds.map(|it| holder(it)).collect()
+        match self.is_singleton(key) {
+            true => singly(&holds.collect::<Vec<_>>()),
+            false => holds.map(|it| holder(it)).collect(),
+        }
     }
 
     /// Looks at the nodes anew: what they are, and whether they are there.
@@ -285,6 +288,25 @@ impl Node {
     }
 }
 
+/// Of what must never run twice the last to start had reason to: what is told of another that is up is from
+/// before its node was cut off, or its daemon killed.
+fn singly(records: &[&Arc<ContainerRecord>]) -> Vec<Holder> {
+    let started = |it: &ContainerRecord| it.state.is_up().then_some((it.since, it.id));
+    let is_last = |it: &ContainerRecord| {
+        let same = records.iter().filter(|other| other.slot == it.slot);
+        same.filter_map(|other| started(other)).max() == started(it)
+    };
+    let holder = |it: &&Arc<ContainerRecord>| {
+        let of = holder(it);
+        let rank = if is_last(it) { of.rank } else { of.rank.min(RANK_OVER) };
+        Holder { rank, ..of }
+    };
+    records.iter().map(holder).collect()
+}
+
+/// The rank of what has run, and does not now.
+const RANK_OVER: u8 = 1;
+
 /// A service, and what holds its slots.
 struct Wanted {
     key: ServiceKey,
@@ -313,11 +335,10 @@ fn demand<'a>(layout: &'a Layout, wanted: &'a Wanted) -> Option<Demand<'a>> {
 
 fn holder(it: &ContainerRecord) -> Holder {
     let rank = match it.state {
-        ContainerState::Healthy => 4,
-        ContainerState::Running => 3,
+        ContainerState::Healthy | ContainerState::Running => 3,
         ContainerState::Unhealthy => 2,
         ContainerState::Pending if it.runtime_id.is_none() => 0,
-        ContainerState::Pending | ContainerState::Stopped | ContainerState::Failed => 1,
+        ContainerState::Pending | ContainerState::Stopped | ContainerState::Failed => RANK_OVER,
     };
     Holder { slot: it.slot, node: it.node, rank, created: it.created, id: it.id }
 }

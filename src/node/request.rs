@@ -71,6 +71,8 @@ pub enum Request {
     Keep(SecretPath, Option<SealedSecret>),
     /// Give this node labels, or take them.
     Label(BTreeMap<String, Option<String>>),
+    /// Know that a volume was removed here.
+    Dropped(String),
     /// Leave the cluster.
     Leave,
 }
@@ -97,6 +99,7 @@ impl Request {
             | Self::Release(_)
             | Self::Admit(_)
             | Self::Readmit(..)
+            | Self::Dropped(_)
             | Self::Leave => false,
         }
     }

@@ -54,6 +54,7 @@ impl Node {
         if !self.layouts.contains_key(project) {
             return;
         }
+        self.stop_parted(project, now);
         self.note_started(project, now);
         self.end_overdue(project, now);
         let mut outcome = self.outcome(project, now);
@@ -184,6 +185,7 @@ impl Node {
                 each_node: spec.deploy.mode.is_on_each_node(),
                 posts: places.posts(service).to_vec(),
                 unplaced: places.unplaced(service).to_vec(),
+                gate: self.gate(key, now),
                 instances: vec![],
             };
             services.insert(service.clone(), share);
@@ -214,6 +216,7 @@ impl Node {
             once: self.is_once(record),
             checked: if mine { self.check_of(record.id).is_some() } else { record.checked },
             held_back: local.is_some_and(|it| it.held_back),
+            upheld: local.is_some_and(|it| it.upheld),
             owners: local.map_or(Owners::Keep, |it| self.owners_of(it, &record.service)),
         }
     }

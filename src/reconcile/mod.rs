@@ -7,6 +7,7 @@
 
 mod cron;
 mod job;
+mod gate;
 mod order;
 mod rollout;
 mod service;
@@ -14,6 +15,7 @@ mod slot;
 #[cfg(test)]
 mod tests;
 
+pub use gate::Gate;
 pub use job::{Runs, is_over, runs};
 pub use order::{enters_foreign, peers};
 pub use rollout::{Verdict, begin, go_back};
@@ -45,6 +47,8 @@ pub struct Share<'a> {
     pub spec: &'a ServiceSpec,
     /// One replica on each node, rather than so many.
     pub each_node: bool,
+    /// Where it must never run twice: what must hold before it starts.
+    pub gate: Option<Gate>,
     /// Where its replicas are to be, in order.
     pub posts: Vec<Post>,
     /// Replicas that are nowhere to be, and why.

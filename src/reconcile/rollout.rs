@@ -103,12 +103,14 @@ pub(super) fn rules<'a>(share: &Share<'a>) -> &'a UpdateSpec {
     }
 }
 
-/// Whether the old container stops before the new one starts: as asked, or where two cannot be at once.
+/// Whether the old container stops before the new one starts: as asked, or where two cannot, or must
+/// not, be at once.
 pub(super) fn stops_first(share: &Share<'_>) -> bool {
     let container = &share.spec.container;
     let taken = container.ports.iter().any(|it| matches!(it.published, PublishedPorts::One(_)));
     let named = !share.each_node && share.spec.container_name.is_some();
     rules(share).order == UpdateOrder::StopFirst
+        || share.gate.is_some()
         || taken
         || named
         || !super::peers(share.spec).is_empty()

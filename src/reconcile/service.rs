@@ -48,7 +48,8 @@ pub fn plan(project: &Project<'_>) -> Outcome {
         };
         let steps = steps(project.me, share, &around, &by_replica, &progress);
         outcome.steps.extend(steps.into_iter().map(|step| (name.clone(), step)));
-        outcome.wake = outcome.wake.into_iter().chain(progress.wake).min();
+        let gate = share.gate.as_ref().and_then(|it| it.wake_for(project.me, &share.instances));
+        outcome.wake = outcome.wake.into_iter().chain(progress.wake).chain(gate).min();
         if let Some(verdict) = rollout::verdict(share, &by_replica) {
             outcome.verdicts.push((name.clone(), verdict));
         }
@@ -104,6 +105,7 @@ fn steps(
             turn,
             stops_first: rollout::stops_first(share),
             restart: share.spec.deploy.restart,
+            gate: share.gate.as_ref(),
         };
         let instances = by_replica.get(&replica).map_or(&[][..], Vec::as_slice);
         steps.extend(match share.spec.deploy.mode.is_job() {
@@ -217,6 +219,9 @@ fn stuck(share: &Share<'_>, blocked: Option<&Blocked>) -> Option<Arc<str>> {
     if let Some(it) = replicas(share, |it| current(it) && lost(it)).first() {
         let reason = it.record.reason.clone().unwrap_or_else(|| "it failed".into());
         return Some(format!("{}: {reason}", it.record.name).into());
+    }
+    if let Some(why) = share.gate.as_ref().filter(|it| it.is_shut).and_then(|it| it.all.as_ref()) {
+        return Some(format!("waits for {why}").into());
     }
     if let Some((slot, why)) = share.unplaced.first().filter(|_| share.record.intent == Intent::Run)
     {

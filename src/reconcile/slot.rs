@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{Post, rollout::Turn};
+use super::{Gate, Post, gate::may_run, rollout::Turn};
 use crate::{
     model::{
         ContainerId, ContainerState, Millis, NodeId, Slot, WallTime,
@@ -33,6 +33,8 @@ pub struct Instance<'a> {
     pub once: bool,
     /// It must not start until somebody has attached to it.
     pub held_back: bool,
+    /// Where it must never run twice: it has run here, and this node could be sure of that ever since.
+    pub upheld: bool,
     /// How those whose namespaces it shares stand to it.
     pub owners: Owners,
 }
@@ -114,6 +116,8 @@ pub(super) struct Around<'a> {
     pub(super) stops_first: bool,
     /// What its restart policy says.
     pub(super) restart: RestartSpec,
+    /// Where it must never run twice: what must hold before it starts.
+    pub(super) gate: Option<&'a Gate>,
 }
 
 impl Instance<'_> {
@@ -260,7 +264,10 @@ fn run(
     };
     let others = || instances.iter().filter(|it| it.record.id != keeper.record.id);
     // On one node they have one name, so that the old one must be gone altogether.
-    let in_the_way = |it: &Instance<'_>| it.alive || it.record.node == post.node;
+    let in_the_way = |it: &Instance<'_>| {
+        let may = around.gate.is_some() && may_run(it.record);
+        it.alive || it.record.node == post.node || may
+    };
     let lives = others().any(in_the_way);
     let mut steps: Vec<Step> = vec![];
     if keeper.record.node == around.me {
@@ -297,9 +304,12 @@ pub(super) fn alone(
     if it.busy {
         return None;
     }
+    let barred = around.gate.and_then(|gate| gate.bars(it));
     match record.state {
         ContainerState::Pending if it.resting => None,
-        ContainerState::Pending => Some(begin(it, around.blocked, around.unmade)),
+        ContainerState::Pending => {
+            Some(begin(it, barred.as_ref().or(around.blocked), around.unmade))
+        }
         ContainerState::Running | ContainerState::Healthy | ContainerState::Unhealthy => {
             match (record.restarts < service.restarts, it.owners) {
                 (true, _) => Some(Step::Halt(container)),
@@ -309,9 +319,12 @@ pub(super) fn alone(
         }
         ContainerState::Stopped | ContainerState::Failed if it.alive => Some(Step::Halt(container)),
         ContainerState::Stopped | ContainerState::Failed => {
-            match (again(it, service, around)?, around.blocked) {
-                (Cause::Wanted, Some(blocked)) => Some(Step::Wait(container, blocked.clone())),
-                (cause, _) => Some(Step::Start(container, cause)),
+            match (again(it, service, around)?, around.blocked, barred) {
+                (_, _, Some(barred)) => Some(Step::Wait(container, barred)),
+                (Cause::Wanted, Some(blocked), None) => {
+                    Some(Step::Wait(container, blocked.clone()))
+                }
+                (cause, _, None) => Some(Step::Start(container, cause)),
             }
         }
     }

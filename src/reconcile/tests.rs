@@ -91,6 +91,7 @@ fn instance(record: &ContainerRecord) -> Instance<'_> {
         checked: false,
         once: true,
         held_back: false,
+        upheld: false,
         owners: Owners::Keep,
     }
 }
@@ -119,7 +120,8 @@ fn share<'a>(
     containers: &'a [ContainerRecord],
 ) -> Share<'a> {
     let instances = containers.iter().map(instance).collect();
-    Share { record, spec, each_node: false, posts, unplaced: vec![], instances }
+    let gate = Gate::default();
+    Share { record, spec, each_node: false, posts, unplaced: vec![], instances, gate }
 }
 
 #[test]

@@ -117,7 +117,7 @@ fn distance(hash: u64) -> u64 {
     let entry = (mantissa >> (64 - TABLE_BITS)) as usize;
     let rest = mantissa << TABLE_BITS >> 32;
     let (low, high) = (LOGARITHMS[entry], LOGARITHMS[entry + 1]);
-    let fraction = low + ((high - low) * rest >> 32);
+    let fraction = low + (((high - low) * rest) >> 32);
     (u64::from(zeros + 1) << FRACTION_BITS) - fraction
 }
 

@@ -242,7 +242,7 @@ impl<'a> Balance<'a> {
                 }));
             }
             // Parts and slots are in their order already.
-            found.sort_by(|a, b| a.0.cmp(&b.0));
+            found.sort_by_key(|it| it.0);
             for (_, number, it) in found {
                 let size = it.slots.len() as u64;
                 let gives = self.targets[it.at] / WHOLE + size <= self.loads[it.at];

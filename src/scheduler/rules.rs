@@ -14,7 +14,7 @@ use crate::model::{
     ServiceKey, ServiceName,
     spec::{
         Constraint, MountKind, NodeFact, PartitionMode, ProjectSpec, PublishedPorts,
-        ResourceLimits, ServiceSpec, VolumeSpec,
+        ResourceLimits, ServiceSpec, is_on_one_node,
     },
 };
 
@@ -39,6 +39,8 @@ pub struct Rules {
     charge: Arc<Charge>,
     /// Volumes that are on one node only, by their names in the runtime.
     pub(super) volumes: Vec<String>,
+    /// Volumes that some nodes may have already.
+    pub(super) external: Vec<String>,
     partition: Option<PartitionMode>,
 }
 
@@ -79,7 +81,8 @@ impl Rules {
                 .map(|it| key(&it.name))
                 .collect(),
             charge: Arc::new(charge(spec)),
-            volumes: volumes(spec, project),
+            volumes: volumes(spec, project, false),
+            external: volumes(spec, project, true),
             partition: spec.extension.partition.or(project.extension.partition),
         }
     }
@@ -96,9 +99,14 @@ impl Rules {
         self.partition
     }
 
-    /// The volumes that tie the service to nodes, by their names in the runtime.
+    /// The volumes that it makes and that only one node will have, by their names in the runtime.
     pub fn volumes(&self) -> impl Iterator<Item = &str> {
         self.volumes.iter().map(String::as_str)
+    }
+
+    /// The volumes that tie the service to the nodes that have them.
+    pub fn ties(&self) -> impl Iterator<Item = &String> {
+        self.volumes.iter().chain(&self.external)
     }
 
     /// Whether a dead node that has one of its volumes keeps the service from running elsewhere.
@@ -288,22 +296,16 @@ fn charge(spec: &ServiceSpec) -> Charge {
     }
 }
 
-/// The service's volumes that only one node has.
-fn volumes(spec: &ServiceSpec, project: &ProjectSpec) -> Vec<String> {
+/// The service's volumes that only one node has; those that are there before the project, or those that
+/// it makes. Of the former nobody knows what they are but the nodes, which tell only of local ones.
+fn volumes(spec: &ServiceSpec, project: &ProjectSpec, external: bool) -> Vec<String> {
     let named = spec.container.mounts.iter().filter_map(|mount| match &mount.kind {
         MountKind::Volume { name, .. } => name.as_ref(),
         MountKind::Bind(_) | MountKind::Tmpfs { .. } | MountKind::Image { .. } => None,
     });
-    let local = named.filter_map(|it| project.volumes.get(it)).filter(|it| is_local(it));
+    let volumes = named.filter_map(|it| project.volumes.get(it));
+    let local = volumes.filter(|it| {
+        it.external == external && is_on_one_node(it.driver.as_deref(), &it.driver_options)
+    });
     local.map(|it| it.name.clone()).collect::<BTreeSet<_>>().into_iter().collect()
-}
-
-/// File systems that a `local` volume mounts over the network, so that each node has the same.
-const SHARED: [&str; 6] = ["nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs"];
-
-fn is_local(volume: &VolumeSpec) -> bool {
-    let kind = volume.driver_options.get("type").map(String::as_str);
-    !volume.external
-        && volume.driver.as_deref().is_none_or(|it| it == "local")
-        && !kind.is_some_and(|it| SHARED.contains(&it))
 }

@@ -22,6 +22,8 @@ pub(super) struct Shares {
     /// The groups of the last level, or one of all nodes: how many are on their nodes, and what these
     /// weigh.
     pools: Vec<Pool>,
+    /// Whether something would have to leave some node.
+    disturbing: bool,
 }
 
 #[derive(Clone, Default)]
@@ -74,7 +76,13 @@ impl Shares {
             }
             levels.push(counts);
         }
-        let mut shares = Self { nodes: Vec::new(), free: Vec::new(), levels, pools: Vec::new() };
+        let mut shares = Self {
+            nodes: Vec::new(),
+            free: Vec::new(),
+            levels,
+            pools: Vec::new(),
+            disturbing: false,
+        };
         for index in eligible {
             let (place, pool) = (&places[*index], pool[*index].unwrap_or_default());
             let node = NodeShare {
@@ -90,6 +98,7 @@ impl Shares {
             shares.pools.resize(pools, Pool::default());
             shares.pools[pool].count += node.count;
             shares.pools[pool].weight += node.weight;
+            shares.disturbing |= node.disturbs;
             shares.free.push(shares.nodes.len());
             shares.nodes.push(node);
         }
@@ -100,7 +109,7 @@ impl Shares {
     /// first label counting most; if possible one where nothing has to leave for it.
     pub(super) fn best(&self, slot: u64) -> Option<usize> {
         let mut nodes = self.free.clone();
-        if nodes.iter().any(|it| !self.nodes[*it].disturbs) {
+        if self.disturbing && nodes.iter().any(|it| !self.nodes[*it].disturbs) {
             nodes.retain(|it| !self.nodes[*it].disturbs);
         }
         for (depth, counts) in self.levels.iter().enumerate() {
@@ -121,6 +130,23 @@ impl Shares {
             }
         }
         best.map(|it| it.2)
+    }
+
+    /// The node with the best claim to a slot, of those that have less than this; if possible one where
+    /// nothing has to leave for it.
+    pub(super) fn best_within(&self, slot: u64, quotas: &[u64]) -> Option<usize> {
+        let below = |it: &usize| self.nodes[*it].count < quotas[*it];
+        let mut nodes: Vec<usize> = self.free.iter().copied().filter(below).collect();
+        if nodes.iter().any(|it| !self.nodes[*it].disturbs) {
+            nodes.retain(|it| !self.nodes[*it].disturbs);
+        }
+        let claim = |it: &usize| Score::of(slot, self.nodes[*it].seed, self.nodes[*it].weight);
+        nodes.into_iter().max_by(|a, b| claim(a).cmp(&claim(b)).then(b.cmp(a)))
+    }
+
+    /// What each node has.
+    pub(super) fn counts(&self) -> Vec<u64> {
+        self.nodes.iter().map(|it| it.count).collect()
     }
 
     /// By how much a node would be over its share with one more.

@@ -19,7 +19,9 @@ pub(super) struct Scene<'a> {
     pub(super) together: bool,
     pub(super) sites: &'a Sites,
     usage: &'a Usage,
-    /// What they have by the usage; empty if none of them reserves anything.
+    /// Whether any of them reserves anything; else nobody asks what is reserved.
+    reserves: bool,
+    /// What they have reserved by the usage.
     shares: Vec<&'a BTreeMap<NodeId, Share>>,
 }
 
@@ -43,12 +45,12 @@ impl<'a> Scene<'a> {
         sites: &'a Sites,
         usage: &'a Usage,
     ) -> Self {
-        let reserves = |it: &&Demand<'_>| it.rules.charge().reserves();
-        let shares = match demands.iter().any(reserves) {
+        let reserves = demands.iter().any(|it| it.rules.charge().reserves());
+        let shares = match reserves {
             true => demands.iter().filter_map(|it| usage.of(it.service)).collect(),
             false => Vec::new(),
         };
-        Self { demands, together, sites, usage, shares }
+        Self { demands, together, sites, usage, reserves, shares }
     }
 
     /// A node before anything of these is there. What they take by the usage does not count, as it is
@@ -56,7 +58,10 @@ impl<'a> Scene<'a> {
     pub(super) fn spot(&self, index: usize) -> Spot<'a> {
         let place = &self.sites.places()[index];
         let id = place.site.id;
-        let (mut cpus_milli, mut memory_bytes) = self.usage.reserved(id);
+        let (mut cpus_milli, mut memory_bytes) = match self.reserves {
+            true => self.usage.reserved(id),
+            false => (0, 0),
+        };
         for share in self.shares.iter().filter_map(|it| it.get(&id)) {
             cpus_milli = cpus_milli.saturating_sub(share.cpus_milli);
             memory_bytes = memory_bytes.saturating_sub(share.memory_bytes);
@@ -88,12 +93,12 @@ impl<'a> Scene<'a> {
     /// node has a volume on each.
     pub(super) fn volume_elsewhere(&self, demand: &Demand<'a>, index: usize) -> Option<Objection> {
         let rules = demand.rules;
-        if rules.volumes.is_empty() || (!self.together && demand.count == Count::EachNode) {
+        if rules.ties().next().is_none() || (!self.together && demand.count == Count::EachNode) {
             return None;
         }
         let site = |it: usize| &self.sites.places()[it].site;
         let counts = |it: usize| rules.waits_for_the_dead() || site(it).standing != Standing::Dead;
-        rules.volumes.iter().find_map(|volume| {
+        rules.ties().find_map(|volume| {
             let on = self.sites.with_volume(volume);
             let elsewhere = !on.contains(&index) && on.iter().any(|it| counts(*it));
             elsewhere.then(|| Objection::Volume {
@@ -223,7 +228,8 @@ impl<'a> Scene<'a> {
         let there = |key: &ServiceKey| self.usage.of(key).is_some_and(|it| it.contains_key(&id));
         let near = demand.rules.near.iter().find(|&key| {
             let nowhere = self.usage.of(key).is_none();
-            !self.is_ours(key) && !there(key) && !(held.is_some() && nowhere)
+            let stays = held.is_some() && nowhere;
+            !(self.is_ours(key) || there(key) || stays)
         });
         if let Some(key) = near {
             return Some(Objection::Near(key.service.clone()));

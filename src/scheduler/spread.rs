@@ -3,6 +3,8 @@
 //!
 //! What a node's share is `shares` says.
 
+use std::cmp::Reverse;
+
 use super::{
     hash::{service_seed, slot_seed},
     objection::Objection,
@@ -34,7 +36,7 @@ impl<'s, 'a> Spread<'s, 'a> {
         let mut spread = Self { scene, demand, spots, slots, posts };
         let mut holders: Vec<&Holder> =
             demand.holders.iter().filter(|it| demand.wants(it.slot)).collect();
-        holders.sort_unstable_by_key(|it| (it.slot, !it.rank, it.created, it.id));
+        holders.sort_unstable_by_key(|it| (it.slot, Reverse((it.rank, it.created)), it.id));
         let groups = || holders.chunk_by(|a, b| a.slot == b.slot);
         for group in groups().filter(|it| !demand.wishes.contains_key(&it[0].slot)) {
             spread.keep(group);
@@ -122,11 +124,14 @@ impl<'s, 'a> Spread<'s, 'a> {
         if open.is_empty() {
             return;
         }
+        let quotas = self.quotas();
         let mut shares = self.shares();
         shares.free.retain(|it| self.fits(shares.nodes[*it].index, None));
         let service = service_seed(self.demand.service);
         for slot in open {
-            let Some(best) = shares.best(slot_seed(service, slot)) else { return };
+            let seed = slot_seed(service, slot);
+            let best = shares.best_within(seed, &quotas).or_else(|| shares.best(seed));
+            let Some(best) = best else { return };
             let index = shares.nodes[best].index;
             self.post(slot, index, Why::Chosen);
             shares.take(best);
@@ -161,6 +166,33 @@ impl<'s, 'a> Spread<'s, 'a> {
         let spot = self.spots[index].clone().unwrap_or_else(new);
         found.extend(self.scene.objections(self.demand, &spot));
         found
+    }
+
+    /// How many of the service each node that may have it would have if all its slots were placed anew. That
+    /// does not depend on which are placed already: so a node that has heard of some that others placed
+    /// places the rest as they do.
+    fn quotas(&self) -> Vec<u64> {
+        let eligible: Vec<usize> =
+            (0..self.spots.len()).filter(|it| self.is_eligible(*it)).collect();
+        let kept = |index: usize| match self.is_eligible(index) {
+            true => 0,
+            false => self.spots[index].as_ref().map_or(0, |it| u64::from(it.count)),
+        };
+        let elsewhere: u64 = (0..self.spots.len()).map(kept).sum();
+        let mut shares = Shares::new(self.scene, self.demand, &eligible, kept);
+        let mut spots: Vec<Spot<'_>> =
+            shares.nodes.iter().map(|it| self.scene.spot(it.index)).collect();
+        shares.free.retain(|it| self.scene.fits(self.demand, &spots[*it], None));
+        let service = service_seed(self.demand.service);
+        for slot in elsewhere..self.posts.len() as u64 {
+            let Some(best) = shares.best(service) else { break };
+            shares.take(best);
+            spots[best].take(self.demand, Slot(u32::try_from(slot).unwrap_or(u32::MAX)));
+            if !self.scene.fits(self.demand, &spots[best], None) {
+                shares.free.retain(|it| *it != best);
+            }
+        }
+        shares.counts()
     }
 
     /// What every node and label has of the service.

@@ -1,6 +1,6 @@
 //! Services that must share one node: all of them go to the same.
 
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use super::{
     hash::{Score, service_seed, slot_seed},
@@ -32,7 +32,7 @@ impl<'s, 'a> Together<'s, 'a> {
         let sorted = |demand: &&'a Demand<'a>| {
             let mut holders: Vec<&Holder> =
                 demand.holders.iter().filter(|it| demand.wants(it.slot)).collect();
-            holders.sort_unstable_by_key(|it| (it.slot, !it.rank, it.created, it.id));
+            holders.sort_unstable_by_key(|it| (it.slot, Reverse((it.rank, it.created)), it.id));
             holders
         };
         Self { scene, holders: scene.demands.iter().map(sorted).collect() }
@@ -58,9 +58,9 @@ impl<'s, 'a> Together<'s, 'a> {
         (self.held(Standing::keeps, true) != Some(index)).then_some(index)
     }
 
-    /// Where most of their slots are; of several such nodes where the oldest container is.
+    /// Where most of their slots are; of several such nodes where the newest container is.
     fn held(&self, keeps: impl Fn(Standing) -> bool, by_volume: bool) -> Option<usize> {
-        type Claim = (u32, std::cmp::Reverse<(WallTime, ContainerId)>);
+        type Claim = (u32, (WallTime, Reverse<ContainerId>));
         let mut claims: BTreeMap<usize, Claim> = BTreeMap::new();
         let mut judged: BTreeMap<NodeId, Option<usize>> = BTreeMap::new();
         for holders in &self.holders {
@@ -75,7 +75,7 @@ impl<'s, 'a> Together<'s, 'a> {
                     index.filter(|it| started || !self.is_far_from_a_volume(*it)).zip(Some(holder))
                 });
                 let Some((index, holder)) = best else { continue };
-                let age = std::cmp::Reverse((holder.created, holder.id));
+                let age = (holder.created, Reverse(holder.id));
                 let claim = claims.entry(index).or_insert((0, age));
                 *claim = (claim.0 + 1, claim.1.max(age));
             }
@@ -147,13 +147,13 @@ impl<'s, 'a> Together<'s, 'a> {
 
     /// What speaks against a node, of which one service is told.
     pub(super) fn against(&self, index: usize, asked: usize) -> Vec<Objection> {
-        let told = |number: usize, objection: Objection| match objection {
-            Objection::Closed(_) => objection,
-            other if number == asked => other,
-            other => {
-                let service = self.scene.demands[number].service.service.clone();
-                Objection::Together(service, Box::new(other))
+        let told = |number: usize, objection: Objection| {
+            // That a node takes nothing new is nobody's in particular.
+            if number == asked || matches!(objection, Objection::Closed(_)) {
+                return objection;
             }
+            let service = self.scene.demands[number].service.service.clone();
+            Objection::Together(service, Box::new(objection))
         };
         let demands = self.scene.demands.iter().enumerate();
         let barred = demands.flat_map(|(number, demand)| {

@@ -15,7 +15,8 @@ pub struct Holder {
     /// Of several in one slot the highest stays. 0: nothing was started for it yet, so that it costs
     /// nothing to have it elsewhere.
     pub rank: u8,
-    /// Of several of one rank the oldest stays.
+    /// Of several of one rank the newest stays: where a node was away, the others replaced what it had, and
+    /// what it says of its containers when it is back may be old.
     pub created: WallTime,
     /// Of several of one age the lowest stays.
     pub id: ContainerId,

@@ -209,7 +209,7 @@ impl Swim {
         self.doubts.change(node, |it| it.dead_at = it.dead_at.map(|_| now.moment + wait));
     }
 
-    fn try_unless_asked(&mut self, node: NodeId, now: Now) {
+    pub(super) fn try_unless_asked(&mut self, node: NodeId, now: Now) {
         let asked = self.probes.iter().any(|(_, it)| it.target == node);
         if !asked {
             self.try_again(node, now);

@@ -25,6 +25,8 @@ pub(super) struct Member {
     pub(super) since: Moment,
     /// How fast it answers.
     pub(super) trip: Trip,
+    /// When the last question was sent that it has answered itself.
+    pub(super) heard: Option<Moment>,
 }
 
 /// A member's round-trip time: smoothed, and its deviation (Jacobson 1988; RFC 6298), in eighths of a
@@ -219,6 +221,7 @@ mod tests {
                 state: NodeState::Alive,
                 since: Moment(0),
                 trip: Trip::default(),
+                heard: None,
             };
             members.insert(NodeId(id), member);
         }

@@ -44,6 +44,8 @@ pub enum Input {
     Heard(NodeId, Message),
     /// News that was spread.
     Rumoured(Vec<Rumour>),
+    /// Ask these now whether they are there.
+    Try(Vec<NodeId>),
     /// This member leaves.
     Leave,
     /// Time has passed.
@@ -118,6 +120,7 @@ impl Swim {
             Input::Forgotten(node) => self.forgotten(node),
             Input::Heard(from, message) => self.heard(from, message, now),
             Input::Rumoured(rumours) => self.take_in(rumours, now),
+            Input::Try(nodes) => nodes.into_iter().for_each(|it| self.try_unless_asked(it, now)),
             Input::Leave => self.leave(),
             Input::Tick => {}
         }
@@ -150,6 +153,19 @@ impl Swim {
     #[must_use]
     pub fn state(&self, node: NodeId) -> Option<NodeState> {
         self.members.get(node).map(|it| it.state)
+    }
+
+    /// When the last question was sent that a member has answered itself: until then at least it heard
+    /// this one, and this one it.
+    #[must_use]
+    pub fn answered(&self, node: NodeId) -> Option<Moment> {
+        self.members.get(node)?.heard
+    }
+
+    /// Since when another member is as it is.
+    #[must_use]
+    pub fn since(&self, node: NodeId) -> Option<Moment> {
+        self.members.get(node).map(|it| it.since)
     }
 
     /// How every other member is, and since when.
@@ -210,6 +226,7 @@ impl Swim {
             state: NodeState::Alive,
             since: now.moment,
             trip: Trip::default(),
+            heard: None,
         };
         self.members.insert(node, member);
         self.outputs.push(Output::Changed(node, NodeState::Alive));

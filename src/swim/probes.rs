@@ -301,6 +301,9 @@ impl Swim {
             member.trip.learn(millis);
             self.trips.learn(millis);
         }
+        if let Some(member) = self.members.get_mut(from) {
+            member.heard = member.heard.max(Some(probe.sent));
+        }
         self.ill = self.ill.saturating_sub(1);
         if let Purpose::Errand { asker, number } = probe.purpose {
             self.send(asker, Kind::Vouch { number, incarnation });

@@ -35,7 +35,7 @@ impl Cluster for NoCluster {
 
     fn begin_anew(&self) {}
 
-    fn leave(&self, _: bool) -> Answer<'_, ()> {
+    fn leave(&self, _: bool, _: Millis) -> Answer<'_, ()> {
         refused()
     }
 

@@ -12,13 +12,18 @@ pub(crate) fn value(path: &str) -> Option<Value> {
         ("blkio_config.weight_device[]", "path") => json!("/dev/b"),
         ("x-fizz", "health") => json!({"tcp": {"port": 80}}),
         ("x-fizz.job", "retries") => json!(3),
+        ("deploy.update_config" | "deploy.rollback_config", "failure_action") => json!("continue"),
+        ("deploy.update_config" | "deploy.rollback_config", "order") => json!("start-first"),
+        ("deploy.update_config" | "deploy.rollback_config", "parallelism") => json!(3),
+        ("deploy.update_config" | "deploy.rollback_config", "max_failure_ratio") => json!(0.5),
         ("x-fizz.job", "timeout") => json!("5m"),
         ("x-fizz", "pre_deploy") => json!({"service": "db"}),
         ("x-fizz", "cron") => json!({"schedule": "@daily"}),
-        ("deploy.update_config", "failure_action") => json!("continue"),
-        ("deploy.update_config", "order") => json!("start-first"),
-        ("deploy.update_config", "parallelism") => json!(3),
         ("x-fizz", "partition") => json!("singleton"),
+        ("x-fizz", "placement") => json!({"nodes": ["a"]}),
+        ("deploy.placement", "constraints") => json!(["node.labels.disk == ssd"]),
+        ("deploy.placement", "max_replicas_per_node") => json!(2),
+        ("deploy.placement.preferences[]", "spread") => json!("node.labels.zone"),
         ("volumes[]", "source") => json!("n"),
         ("configs[]" | "secrets[]", "source") => json!("m"),
         ("networks.*", "mac_address") => json!("02:42:ac:11:65:08"),
@@ -45,13 +50,13 @@ fn simple(key: &str) -> Option<Value> {
         | "stdin_open" | "tty" => json!(true),
         "cpu_period" | "cpu_quota" | "cpu_rt_period" | "cpu_rt_runtime" | "cpu_shares" | "cpus"
         | "gid" | "gw_priority" | "hard" | "max_attempts" | "mem_swappiness" | "oom_score_adj"
-        | "pids" | "pids_limit" | "priority" | "replicas" | "retries" | "scale" | "soft"
-        | "uid" | "count" => json!(7),
+        | "canary" | "pids" | "pids_limit" | "priority" | "replicas" | "retries" | "scale"
+        | "soft" | "uid" | "count" => json!(7),
         "mem_limit" | "mem_reservation" | "memory" | "memswap_limit" | "shm_size" | "size" => {
             json!("4096")
         }
-        "delay" | "interval" | "pull_refresh_after" | "start_interval" | "start_period"
-        | "stop_grace_period" | "timeout" | "window" => json!("7s"),
+        "delay" | "interval" | "monitor" | "pull_refresh_after" | "start_interval"
+        | "start_period" | "stop_grace_period" | "timeout" | "window" => json!("7s"),
         "aliases" | "cap_add" | "cap_drop" | "capabilities" | "command" | "device_ids"
         | "dns_opt" | "dns_search" | "entrypoint" | "group_add" | "security_opt" => {
             json!(["a", "b"])

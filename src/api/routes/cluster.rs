@@ -27,6 +27,10 @@ use crate::{
 /// How long a token may be good: ten years.
 const TOKEN_TTL_MS_MAX: u64 = 10 * 366 * 86_400_000;
 
+/// How long what runs on a node may take to move before it leaves: where nothing is said, and at most.
+const LEAVE_MS: u64 = 5 * 60_000;
+const LEAVE_MS_MAX: u64 = 24 * 3_600_000;
+
 pub(super) async fn show(State(app): State<App>) -> Json<wire::Cluster> {
     let problems = meta::problems(&app).await;
     let view = app.backend.now();
@@ -93,7 +97,8 @@ pub(super) async fn leave(
     State(app): State<App>,
     Params(how): Params<wire::Leave>,
 ) -> Answer<Response> {
-    app.backend.cluster.leave(how.force).await.map_err(Failure::Cluster)?;
+    let patience = Millis(how.timeout_ms.unwrap_or(LEAVE_MS).min(LEAVE_MS_MAX));
+    app.backend.cluster.leave(how.force, patience).await.map_err(Failure::Cluster)?;
     Ok(last_answer(StatusCode::NO_CONTENT))
 }
 

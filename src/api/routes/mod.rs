@@ -10,6 +10,7 @@ mod logs;
 mod meta;
 mod nodes;
 mod one_off;
+mod rollouts;
 mod services;
 mod sessions;
 mod stats;
@@ -29,6 +30,7 @@ const LINES: &str = "application/x-ndjson";
 pub(super) fn table() -> Vec<Route> {
     let mut table = members();
     table.extend(deployments());
+    table.extend(rollouts());
     table.extend(containers());
     table.extend(resources());
     table.extend(meta());
@@ -48,7 +50,7 @@ fn members() -> Vec<Route> {
             .takes::<wire::Join>()
             .answers::<wire::Joined>("200", "The cluster's name"),
         Route::post("/v1/cluster/leave", cluster::leave)
-            .says("Goes out of the cluster; the daemon begins anew after the answer")
+            .says("Moves what runs here, then goes out of the cluster; the daemon begins anew after the answer")
             .query::<wire::Leave>()
             .nothing("204", "It is out"),
         Route::post("/v1/cluster/rotate", cluster::rotate)
@@ -78,6 +80,10 @@ fn members() -> Vec<Route> {
         Route::post("/v1/nodes/{id}/labels", nodes::label)
             .says("Gives a node labels, and takes some")
             .takes::<wire::Labels>()
+            .answers::<wire::Node>("200", "The node"),
+        Route::post("/v1/nodes/{id}/availability", nodes::avail)
+            .says("Says which containers a node takes: any, no new ones, or none")
+            .takes::<wire::Availability>()
             .answers::<wire::Node>("200", "The node"),
     ]
 }
@@ -115,6 +121,30 @@ fn deployments() -> Vec<Route> {
             .says("Records a container beside a service's replicas")
             .takes::<wire::RunOneOff>()
             .answers::<wire::Created>("201", "The container"),
+    ]
+}
+
+fn rollouts() -> Vec<Route> {
+    vec![
+        Route::get("/v1/deployments/{project}/revisions", rollouts::history)
+            .says("Lists the versions of a deployment that are kept, newest first")
+            .lists::<wire::Revision>("Versions"),
+        Route::post("/v1/deployments/{project}/rollback", rollouts::roll_back)
+            .says("Goes back to what a deployment, or a service of it, was")
+            .takes::<wire::Rollback>()
+            .answers::<wire::Plan>("200", "The plan: with `dry_run`")
+            .answers::<wire::Deployed>("202", "It is durable, and being carried out"),
+        Route::post("/v1/deployments/{project}/rollout", rollouts::steer)
+            .says("Pauses, resumes, promotes or aborts changes that go on")
+            .takes::<wire::RolloutAction>()
+            .answers::<wire::Accepted>("202", "It is durable, and being carried out"),
+        Route::get("/v1/deployments/{project}/services/{service}/explain", rollouts::explain)
+            .says("Says why a service's replicas are where they are")
+            .answers::<wire::Explanation>("200", "Why, and why not elsewhere"),
+        Route::post("/v1/rebalance", rollouts::rebalance)
+            .says("Gives nodes that came late their share of what runs")
+            .takes::<wire::Rebalance>()
+            .lists::<wire::Move>("What moves, or with `dry_run` would move"),
     ]
 }
 

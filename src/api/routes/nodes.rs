@@ -12,8 +12,9 @@ use crate::{
         problem::{Answer, Failure},
         render, wire,
     },
-    model::check_label,
-    node::Request,
+    model::{NodeId, check_label},
+    node::{Request, View},
+    state::Availability,
 };
 
 /// Which nodes.
@@ -49,6 +50,32 @@ pub(super) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Only of this node, as with labels.
+pub(super) async fn avail(
+    State(app): State<App>,
+    At(id): At<String>,
+    extract::Json(asked): extract::Json<wire::Availability>,
+) -> Answer<Json<wire::Node>> {
+    let wanted = match asked.availability.as_str() {
+        "open" => Availability::Open,
+        "cordoned" => Availability::Cordoned,
+        "draining" => Availability::Draining,
+        other => {
+            let why =
+                format!("availability: `{other}` is not known; use open, cordoned or draining");
+            return Err(Failure::Invalid(vec![why]));
+        }
+    };
+    let view = app.backend.now();
+    let node = lookup::node(&view, &id)?.0;
+    own(&view, node)?;
+    if view.cluster.is_none() && wanted != Availability::Open {
+        return Err(Failure::Alone);
+    }
+    app.tell(Request::Avail(wanted)).await?;
+    one(State(app), At(node.to_string())).await
+}
+
 /// Only of this node: others' labels are theirs to write, and the request was passed on to them.
 pub(super) async fn label(
     State(app): State<App>,
@@ -61,11 +88,16 @@ pub(super) async fn label(
     if !problems.is_empty() {
         return Err(Failure::Invalid(problems));
     }
-    let view = app.backend.now();
-    if node != view.me {
-        let name = lookup::name_of(&view, node);
-        return Err(Failure::Elsewhere { what: name.clone(), node: name });
-    }
+    own(&app.backend.now(), node)?;
     app.tell(Request::Label(labels)).await?;
     one(State(app), At(node.to_string())).await
+}
+
+/// That it is this node.
+fn own(view: &View, node: NodeId) -> Answer<()> {
+    if node == view.me {
+        return Ok(());
+    }
+    let name = lookup::name_of(view, node);
+    Err(Failure::Elsewhere { what: name.clone(), node: name })
 }

@@ -18,6 +18,7 @@ use crate::{
         render, wire,
     },
     model::{NodeId, ProjectName},
+    node::Request,
     runtime::{VolumeInfo, labels},
 };
 
@@ -109,7 +110,11 @@ pub(super) async fn remove(
             let removed = member::ask_member(stream, "DELETE", &path).await;
             removed.map_err(Failure::Unfit)?;
         }
-        Ok(_) | Err(_) => app.backend.runtime.remove_volume(&volume.name).await?,
+        Ok(_) | Err(_) => {
+            app.backend.runtime.remove_volume(&volume.name).await?;
+            // A node that is stopping looks for itself when it starts.
+            drop(app.ask(Request::Dropped(volume.name.clone())).await);
+        }
     }
     Ok(StatusCode::NO_CONTENT)
 }

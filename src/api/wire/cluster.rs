@@ -53,9 +53,11 @@ pub struct Joined {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct Leave {
-    /// Even if no other member can be told.
+    /// At once, whatever runs here, and even if no other member can be told.
     #[serde(default)]
     pub force: bool,
+    /// How long what runs here may take to move; five minutes when not set.
+    pub timeout_ms: Option<u64>,
 }
 
 /// The cluster as this node sees it.

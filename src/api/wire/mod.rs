@@ -5,6 +5,7 @@
 //! Times are milliseconds since the Unix epoch (`..._ms`), spans are milliseconds, sizes are bytes.
 
 mod cluster;
+mod rollouts;
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,10 @@ use utoipa::{IntoParams, ToSchema};
 pub use cluster::{
     Admission, Cluster, CreateToken, Founded, Join, Joined, Labels, Leave, NewToken, RemoveNode,
     Rotated, Token,
+};
+pub use rollouts::{
+    Availability, Explanation, FailedChange, Move, NodeVerdict, Rebalance, ReplicaPlace, Revision,
+    RevisionChange, Rollback, RolloutAction, ServiceNode,
 };
 
 /// An error as RFC 9457 has it.
@@ -60,6 +65,9 @@ pub struct Node {
     pub name: String,
     /// `joining`, `alive`, `suspicious`, `dead`, `left`, `failed`: how the node that answers sees it.
     pub state: String,
+    /// `open`, `cordoned` (it takes no new containers) or `draining` (what it has goes elsewhere).
+    #[serde(default = "open")]
+    pub availability: String,
     /// Where its peers reach it.
     pub address: Option<String>,
     /// Fizz's version on it.
@@ -93,6 +101,10 @@ pub struct Node {
     /// How it came into the cluster; absent for the node that made it.
     #[serde(default)]
     pub admission: Option<Admission>,
+}
+
+fn open() -> String {
+    "open".to_owned()
 }
 
 /// Asks for a deployment: the canonical model and how to apply it.
@@ -283,6 +295,28 @@ pub struct Service {
     pub cron: Option<Cron>,
     /// Its revision.
     pub revision: String,
+    /// What it was made from before, while the change from it goes on.
+    #[serde(default)]
+    pub previous: Option<String>,
+    /// How far the change is: `done`, `going`, `canary` (a person promotes it, or aborts it), `paused` or
+    /// `returning` (they change back).
+    #[serde(default)]
+    pub stage: String,
+    /// How many containers are of its revision, and well.
+    #[serde(default)]
+    pub updated: u32,
+    /// How many containers of its revision are in trouble.
+    #[serde(default)]
+    pub failing: u32,
+    /// How many replicas of a new revision run before a person promotes it.
+    #[serde(default)]
+    pub canaries: Option<u32>,
+    /// The last change that failed, until another is applied.
+    #[serde(default)]
+    pub failed: Option<FailedChange>,
+    /// The nodes that its containers are on.
+    #[serde(default)]
+    pub nodes: Vec<ServiceNode>,
     /// The canonical definition.
     #[schema(value_type = Object)]
     pub definition: Value,

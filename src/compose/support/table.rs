@@ -41,9 +41,14 @@ const DIFFERS: &[(&str, &str)] = &[
          what must share a node runs once in all, whatever `global` says",
     ),
     (
-        "services.*.deploy.resources.reservations.cpus",
-        "kept for placement, to which one node leaves no choice",
+        "services.*.deploy.rollback_config.order",
+        "the old container stops first where both cannot be at once: a fixed host port, a name",
     ),
+    (
+        "services.*.deploy.update_config.order",
+        "the old container stops first where both cannot be at once: a fixed host port, a name",
+    ),
+    ("services.*.deploy.placement", TOGETHER),
     ("services.*.deploy.restart_policy", "done by Fizz; the engine's own restart policy is off"),
     (
         "services.*.healthcheck",
@@ -63,16 +68,14 @@ const DIFFERS: &[(&str, &str)] = &[
     ("services.*.volumes[].image", ENGINE_28),
     ("services.*.volumes[].image.subpath", ENGINE_28),
     ("services.*.volumes[].volume.subpath", ENGINE_26),
-    (
-        "services.*.x-fizz.partition",
-        "a project runs whole on one node and is never parted; it does not count yet",
-    ),
-    (
-        "x-fizz.partition",
-        "a project runs whole on one node and is never parted; it does not count yet",
-    ),
+    ("services.*.x-fizz.partition", PARTED),
+    ("services.*.x-fizz.placement", TOGETHER),
+    ("x-fizz.partition", PARTED),
 ];
 
+const TOGETHER: &str = "services of a project that share a network still go to one node together, by the rules of each";
+const PARTED: &str = "`singleton` never runs twice where more than half of the nodes hear one another, and \
+                      nowhere else; it has its price: see placement.md. `mode: global` has one on each node";
 const ENGINE_24: &str = "needs Docker Engine 24 or newer; with an older one `up` says so and stops";
 const ENGINE_25: &str = "needs Docker Engine 25 or newer; with an older one `up` says so and stops";
 const ENGINE_26: &str = "needs Docker Engine 26 or newer; with an older one `up` says so and stops";
@@ -109,53 +112,15 @@ const WARNED: &[(&str, When, &str)] = &[
     ("services.*.cpu_count", When::Set, "it is for Windows containers; use `cpus`"),
     ("services.*.cpu_percent", When::Set, "it is for Windows containers; use `cpus`"),
     (
-        "services.*.deploy.placement",
-        When::Set,
-        "a project runs whole on one node, which all members choose alike; it does not count yet",
-    ),
-    (
         "services.*.deploy.resources.reservations.generic_resources",
         When::Set,
-        "it only guides placement, to which one node leaves no choice; remove it",
+        "Fizz knows of no such resources, and places services without regard to them; use labels of nodes",
     ),
     (
         "services.*.deploy.restart_policy.window",
         When::Set,
         "earlier attempts are forgotten once a container has run for ten seconds, as with \
          the engine's own policy; remove it",
-    ),
-    (
-        "services.*.deploy.rollback_config",
-        When::Set,
-        "Fizz does not roll back by itself on one node; deploy the previous file to go \
-         back",
-    ),
-    (
-        "services.*.deploy.update_config.delay",
-        When::Set,
-        "the next replacement begins when the last one is well; remove it",
-    ),
-    (
-        "services.*.deploy.update_config.failure_action",
-        When::Not(&["pause"]),
-        "replacing pauses when a new container is not well, which is the default; remove \
-         it",
-    ),
-    (
-        "services.*.deploy.update_config.max_failure_ratio",
-        When::Set,
-        "replacing pauses at the first new container that is not well; remove it",
-    ),
-    (
-        "services.*.deploy.update_config.monitor",
-        When::Set,
-        "a new container is watched for as long as it runs; remove it",
-    ),
-    (
-        "services.*.deploy.update_config.order",
-        When::Is(&["start-first"]),
-        "the old container is stopped before its replacement starts, so that no port is \
-         wanted twice; remove it",
     ),
     (
         "services.*.develop",
@@ -166,16 +131,6 @@ const WARNED: &[(&str, When, &str)] = &[
         "services.*.x-fizz.ingress",
         When::Set,
         "one node has no ingress to steer; ports are published by the engine",
-    ),
-    (
-        "services.*.x-fizz.placement",
-        When::Set,
-        "a project runs whole on one node, which all members choose alike; it does not count yet",
-    ),
-    (
-        "services.*.x-fizz.update",
-        When::Set,
-        "on one node all replicas are replaced, without a canary",
     ),
     ("version", When::Set, "it is obsolete; remove it"),
 ];

@@ -35,6 +35,7 @@ impl Inner {
                 let result = runtime.remove_volume(&volume.name).await;
                 self.removed(project, "volume", &volume.name, result)?;
             }
+            self.tell_volumes().await;
         }
         for image in images {
             let result = runtime.remove_image(image).await;

@@ -137,12 +137,17 @@ impl Inner {
     }
 
     async fn ensure_volumes(&self, launch: &Launch) -> Result<(), Failure> {
+        let mut made = false;
         for mount in &launch.spec.mounts {
             let MountKind::Volume { name: Some(key), .. } = &mount.kind else { continue };
             let spec = request::volume(launch, key)?;
             let _turn = self.resources.lock(format!("volume {}", spec.name)).await;
             let labels = self.labels(launch, key);
             self.means.runtime.ensure_volume(spec, &labels).await.map_err(failure)?;
+            made = true;
+        }
+        if made {
+            self.tell_volumes().await;
         }
         Ok(())
     }

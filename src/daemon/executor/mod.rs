@@ -218,6 +218,14 @@ impl Inner {
         self.files.remove(container).await
     }
 
+    /// Tells the node which volumes there are, where some came or went.
+    async fn tell_volumes(&self) {
+        // A runtime that is away is the observer's to tell.
+        if let Ok(holdings) = self.means.eyes.volumes().await {
+            self.tell(Event::Volumes(holdings)).await;
+        }
+    }
+
     async fn tell(&self, event: Event) {
         // Nobody listens when the daemon stops, and nobody has to.
         let _ = self.means.events.send(event).await;

@@ -26,7 +26,9 @@ pub use extension::{
     PartitionMode, ProjectExtension, ServiceExtension, TcpCheck,
 };
 pub use placement::{Constraint, InvalidPlacement, NodeFact, PlacementSpec, SpreadLabel};
-pub use resource::{ConfigSpec, IpamPool, IpamSpec, NetworkSpec, SecretSpec, VolumeSpec};
+pub use resource::{
+    ConfigSpec, IpamPool, IpamSpec, NetworkSpec, SecretSpec, VolumeSpec, is_on_one_node,
+};
 
 use super::{ContainerName, ProjectName, ServiceName};
 

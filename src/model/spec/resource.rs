@@ -51,6 +51,16 @@ pub struct IpamPool {
     pub reserved: BTreeMap<String, String>,
 }
 
+/// File systems that a `local` volume mounts over the network, so that each node has the same.
+const SHARED: [&str; 6] = ["nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs"];
+
+/// Whether the data of a volume with this driver and these options is on one node only.
+#[must_use]
+pub fn is_on_one_node(driver: Option<&str>, options: &BTreeMap<String, String>) -> bool {
+    let kind = options.get("type").map(String::as_str);
+    driver.is_none_or(|it| it == "local") && !kind.is_some_and(|it| SHARED.contains(&it))
+}
+
 /// A volume.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VolumeSpec {

@@ -6,6 +6,8 @@ mod cron;
 mod jobs;
 mod keys;
 mod late;
+mod parted;
+mod volumes;
 mod waiting;
 mod wellbeing;
 mod world;

@@ -103,10 +103,10 @@ fn holder(slot: u32, node: u128, rank: u8, created: u64, id: u128) -> Holder {
 }
 
 #[test]
-fn of_two_in_one_slot_the_better_stays_then_the_older_then_the_lower() {
+fn of_two_in_one_slot_the_better_stays_then_the_newer_then_the_lower() {
     for (holders, stays) in [
         ([holder(1, 1, 1, 5, 5), holder(1, 2, 2, 9, 9)], 2),
-        ([holder(1, 1, 2, 5, 5), holder(1, 2, 2, 4, 9)], 2),
+        ([holder(1, 1, 2, 4, 5), holder(1, 2, 2, 5, 9)], 2),
         ([holder(1, 1, 2, 5, 5), holder(1, 2, 2, 5, 4)], 2),
         // The better one is on a node that keeps nothing.
         ([holder(1, 3, 2, 1, 1), holder(1, 2, 0, 9, 9)], 2),

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::world::{World, node};
 use crate::{
-    model::{NodeId, Random},
-    scheduler::{Count, Placement, Sites, Standing, Unit, place, rebalance},
+    model::{ContainerId, NodeId, Random, WallTime},
+    scheduler::{Count, Holder, Placement, Sites, Standing, Unit, place, rebalance},
 };
 
 /// A world in which some things run, and then some nodes changed.
@@ -121,6 +121,31 @@ proptest! {
             shuffle(&mut demands, &mut random);
             let unit = Unit { demands, together };
             prop_assert_eq!(&place(&unit, &world.sites(), &world.usage), &right[0]);
+        }
+    }
+
+    #[test]
+    fn what_others_placed_already_does_not_change_where_the_rest_goes(seed: u64) {
+        let world = World::random(seed);
+        let names: Vec<_> = world.services.keys().map(|it| it.service.to_string()).collect();
+        for name in names {
+            let whole = world.place(&name);
+            let mut random = Random::new(seed);
+            let mut partly = world.clone();
+            let holders = whole.posts.iter().filter(|_| random.below(2) == 0);
+            partly.service(&name).holders = holders
+                .map(|it| Holder {
+                    slot: it.slot,
+                    node: it.node,
+                    rank: 0,
+                    created: WallTime(1),
+                    id: ContainerId(u128::from(it.slot.0)),
+                })
+                .collect();
+            let nodes = |it: &Placement| -> Vec<_> {
+                it.posts.iter().map(|it| (it.slot, it.node)).collect()
+            };
+            prop_assert_eq!(nodes(&partly.place(&name)), nodes(&whole), "{}", name);
         }
     }
 

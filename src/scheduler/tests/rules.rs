@@ -225,6 +225,18 @@ fn a_service_stays_with_its_volume() {
 }
 
 #[test]
+fn a_service_goes_where_the_volume_is_that_was_there_before_it() {
+    let mount = json!([{"type": "volume", "source": "data", "target": "/data"}]);
+    let volumes = json!({"data": {"name": "old", "external": true}});
+    let mut world = World::of(4);
+    world.deploy(&json!({"db": {"volumes": mount}}), &volumes);
+    assert_eq!(world.against("db", 1), "", "of a volume that nobody tells of nothing is known");
+    world.node(3).volumes = ["old".to_owned()].into();
+    assert_eq!(world.nodes_of("db"), [3]);
+    assert_eq!(world.against("db", 1), "its volume old is on n3");
+}
+
+#[test]
 fn what_runs_on_each_node_has_a_volume_on_each() {
     let mut world = World::of(3);
     world.node(3).volumes = ["shop_data".to_owned()].into();

@@ -4,6 +4,8 @@
 mod containers;
 mod faults;
 mod nodes;
+mod replicas;
+mod staying;
 
 use std::{fs, os::unix::fs::PermissionsExt, thread::sleep, time::Duration};
 

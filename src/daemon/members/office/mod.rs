@@ -1,5 +1,6 @@
 //! What concerns the cluster itself and needs its keys: founding, joining, leaving, new keys, tokens.
 
+mod leaving;
 mod tokens;
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
@@ -20,7 +21,7 @@ use crate::{
         identity::Identity,
         store::{Credentials, Store, StoreError},
         stream::{self, Credential, Prelude, Purpose, Refusal as StreamRefusal, SecureStream},
-        tasks,
+        tasks::{self, Tasks},
     },
     gossip::{ClusterHash, ClusterSecret, Epoch, Key, Keyring},
     model::{ClusterId, Millis, NodeId, NodeState, TokenId},
@@ -29,7 +30,11 @@ use crate::{
     state::{ClusterState, SealedSecret, SecretPath},
 };
 
+/// How many ask at a time for this node to leave.
+const LEAVING_MAX: usize = 4;
+
 /// Keys, identity, and what is agreed.
+#[derive(Clone)]
 pub(in crate::daemon) struct Office {
     config: Config,
     identity: Arc<Identity>,
@@ -41,6 +46,7 @@ pub(in crate::daemon) struct Office {
     asks: mpsc::Sender<Ask>,
     clock: Clock,
     anew: CancellationToken,
+    tasks: Tasks,
 }
 
 impl Office {
@@ -50,6 +56,7 @@ impl Office {
         view: watch::Receiver<Arc<View>>,
         asks: mpsc::Sender<Ask>,
         clock: Clock,
+        tasks: &Tasks,
     ) -> Self {
         Self {
             config: config.clone(),
@@ -62,6 +69,7 @@ impl Office {
             asks,
             clock,
             anew: CancellationToken::new(),
+            tasks: tasks.group(LEAVING_MAX),
         }
     }
 
@@ -267,7 +275,7 @@ impl Office {
         join::join(self, address, ticket).await.map_err(wrong)
     }
 
-    async fn go(&self, force: bool) -> Result<(), Refusal> {
+    async fn go(&self, force: bool, patience: Millis) -> Result<(), Refusal> {
         self.in_a_cluster()?;
         let me = self.identity.id();
         let peers = self.living_peers();
@@ -277,6 +285,9 @@ impl Office {
                  the others would go on counting it; use --force to leave all the same"
                     .to_owned(),
             ));
+        }
+        if !force {
+            self.empty(patience).await?;
         }
         let mut last = None;
         for peer in peers {
@@ -368,8 +379,8 @@ impl api::Cluster for Office {
         self.anew.cancel();
     }
 
-    fn leave(&self, force: bool) -> BoxFuture<'_, Result<(), Refusal>> {
-        Box::pin(self.go(force))
+    fn leave(&self, force: bool, patience: Millis) -> BoxFuture<'_, Result<(), Refusal>> {
+        Box::pin(self.leave_to_the_end(force, patience))
     }
 
     fn create_token(&self, ttl: Millis, uses: u16) -> BoxFuture<'_, Result<NewToken, Refusal>> {
