@@ -121,7 +121,7 @@ fn share<'a>(
 ) -> Share<'a> {
     let instances = containers.iter().map(instance).collect();
     let gate = Gate::default();
-    Share { record, spec, each_node: false, posts, unplaced: vec![], instances, gate }
+    Share { record, spec, each_node: false, posts, unplaced: vec![], instances, gate: Some(gate) }
 }
 
 #[test]
