@@ -39,7 +39,8 @@ impl Node {
         now: Now,
     ) -> Option<Tick> {
         let cron = spec.extension.cron.as_ref()?;
-        let known = self.state.services().get(key).filter(|it| it.intent == Intent::Run);
+        let known = self.state.services().get(key);
+        let known = known.filter(|it| it.intent == Intent::Run && it.replicas != 0);
         let same = self.spec_of(key).and_then(|it| it.extension.cron.as_ref()) == Some(cron);
         let kept = known.and_then(|it| it.ticks_after).filter(|_| same);
         Some(kept.unwrap_or_else(|| Tick::of(self.time_of_day(now))))

@@ -147,6 +147,7 @@ impl Node {
                     (record.intent, record.grace) = (Intent::Stop, *grace);
                 }),
                 ServiceVerb::Restart { grace, .. } => self.intend(&key, now, |record| {
+                    count_ticks_from(time, record);
                     (record.intent, record.grace) = (Intent::Run, *grace);
                     record.restarts += 1;
                 }),
