@@ -127,7 +127,7 @@ fn is_tried_by_its_parts(path: &str) -> bool {
 fn project(service: Value) -> ProjectSpec {
     let root = json!({
         "name": "p",
-        "services": {"web": service, "db": {"image": "db"}},
+        "services": {"web": service, "db": {"image": "db", "deploy": {"mode": "replicated-job"}}},
         "networks": {"n": {}},
         "volumes": {"n": {}},
         "configs": {"n": {"content": ""}, "m": {"content": ""}},

@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::{backend::TokenStanding, lookup, wire};
 use crate::{
     model::{
-        ContainerState, Millis, NodeId, NodeState, ProjectName, ServiceKey, TokenId, WallTime,
+        ContainerState, Millis, NodeId, NodeState, ProjectName, ServiceKey, Tick, TokenId,
+        WallTime,
         spec::{CommandLine, HealthTest, Mode, ServiceSpec},
     },
     node::{CheckResult, Planned, PlannedAction, RuntimeStatus, View},
@@ -196,6 +197,7 @@ pub(super) fn service(view: &View, key: &ServiceKey, record: &ServiceRecord) -> 
         healthy: count(containers().filter(|it| is_well(view, spec, it)).count()),
         ready: view.ready.contains(key),
         stuck: view.stuck.get(key).map(ToString::to_string),
+        cron: spec.and_then(|spec| cron(view, key, record, spec)),
         revision: record.template.revision.to_string(),
         previous: record.previous.as_ref().map(|it| it.revision.to_string()),
         stage: stage(record.rollout.stage).to_owned(),
@@ -244,6 +246,25 @@ fn stage(stage: Stage) -> &'static str {
         Stage::Paused => "paused",
         Stage::Returning => "returning",
     }
+}
+
+/// When a service runs that runs by the clock.
+fn cron(
+    view: &View,
+    key: &ServiceKey,
+    record: &ServiceRecord,
+    spec: &ServiceSpec,
+) -> Option<wire::Cron> {
+    let cron = spec.extension.cron.as_ref()?;
+    let goes = record.intent == Intent::Run && record.replicas != 0;
+    let seen = record.ticks.filter(|_| goes).map(|it| it.seen);
+    let runs = view.state.containers().filter(|it| it.service == *key && it.one_off.is_none());
+    let last = runs.filter_map(|it| Tick::of_slot(it.slot)).max();
+    Some(wire::Cron {
+        schedule: cron.schedule.to_string(),
+        next_ms: seen.and_then(|it| cron.schedule.next(&cron.zone, it)).map(|it| it.time().0),
+        last_ms: last.map(|it| it.time().0),
+    })
 }
 
 fn spec_of<'a>(view: &'a View, key: &ServiceKey) -> Option<&'a ServiceSpec> {

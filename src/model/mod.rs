@@ -6,6 +6,7 @@ mod lifecycle;
 mod moment;
 mod observed;
 mod random;
+mod schedule;
 pub mod spec;
 
 pub use id::{
@@ -17,3 +18,4 @@ pub use lifecycle::{ContainerEvent, ContainerState, Illegal, NodeEvent, NodeStat
 pub use moment::{Millis, Moment, Now, WallTime};
 pub use observed::{Observed, ObservedPort, RuntimeId, RuntimeState};
 pub use random::{Random, mix};
+pub use schedule::{Schedule, Tick, Zone};

@@ -312,6 +312,11 @@ impl Node {
         })
     }
 
+    /// How far this node's clock is ahead of the others'.
+    pub(super) fn clock_error_ms(&self) -> Option<i64> {
+        self.cluster.as_ref()?.gossip.clock_error()
+    }
+
     /// What is durable with a group of steps.
     pub(super) fn note_undurable(&mut self, group: u64) {
         let Some(cluster) = &mut self.cluster else { return };

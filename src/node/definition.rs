@@ -121,6 +121,14 @@ pub(super) fn scalable(spec: &ServiceSpec, replicas: u32) -> Result<(), Refusal>
              `replicated`, then `fizz up`"
         ),
         Mode::Replicated(_) | Mode::ReplicatedJob(_)
+            if 1 < replicas && spec.extension.cron.is_some() =>
+        {
+            format!(
+                "`{service}` runs once at each tick: scale it to 0 to suspend it, and to 1 to have \
+                 it run again"
+            )
+        }
+        Mode::Replicated(_) | Mode::ReplicatedJob(_)
             if 1 < replicas && spec.container_name.is_some() =>
         {
             format!(

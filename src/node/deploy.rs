@@ -11,14 +11,14 @@ use super::{
 use crate::{
     compose::diff,
     model::{
-        ContainerId, ImageId, Millis, ProjectName, ServiceKey, ServiceName, Slot,
+        ContainerId, ImageId, Millis, ProjectName, Revision, ServiceKey, ServiceName, Slot,
         spec::{ProjectSpec, ServiceSpec},
     },
     reconcile,
     scheduler::Charge,
     state::{
-        Change, DeploymentRecord, Intent, RevisionKey, SealedSecret, SecretPath, ServiceRecord,
-        Template,
+        Change, DeploymentRecord, Intent, RevisionKey, Rollout, SealedSecret, SecretPath,
+        ServiceRecord, Template,
     },
 };
 
@@ -148,13 +148,20 @@ impl Node {
         let gone = |it: &&Arc<ServiceRecord>| matches!(it.intent, Intent::Forget { .. });
         let before = known.filter(|it| !gone(it)).map(AsRef::as_ref);
         let has_canary = spec.extension.canary.is_some();
+        let is_job = spec.deploy.mode.is_job();
         let (previous, rollout) =
-            reconcile::begin(before, &template, has_canary, self.ready.contains(&key));
+            reconcile::begin(before, &template, has_canary && !is_job, self.ready.contains(&key));
+        // What has run is nothing to go back to.
+        let previous = previous.filter(|_| !is_job);
+        // Its runs are each what they were made from.
+        let is_timed = spec.extension.cron.is_some();
+        let rollout = if is_timed { Rollout::default() } else { rollout };
         let record = ServiceRecord {
             template,
             previous,
             rollout,
             moves: known.map(|it| it.moves.clone()).unwrap_or_default(),
+            ticks: self.ticks_kept(&key, spec),
             replicas,
             intent,
             restarts: known.map_or(0, |it| it.restarts),
@@ -183,14 +190,36 @@ impl Node {
         request.images.get(&key.service).cloned().or(before.filter(|_| same))
     }
 
-    /// What a service's definition, configs and secrets come to.
+    /// What a service's definition, configs and secrets come to; of a job that is to complete before
+    /// others are rolled out also what theirs come to, as it runs anew for each of their versions.
     fn base_revision(
         &self,
         project: &ProjectSpec,
         spec: &ServiceSpec,
         definition: &Value,
         request: &DeployRequest,
-    ) -> crate::model::Revision {
+    ) -> Revision {
+        let definitions = definition::definitions(&request.model);
+        let after = project
+            .services
+            .values()
+            .filter(|it| it.extension.pre_deploy.as_ref() == Some(&spec.name));
+        let after = after.filter_map(|it| Some((it, *definitions.get(it.name.as_str())?)));
+        let after: Vec<String> = after
+            .map(|(it, definition)| self.own_revision(project, it, definition, request, &[]))
+            .map(|it| it.to_string())
+            .collect();
+        self.own_revision(project, spec, definition, request, &after)
+    }
+
+    fn own_revision(
+        &self,
+        project: &ProjectSpec,
+        spec: &ServiceSpec,
+        definition: &Value,
+        request: &DeployRequest,
+        after: &[String],
+    ) -> Revision {
         let configs = spec.container.configs.iter();
         let configs = configs.filter_map(|it| project.configs.get(&it.source)?.content.as_deref());
         let secrets = spec.container.secrets.iter().filter_map(|it| {
@@ -199,7 +228,8 @@ impl Node {
             let sealed = sealed.or_else(|| self.state.secrets().get(&path).map(AsRef::as_ref));
             sealed.map(|it| it.fingerprint.as_slice())
         });
-        diff::revision(definition, configs.chain(secrets))
+        let after = after.iter().map(|it| it.as_bytes());
+        diff::revision(definition, configs.chain(secrets).chain(after))
     }
 
     pub(super) fn plan_of(

@@ -136,6 +136,7 @@ impl Node {
             }
             match &verb {
                 ServiceVerb::Start => self.intend(&key, now, |record| {
+                    forget_ticks_unless_running(record);
                     record.intent = Intent::Run;
                     record.starts += 1;
                 }),
@@ -199,6 +200,7 @@ impl Node {
             let replicas = scale.get(&key.service).copied().unwrap_or(1);
             self.intend(&key, now, |record| {
                 record.starts += u64::from(record.intent != Intent::Run);
+                forget_ticks_unless_running(record);
                 (record.replicas, record.intent) = (replicas, Intent::Run);
             });
         }
@@ -361,5 +363,12 @@ impl Node {
         }
         let named = |key: &ServiceKey| services.is_empty() || services.contains(&key.service);
         Ok(all.into_iter().filter(named).collect())
+    }
+}
+
+/// What runs by the clock missed nothing while it was not to run.
+fn forget_ticks_unless_running(record: &mut ServiceRecord) {
+    if record.intent != Intent::Run || record.replicas == 0 {
+        record.ticks = None;
     }
 }

@@ -60,6 +60,10 @@ pub(super) struct Local {
     pub(super) image_health: Option<HealthSpec>,
     /// Its last health checks.
     pub(super) checks: VecDeque<CheckResult>,
+    /// Its run may take until then, so long in all.
+    pub(super) run_ends: Option<(Moment, Millis)>,
+    /// Its run took longer than this, and is to end.
+    pub(super) overdue: Option<Millis>,
     /// It may not be tried again before.
     pub(super) rest_until: Option<Moment>,
     /// An operation failed and may work later: not before.
@@ -117,7 +121,8 @@ impl Local {
     pub(super) fn due(&self) -> Option<Moment> {
         let monitor = self.monitor.as_ref().filter(|_| self.is_checkable());
         let check = monitor.and_then(Monitor::due);
-        [check, self.rest_until, self.stalled_until].into_iter().flatten().min()
+        let run_ends = self.run_ends.map(|(end, _)| end);
+        [check, self.rest_until, self.stalled_until, run_ends].into_iter().flatten().min()
     }
 
     /// Forgets pauses that are over.
@@ -130,6 +135,9 @@ impl Local {
         }
         if self.stalled_until.is_some_and(|until| until <= now) {
             self.stalled_until = None;
+        }
+        if let Some((_, limit)) = self.run_ends.filter(|(end, _)| *end <= now) {
+            (self.run_ends, self.overdue) = (None, Some(limit));
         }
     }
 }

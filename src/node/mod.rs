@@ -6,12 +6,14 @@
 
 mod agenda;
 mod cluster;
+mod cron;
 mod definition;
 mod deploy;
 mod effect;
 mod event;
 mod fleet;
 mod intent;
+mod job;
 mod layout;
 mod local;
 mod membership;
@@ -440,6 +442,9 @@ impl Node {
 
     /// What a container takes of its node that others cannot have too.
     fn charge_of(&self, it: &ContainerRecord) -> Arc<Charge> {
+        if self.is_over(it) {
+            return Arc::default();
+        }
         let layout = self.layouts.get(&it.service.project);
         let rules = layout.and_then(|layout| layout.rules.get(&it.service.service));
         rules.map(|it| it.charge().clone()).unwrap_or_default()

@@ -5,10 +5,13 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{Explained, Node, Now, Refusal, Response, layout::Layout};
 use crate::{
     model::{ContainerState, NodeId, NodeState, ProjectName, ServiceKey, ServiceName, Slot},
-    reconcile::Post,
+    reconcile::{Post, Runs},
     scheduler::{self, Count, Demand, Holder, Objection, Site, Sites, Standing, Unit},
     state::{Availability, Change, ContainerRecord, Intent, NodeRecord, ServiceRecord},
 };
+
+/// Why a job's replica is where it was.
+const DONE: &str = "it has completed there";
 
 /// Where a project's replicas are to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,16 +55,34 @@ impl Node {
         unit: &[ServiceName],
         places: &mut Places,
     ) {
-        let placement = self.with_unit(project, layout, unit, |unit| {
-            scheduler::place(unit, &self.sites, self.fleet.usage())
-        });
+        let services = self.wanted(project, unit);
+        let asked = Unit { demands: demands(layout, &services), together: 1 < unit.len() };
+        let placement = scheduler::place(&asked, &self.sites, self.fleet.usage());
+        let over = |service: &ServiceName| {
+            let it = services.iter().find(|it| it.key.service == *service);
+            it.and_then(|it| it.runs.as_ref()).map_or(&[][..], |it| it.over.as_slice())
+        };
+        // Of a job that runs on each node: where it is done it is neither placed nor missing.
+        let done_on = |service: &ServiceName, node: Option<NodeId>| {
+            let spec = layout.spec.services.get(service);
+            spec.is_some_and(|it| it.deploy.mode.is_on_each_node())
+                && over(service).iter().any(|it| Some(it.node) == node)
+        };
         for post in placement.posts {
-            let posts = places.posts.entry(post.service).or_default();
-            posts.push(Post { slot: post.slot, node: post.node });
+            if !done_on(&post.service, Some(post.node)) {
+                let posts = places.posts.entry(post.service).or_default();
+                posts.push(Post { slot: post.slot, node: post.node });
+            }
         }
         for lack in placement.pending {
-            let why = self.words(&lack.why);
-            places.unplaced.entry(lack.service).or_default().push((lack.slot, why.into()));
+            if !done_on(&lack.service, lack.node) {
+                let why = self.words(&lack.why);
+                places.unplaced.entry(lack.service).or_default().push((lack.slot, why.into()));
+            }
+        }
+        for it in services.iter().filter(|it| !over(&it.key.service).is_empty()) {
+            let posts = places.posts.entry(it.key.service.clone()).or_default();
+            posts.extend_from_slice(over(&it.key.service));
         }
         places.posts.values_mut().for_each(|it| it.sort());
     }
@@ -83,7 +104,8 @@ impl Node {
             let key = ServiceKey { project: project.clone(), service: service.clone() };
             let record = self.state.services().get(&key)?.clone();
             let holders = self.holders(&key);
-            Some(Wanted { key, record, holders })
+            let runs = self.runs(&key, &record);
+            Some(Wanted { key, record, holders, runs })
         });
         wanted.collect()
     }
@@ -152,11 +174,14 @@ impl Node {
         let layout = self.layouts.get(&key.project).ok_or_else(missing)?;
         self.state.services().get(key).ok_or_else(missing)?;
         let unit = layout.unit_of(&key.service);
+        let done = self.wanted(&key.project, std::slice::from_ref(&key.service));
+        let done = done.into_iter().find_map(|it| it.runs).unwrap_or_default().over;
         let mut told = Explained::default();
         self.with_unit(&key.project, layout, unit, |unit| {
             let placement = scheduler::place(unit, &self.sites, self.fleet.usage());
             let posts = placement.posts.iter().filter(|it| it.service == key.service);
             told.posts = posts.map(|it| (it.slot, it.node, it.why.to_string())).collect();
+            told.posts.extend(done.iter().map(|it| (it.slot, it.node, DONE.to_owned())));
             let pending = placement.pending.iter().filter(|it| it.service == key.service);
             told.unplaced = pending.map(|it| (it.slot, self.words(&it.why))).collect();
             let verdicts = scheduler::explain(unit, &key.service, &self.sites, self.fleet.usage());
@@ -285,6 +310,8 @@ struct Wanted {
     key: ServiceKey,
     record: Arc<ServiceRecord>,
     holders: Vec<Holder>,
+    /// Of a job: what there is to run.
+    runs: Option<Runs>,
 }
 
 fn demands<'a>(layout: &'a Layout, services: &'a [Wanted]) -> Vec<Demand<'a>> {
@@ -292,7 +319,7 @@ fn demands<'a>(layout: &'a Layout, services: &'a [Wanted]) -> Vec<Demand<'a>> {
 }
 
 fn demand<'a>(layout: &'a Layout, wanted: &'a Wanted) -> Option<Demand<'a>> {
-    let Wanted { key, record, holders } = wanted;
+    let Wanted { key, record, holders, runs } = wanted;
     let spec = layout.spec.services.get(&key.service)?;
     let count = match record.intent {
         Intent::Run | Intent::Stop if spec.deploy.mode.is_on_each_node() => Count::EachNode,
@@ -300,7 +327,8 @@ fn demand<'a>(layout: &'a Layout, wanted: &'a Wanted) -> Option<Demand<'a>> {
         Intent::Remove { .. } | Intent::Forget { .. } => Count::Slots(0),
     };
     let rules = layout.rules.get(&key.service)?;
-    Some(Demand { service: key, rules, count, holders, wishes: &record.moves })
+    let only = runs.as_ref().map(|it| it.open.as_slice());
+    Some(Demand { service: key, rules, count, only, holders, wishes: &record.moves })
 }
 
 fn holder(it: &ContainerRecord) -> Holder {

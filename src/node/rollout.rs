@@ -140,11 +140,16 @@ impl Node {
         let definition: Value = template.definition.parse().unwrap_or_default();
         let (previous, rollout) =
             reconcile::begin(known, template, false, self.ready.contains(key));
+        let is_job = self.spec_of(key).is_some_and(|it| it.deploy.mode.is_job());
+        let previous = previous.filter(|_| !is_job);
+        let is_timed = self.spec_of(key).is_some_and(|it| it.extension.cron.is_some());
+        let rollout = if is_timed { Rollout::default() } else { rollout };
         let fresh = ServiceRecord {
             template: template.clone(),
             previous,
             rollout,
             moves: std::collections::BTreeMap::new(),
+            ticks: None,
             replicas: definition::replicas_of(&definition),
             intent: Intent::Run,
             restarts: 0,

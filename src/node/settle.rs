@@ -32,6 +32,8 @@ impl Node {
                 RuntimeStatus::Unknown => {}
                 // Nothing can be done, but what is wanted may have changed.
                 RuntimeStatus::Down(_) => {
+                    let look = self.look_at_clock(&project, now);
+                    self.agenda.again(&project, look);
                     let outcome = self.outcome(&project, now);
                     self.judge(&project, &outcome);
                 }
@@ -56,6 +58,8 @@ impl Node {
         }
         self.stop_parted(project, now);
         self.note_started(project, now);
+        self.end_overdue(project, now);
+        let look = self.look_at_clock(project, now);
         let mut outcome = self.outcome(project, now);
         for _ in 0..PASSES_MAX {
             let steps = std::mem::take(&mut outcome.steps);
@@ -76,7 +80,8 @@ impl Node {
             }
         }
         self.judge(project, &outcome);
-        self.agenda.again(project, outcome.wake.map(|it| now.moment + it.max(Millis(1))));
+        let wake = outcome.wake.map(|it| now.moment + it.max(Millis(1)));
+        self.agenda.again(project, wake.into_iter().chain(look).min());
         if self.stands_for(project) {
             self.speak_for(project, outcome, now);
         }
@@ -188,7 +193,8 @@ impl Node {
             services.insert(service.clone(), share);
         }
         for record in self.fleet.of(name) {
-            let there = record.node == self.me || self.is_alive(record.node);
+            let there =
+                record.node == self.me || self.is_alive(record.node) || self.is_over(record);
             if let Some(share) = services.get_mut(&record.service.service).filter(|_| there) {
                 share.instances.push(self.instance(record, now));
             }
@@ -206,6 +212,7 @@ impl Node {
             busy: local.is_some_and(|it| it.is_busy(now.moment)),
             resting: local.is_some_and(|it| it.is_resting(now.moment)),
             alive: if mine { local.is_some_and(|it| it.alive) } else { record.state.is_up() },
+            once: self.is_once(record),
             checked: if mine { self.check_of(record.id).is_some() } else { record.checked },
             held_back: local.is_some_and(|it| it.held_back),
             upheld: local.is_some_and(|it| it.upheld),

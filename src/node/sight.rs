@@ -209,6 +209,10 @@ impl Node {
         self.strangers.remove(&id);
         let Some(record) = self.state.container(id) else { return };
         let busy = self.local.get(&id).is_some_and(|it| it.operation.is_some());
+        if self.is_over(record) && !busy {
+            // Somebody tidied up. What is done stays done.
+            return self.amend(id, now, |record| record.runtime_id = None);
+        }
         if record.runtime_id.is_some() && !busy {
             self.transition(id, ContainerEvent::Crashed, Some("it was removed".into()), now);
             self.forget(id, now);
@@ -228,7 +232,9 @@ impl Node {
             return self.watch_on(id, ran, now);
         }
         let found = !local.alive && record.state.is_up();
+        let ran = if found { Millis(now.wall.0.saturating_sub(since.0)) } else { Millis(0) };
         (local.alive, local.alive_since, local.began) = (true, now.moment, since);
+        self.limit_run(id, ran, now);
         // Before it counts as running: else others might take it for well without a check.
         let checked = self.check_of(id).is_some();
         self.amend(id, now, |record| record.checked = checked);
@@ -241,7 +247,7 @@ impl Node {
             }
             ContainerState::Running | ContainerState::Healthy | ContainerState::Unhealthy => {
                 if found {
-                    self.watch_on(id, Millis(now.wall.0.saturating_sub(since.0)), now);
+                    self.watch_on(id, ran, now);
                 } else {
                     self.watch(id, now);
                 }
@@ -263,6 +269,7 @@ impl Node {
         let first = self.pause_of(&record);
         let spec = self.spec_from(&record.service, record.revision);
         let restart = spec.map_or(RestartCondition::Never, |it| it.deploy.restart.condition);
+        let is_job = spec.is_some_and(|it| it.deploy.mode.is_job()) && record.one_off.is_none();
         let Some(local) = self.local.get_mut(&id) else { return };
         // The last run's end, told late, or this one's by a clock that was set back: the runtime knows.
         if local.alive && end.at < local.began && local.doubted != Some(end.at) {
@@ -270,9 +277,10 @@ impl Node {
             let look = record.runtime_id.clone().map(|it| Effect::Look(id, it));
             return self.effects.extend(look);
         }
-        let ran_well = local.alive && RAN_WELL <= now.moment - local.alive_since;
-        local.alive = false;
-        local.monitor = None;
+        // However long a job ran before it failed, it failed.
+        let ran_well = local.alive && RAN_WELL <= now.moment - local.alive_since && !is_job;
+        (local.alive, local.monitor, local.run_ends) = (false, None, None);
+        let overdue = local.overdue.take();
         // An end before this run began is the last run's.
         let of_this_run = record.state.is_up()
             || (record.state == ContainerState::Pending && record.since < end.at);
@@ -280,18 +288,22 @@ impl Node {
             return;
         }
         let told = local.told_to_stop || record.held || intent.is_none_or(|it| it != Intent::Run);
+        let told = told && overdue.is_none();
         let attempts = if ran_well { 0 } else { record.attempts };
-        let (event, reason) = match end.code {
+        let (event, reason) = match (overdue, end.code) {
+            (Some(limit), _) => (ContainerEvent::Crashed, format!("timed out after {limit}")),
             _ if end.oom_killed => (ContainerEvent::Crashed, "killed for want of memory".into()),
-            0 => (ContainerEvent::Ended, "completed".into()),
-            code if told => (ContainerEvent::Ended, format!("stopped with status {code}")),
-            code => (ContainerEvent::Crashed, format!("ended with status {code}")),
+            (None, 0) => (ContainerEvent::Ended, "completed".into()),
+            (None, code) if told => (ContainerEvent::Ended, format!("stopped with status {code}")),
+            (None, code) => (ContainerEvent::Crashed, format!("ended with status {code}")),
         };
         if !told && restarts(restart, event) {
             local.rest(first, attempts, now.moment);
         }
         self.amend(id, now, |record| {
             (record.exit_code, record.attempts) = (Some(end.code), attempts);
+            // A job that was asked to stop has not completed, however politely it did.
+            record.held |= is_job && told && end.code == 0;
         });
         self.transition(id, ContainerEvent::Started, None, now);
         self.transition(id, event, Some(reason.into()), now);

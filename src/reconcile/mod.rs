@@ -5,13 +5,19 @@
 //! looks at a whole project, wherever it runs, and does its own part of what that comes to; so all
 //! that must be agreed, such as which replica is replaced next, is a function of what all know.
 
+mod cron;
+mod job;
 mod gate;
 mod order;
 mod rollout;
 mod service;
 mod slot;
+#[cfg(test)]
+mod tests;
 
+pub use cron::advance;
 pub use gate::Gate;
+pub use job::{Runs, is_over, runs};
 pub use order::{enters_foreign, peers};
 pub use rollout::{Verdict, begin, go_back};
 pub use service::{Outcome, plan};
@@ -48,7 +54,7 @@ pub struct Share<'a> {
     pub posts: Vec<Post>,
     /// Replicas that are nowhere to be, and why.
     pub unplaced: Vec<(Slot, Arc<str>)>,
-    /// Its containers on the nodes that are there.
+    /// Its containers on the nodes that are there, and of a job those that are done, wherever they were.
     pub instances: Vec<Instance<'a>>,
 }
 

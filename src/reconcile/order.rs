@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Project, Share, slot};
+use super::{Instance, Project, Share, slot};
 use crate::{
     model::{
         ContainerState, ServiceName,
@@ -117,6 +117,16 @@ fn standing(name: &ServiceName, share: &Share<'_>, condition: Condition) -> Stan
         Condition::Completed => format!("{name} to complete"),
     };
     let restart = share.spec.deploy.restart;
+    if share.spec.extension.cron.is_some() {
+        // It is there as soon as it waits for its time; complete it is once a run of it is.
+        let holds = match condition {
+            Condition::Started => true,
+            Condition::Healthy | Condition::Completed => {
+                share.instances.iter().any(Instance::is_completed)
+            }
+        };
+        return if holds { Standing::Met } else { Standing::Waiting(wait.into()) };
+    }
     let mut met = 0;
     // What is about to be replaced or started again says nothing of what comes after it.
     let current = share.instances.iter().filter(|it| {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    Instance, Project, Share, Step, Verdict,
+    Instance, Project, Share, Step, Verdict, job,
     order::{self, Blocked},
     rollout::{self, ByReplica, Progress},
     slot::{self, Around},
@@ -42,7 +42,10 @@ pub fn plan(project: &Project<'_>) -> Outcome {
             needed: order::needed(project, name),
         };
         let by_replica = by_replica(share);
-        let progress = rollout::progress(share, &by_replica);
+        let progress = match share.spec.deploy.mode.is_job() {
+            true => job::progress(share, &by_replica),
+            false => rollout::progress(share, &by_replica),
+        };
         let steps = steps(project.me, share, &around, &by_replica, &progress);
         outcome.steps.extend(steps.into_iter().map(|step| (name.clone(), step)));
         let gate = share.gate.as_ref().and_then(|it| it.wake_for(project.me, &share.instances));
@@ -105,7 +108,10 @@ fn steps(
             gate: share.gate.as_ref(),
         };
         let instances = by_replica.get(&replica).map_or(&[][..], Vec::as_slice);
-        steps.extend(slot::wanted(post, share.record, instances, around));
+        steps.extend(match share.spec.deploy.mode.is_job() {
+            true => job::wanted(post, share, instances, around),
+            false => slot::wanted(post, share.record, instances, around),
+        });
     }
     let volumes = match share.record.intent {
         Intent::Run | Intent::Stop => false,
@@ -166,6 +172,7 @@ fn by_replica<'a>(share: &Share<'a>) -> ByReplica<'a> {
 fn is_ready(share: &Share<'_>) -> bool {
     let all = replicas(share, |_| true);
     match share.record.intent {
+        Intent::Run if share.spec.deploy.mode.is_job() => job::is_ready(share),
         Intent::Run => {
             let right = |it: &Instance<'_>| {
                 it.is_current(&share.record.template, share.spec.deploy.restart)
@@ -206,7 +213,9 @@ fn stuck(share: &Share<'_>, blocked: Option<&Blocked>) -> Option<Arc<str>> {
         }
         Intent::Remove { .. } | Intent::Forget { .. } => false,
     };
-    let current = |it: &Instance<'_>| it.is_made_from(&share.record.template);
+    // A run by the clock that failed is followed by the next.
+    let timed = share.spec.extension.cron.is_some();
+    let current = |it: &Instance<'_>| !timed && it.is_made_from(&share.record.template);
     if let Some(it) = replicas(share, |it| current(it) && lost(it)).first() {
         let reason = it.record.reason.clone().unwrap_or_else(|| "it failed".into());
         return Some(format!("{}: {reason}", it.record.name).into());

@@ -29,6 +29,8 @@ pub struct Instance<'a> {
     pub alive: bool,
     /// It has a health check.
     pub checked: bool,
+    /// Its service is a job: what has completed is not started again because a start was asked for.
+    pub once: bool,
     /// It must not start until somebody has attached to it.
     pub held_back: bool,
     /// Where it must never run twice: it has run here, and this node could be sure of that ever since.
@@ -121,8 +123,7 @@ pub(super) struct Around<'a> {
 impl Instance<'_> {
     /// Whether it is made from what is wanted.
     pub(super) fn is_made_from(&self, wanted: &Template) -> bool {
-        let image = |image| self.record.image.as_ref().is_none_or(|mine| mine == image);
-        self.record.revision == wanted.revision && wanted.image.as_ref().is_none_or(image)
+        is_made_from(self.record, wanted)
     }
 
     /// Whether it is made from what is wanted, and not to be replaced because it was given up or those
@@ -133,13 +134,16 @@ impl Instance<'_> {
 
     /// Whether it is not to be replaced because it was given up or those whose namespaces it shares are
     /// gone.
-    fn is_usable(&self, restart: RestartSpec) -> bool {
-        !is_replaced(self.record, restart) && self.owners != Owners::Gone
+    pub(super) fn is_usable(&self, restart: RestartSpec) -> bool {
+        // What is done needs its owners no more.
+        let lost = self.owners == Owners::Gone && !(self.once && self.is_completed());
+        !is_replaced(self.record, restart) && !lost
     }
 
     /// Whether it has followed every request to start and to restart it.
     pub(super) fn has_followed(&self, wanted: &ServiceRecord) -> bool {
-        let started = wanted.starts <= self.record.starts || self.record.state.is_up();
+        let done = self.once && self.is_completed();
+        let started = done || wanted.starts <= self.record.starts || self.record.state.is_up();
         started && wanted.restarts <= self.record.restarts
     }
 
@@ -159,11 +163,19 @@ impl Instance<'_> {
         (self.record.created, self.record.id)
     }
 
-    /// Whether it ended with status 0 of its own.
+    /// Whether it ended with status 0 of its own. A job that was asked to stop, and did so politely, has
+    /// not done what it was there for.
     #[must_use]
     pub fn is_completed(&self) -> bool {
-        self.record.state == ContainerState::Stopped && self.record.exit_code == Some(0)
+        let ended = self.record.state == ContainerState::Stopped;
+        ended && self.record.exit_code == Some(0) && !(self.once && self.record.held)
     }
+}
+
+/// Whether a container is made from what is wanted.
+pub(super) fn is_made_from(it: &ContainerRecord, wanted: &Template) -> bool {
+    let image = |image| it.image.as_ref().is_none_or(|mine| mine == image);
+    it.revision == wanted.revision && wanted.image.as_ref().is_none_or(image)
 }
 
 /// This node's steps for a replica that is to be somewhere.
@@ -283,7 +295,11 @@ fn run(
 }
 
 /// The step of a slot's only container, which is made from what is wanted.
-fn alone(it: &Instance<'_>, service: &ServiceRecord, around: Around<'_>) -> Option<Step> {
+pub(super) fn alone(
+    it: &Instance<'_>,
+    service: &ServiceRecord,
+    around: Around<'_>,
+) -> Option<Step> {
     let (record, container) = (it.record, it.record.id);
     if it.busy {
         return None;
@@ -373,12 +389,12 @@ pub(super) fn is_final(it: &Instance<'_>, service: &ServiceRecord, restart: Rest
 }
 
 /// Whether a container makes room for another of its kind.
-fn is_replaced(record: &ContainerRecord, restart: RestartSpec) -> bool {
+pub(super) fn is_replaced(record: &ContainerRecord, restart: RestartSpec) -> bool {
     record.given_up && restart.condition != RestartCondition::Never
 }
 
 /// Whether the restart policy begins another run of an ended container.
-fn restarts_by_itself(record: &ContainerRecord, restart: RestartSpec) -> bool {
+pub(super) fn restarts_by_itself(record: &ContainerRecord, restart: RestartSpec) -> bool {
     let tries_left = restart.attempts_max.is_none_or(|max| record.attempts < max);
     let ended = match restart.condition {
         RestartCondition::Unset | RestartCondition::Never => false,

@@ -96,7 +96,7 @@ impl<'s, 'a> Case<'s, 'a> {
     fn of(scene: &'s Scene<'a>) -> Self {
         let kind = match (scene.together, scene.demands.first()) {
             (false, Some(demand)) => match demand.count {
-                Count::Slots(slots) => Kind::Spread(demand, Spread::run(scene, demand, slots)),
+                Count::Slots(_) => Kind::Spread(demand, Spread::run(scene, demand)),
                 Count::EachNode => Kind::Each(demand, each_node(scene, demand)),
             },
             (true, _) | (false, None) => {
@@ -124,7 +124,7 @@ impl<'s, 'a> Case<'s, 'a> {
         match &self.kind {
             Kind::Spread(demand, spread) => {
                 let mut whys = None;
-                for (slot, post) in (1..).map(Slot).zip(&spread.posts) {
+                for (&slot, post) in spread.slots.iter().zip(&spread.posts) {
                     let service = demand.service.service.clone();
                     match post {
                         Some((index, why)) => {
@@ -171,7 +171,7 @@ impl<'s, 'a> Case<'s, 'a> {
         let Some((index, why)) = node else {
             for (number, demand) in self.scene.demands.iter().enumerate() {
                 let whys = self.firsts(|it| together.against(it, number));
-                for slot in (1..=super::together::slots(demand)).map(Slot) {
+                for slot in demand.slots() {
                     let (service, why) = (name(number), Arc::clone(&whys));
                     placement.pending.push(Pending { service, slot, node: None, why });
                 }

@@ -108,9 +108,9 @@ impl<'a> Balance<'a> {
                 if together {
                     balance.weigh_together(&Together::new(&scene), &mut part);
                 } else if let [demand] = scene.demands[..]
-                    && let Count::Slots(slots) = demand.count
+                    && let Count::Slots(_) = demand.count
                 {
-                    balance.weigh_spread(&Spread::run(&scene, demand, slots), demand, &mut part);
+                    balance.weigh_spread(&Spread::run(&scene, demand), demand, &mut part);
                 }
                 if part.demands.iter().any(|it| anchors.contains(it.service)) {
                     part.loose.clear();
@@ -127,8 +127,8 @@ impl<'a> Balance<'a> {
 
     fn weigh_spread(&mut self, spread: &Spread<'_, 'a>, demand: &Demand<'a>, part: &mut Part<'a>) {
         let service = service_seed(demand.service);
-        let posts = (1..).map(Slot).zip(&spread.posts);
-        let posts = posts.filter_map(|(slot, post)| post.map(|(at, why)| (slot, at, why)));
+        let posts = spread.slots.iter().zip(&spread.posts);
+        let posts = posts.filter_map(|(&slot, post)| post.map(|(at, why)| (slot, at, why)));
         let mut placed = 0;
         for (slot, at, why) in posts {
             placed += 1;

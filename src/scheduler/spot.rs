@@ -257,7 +257,7 @@ impl<'a> Scene<'a> {
     }
 
     fn is_wanted(&self, key: &ServiceKey) -> bool {
-        self.demands.iter().any(|it| it.service == key && it.count != Count::Slots(0))
+        self.demands.iter().any(|it| it.service == key && it.wants_any())
     }
 }
 

@@ -21,24 +21,27 @@ pub(super) struct Spread<'s, 'a> {
     demand: &'a Demand<'a>,
     /// By the node's position; none where nothing was asked yet.
     spots: Vec<Option<Spot<'a>>>,
+    /// In order.
+    pub(super) slots: Vec<Slot>,
     /// By slot: the node's position.
     pub(super) posts: Vec<Option<(usize, Why)>>,
 }
 
 impl<'s, 'a> Spread<'s, 'a> {
     /// Places a service's slots.
-    pub(super) fn run(scene: &'s Scene<'a>, demand: &'a Demand<'a>, slots: u32) -> Self {
+    pub(super) fn run(scene: &'s Scene<'a>, demand: &'a Demand<'a>) -> Self {
         let spots = scene.sites.places().iter().map(|_| None).collect();
-        let posts = vec![None; slots as usize];
-        let mut spread = Self { scene, demand, spots, posts };
+        let slots = demand.slots();
+        let posts = vec![None; slots.len()];
+        let mut spread = Self { scene, demand, spots, slots, posts };
         let mut holders: Vec<&Holder> =
-            demand.holders.iter().filter(|it| (1..=slots).contains(&it.slot.0)).collect();
+            demand.holders.iter().filter(|it| demand.wants(it.slot)).collect();
         holders.sort_unstable_by_key(|it| (it.slot, Reverse((it.rank, it.created)), it.id));
         let groups = || holders.chunk_by(|a, b| a.slot == b.slot);
         for group in groups().filter(|it| !demand.wishes.contains_key(&it[0].slot)) {
             spread.keep(group);
         }
-        for (slot, node) in demand.wishes.iter().filter(|it| (1..=slots).contains(&it.0.0)) {
+        for (slot, node) in demand.wishes.iter().filter(|it| demand.wants(*it.0)) {
             let group = groups().find(|it| it[0].slot == *slot).unwrap_or_default();
             spread.heed(*slot, *node, group);
         }
@@ -50,11 +53,12 @@ impl<'s, 'a> Spread<'s, 'a> {
     }
 
     fn is_open(&self, slot: Slot) -> bool {
-        self.posts[slot.0 as usize - 1].is_none()
+        self.slots.binary_search(&slot).is_ok_and(|at| self.posts[at].is_none())
     }
 
     fn post(&mut self, slot: Slot, index: usize, why: Why) {
-        self.posts[slot.0 as usize - 1] = Some((index, why));
+        let Ok(at) = self.slots.binary_search(&slot) else { return };
+        self.posts[at] = Some((index, why));
         let (scene, demand) = (self.scene, self.demand);
         self.spots[index].get_or_insert_with(|| scene.spot(index)).take(demand, slot);
     }
@@ -115,8 +119,8 @@ impl<'s, 'a> Spread<'s, 'a> {
 
     /// Slots without a node get one.
     fn choose(&mut self) {
-        let open: Vec<Slot> = (1..).map(Slot).take(self.posts.len()).collect();
-        let open: Vec<Slot> = open.into_iter().filter(|it| self.is_open(*it)).collect();
+        let posts = self.slots.iter().zip(&self.posts);
+        let open: Vec<Slot> = posts.filter(|it| it.1.is_none()).map(|it| *it.0).collect();
         if open.is_empty() {
             return;
         }

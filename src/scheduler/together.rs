@@ -7,7 +7,7 @@ use super::{
     objection::Objection,
     site::Standing,
     spot::Scene,
-    unit::{Count, Demand, Holder, Why},
+    unit::{Demand, Holder, Why},
 };
 use crate::model::{ContainerId, NodeId, Slot, WallTime};
 
@@ -30,11 +30,8 @@ pub(super) struct Room {
 impl<'s, 'a> Together<'s, 'a> {
     pub(super) fn new(scene: &'s Scene<'a>) -> Self {
         let sorted = |demand: &&'a Demand<'a>| {
-            let mut holders: Vec<&Holder> = demand
-                .holders
-                .iter()
-                .filter(|it| (1..=slots(demand)).contains(&it.slot.0))
-                .collect();
+            let mut holders: Vec<&Holder> =
+                demand.holders.iter().filter(|it| demand.wants(it.slot)).collect();
             holders.sort_unstable_by_key(|it| (it.slot, Reverse((it.rank, it.created)), it.id));
             holders
         };
@@ -133,7 +130,7 @@ impl<'s, 'a> Together<'s, 'a> {
                 let first = holders.partition_point(|it| it.slot < slot);
                 holders[first..].iter().take_while(|it| it.slot == slot).find(|it| it.node == id)
             };
-            let all = || (1..=slots(demand)).map(Slot).map(|it| (it, held(it).copied()));
+            let all = || demand.slots().into_iter().map(|it| (it, held(it).copied()));
             let there = all().filter(|it| it.1.is_some());
             for (slot, holder) in there.chain(all().filter(|it| it.1.is_none())) {
                 match self.scene.objection(demand, &spot, holder) {
@@ -171,13 +168,5 @@ impl<'s, 'a> Together<'s, 'a> {
             }
         }
         found
-    }
-}
-
-/// How many of a service there are on the one node.
-pub(super) fn slots(demand: &Demand<'_>) -> u32 {
-    match demand.count {
-        Count::Slots(slots) => slots,
-        Count::EachNode => 1,
     }
 }

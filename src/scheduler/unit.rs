@@ -40,10 +40,42 @@ pub struct Demand<'a> {
     pub rules: &'a Rules,
     /// How many.
     pub count: Count,
+    /// Which slots, in order, where they are not 1 and so on: those of a job that are not done yet, or
+    /// the runs of a service that runs by the clock. A service that runs on each node is asked by node.
+    pub only: Option<&'a [Slot]>,
     /// What holds slots now, in any order.
     pub holders: &'a [Holder],
     /// Slots that somebody wants on a certain node.
     pub wishes: &'a BTreeMap<Slot, NodeId>,
+}
+
+impl Demand<'_> {
+    /// The slots that want a place, in order.
+    pub(super) fn slots(&self) -> Vec<Slot> {
+        match (self.count, self.only) {
+            (Count::Slots(_), Some(only)) => only.to_vec(),
+            (Count::Slots(count), None) => (1..=count).map(Slot).collect(),
+            (Count::EachNode, _) => vec![Slot(1)],
+        }
+    }
+
+    /// Whether a slot wants a place.
+    pub(super) fn wants(&self, slot: Slot) -> bool {
+        match (self.count, self.only) {
+            (Count::Slots(_), Some(only)) => only.binary_search(&slot).is_ok(),
+            (Count::Slots(count), None) => (1..=count).contains(&slot.0),
+            (Count::EachNode, _) => slot == Slot(1),
+        }
+    }
+
+    /// Whether any slot does.
+    pub(super) fn wants_any(&self) -> bool {
+        match (self.count, self.only) {
+            (Count::Slots(_), Some(only)) => !only.is_empty(),
+            (Count::Slots(count), None) => count != 0,
+            (Count::EachNode, _) => true,
+        }
+    }
 }
 
 /// Services that are placed in one go.

@@ -11,12 +11,12 @@ use super::{
     lists::{Bytes, List},
     records::{
         Admission, Availability, ContainerRecord, DeploymentRecord, Intent, NodeRecord, OneOff,
-        Removal, RevisionRecord, Rollout, SealedSecret, ServiceRecord, Stage, Template,
+        Removal, RevisionRecord, Rollout, SealedSecret, ServiceRecord, Stage, Template, Ticks,
     },
 };
 use crate::model::{
     ContainerId, ContainerState, ImageId, Millis, NodeId, NodeState, ObservedPort, Revision,
-    RuntimeId, ServiceKey, Slot, TokenId, WallTime,
+    RuntimeId, ServiceKey, Slot, Tick, TokenId, WallTime,
 };
 
 /// By whom, when, and with which token of how many uses.
@@ -52,6 +52,7 @@ pub(super) struct ServiceForm {
     stage: u8,
     failed: Option<(u128, String)>,
     moves: List<(u32, u128)>,
+    ticks: Option<(u32, Option<u32>)>,
     replicas: u32,
     intent: IntentForm,
     restarts: u64,
@@ -235,6 +236,7 @@ impl From<&ServiceRecord> for ServiceForm {
             },
             failed: it.rollout.failed.as_ref().map(|(it, why)| (it.0, why.to_string())),
             moves: List(it.moves.iter().map(|(slot, node)| (slot.0, node.0)).collect()),
+            ticks: it.ticks.map(|it| (it.seen.0, it.due.map(|it| it.0))),
             replicas: it.replicas,
             intent,
             restarts: it.restarts,
@@ -269,6 +271,7 @@ impl ServiceForm {
                 failed: self.failed.map(|(it, why)| (Revision(it), why.into())),
             },
             moves: self.moves.0.into_iter().map(|(slot, id)| (Slot(slot), NodeId(id))).collect(),
+            ticks: self.ticks.map(|(seen, due)| Ticks { seen: Tick(seen), due: due.map(Tick) }),
             replicas: self.replicas,
             intent,
             restarts: self.restarts,

@@ -58,8 +58,8 @@ fn fizz(count: usize, seed: u64) -> Cluster {
     cluster
 }
 
-fn foca(count: usize, seed: u64) -> peer::Cluster {
-    let mut cluster = peer::Cluster::new(count, seed);
+fn foca(count: usize, seed: u64, notifies: bool) -> peer::Cluster {
+    let mut cluster = peer::Cluster::new(count, seed, notifies);
     cluster.pass(3 * SECOND + seed * 53_123);
     cluster.downs.clear();
     cluster
@@ -80,7 +80,7 @@ fn crash(seeds: u64) {
             missed.extend(seen.last());
             news.extend(seen.first().zip(seen.last()).map(|(first, last)| last - first));
             dead.extend(cluster.first_seen(0, NodeState::Dead, at).last());
-            let mut cluster = foca(count, seed);
+            let mut cluster = foca(count, seed, true);
             let at = cluster.network.now;
             cluster.crash(0);
             cluster.pass(40 * SECOND);
@@ -125,7 +125,7 @@ fn idle(_: u64) {
         let before = cpu();
         cluster.pass(60 * SECOND);
         row("Fizz", cluster.network.bytes, cluster.network.packets, cpu() - before);
-        let mut cluster = foca(count, 1);
+        let mut cluster = foca(count, 1, true);
         cluster.pass(60 * SECOND);
         (cluster.network.bytes, cluster.network.packets) = (0, 0);
         let before = cpu();
@@ -134,7 +134,7 @@ fn idle(_: u64) {
     }
 }
 
-/// Nobody crashes; whoever is declared dead is so falsely.
+/// Nobody crashes; whoever is declared dead is so falsely. A foca may be held for down and not learn of it.
 fn loss(seeds: u64) {
     println!(
         "false deaths, an hour in {seeds} runs of 10 min  5 %   10 %   25 %  per node and hour"
@@ -143,42 +143,55 @@ fn loss(seeds: u64) {
     let minutes = 10;
     for count in [8, 64] {
         let hours = (count as u64 * seeds * minutes) as f64 / 60.0;
-        let (mut ours, mut theirs, mut verdicts) = (vec![], vec![], vec![]);
+        let (mut ours, mut verdicts) = (vec![], vec![]);
+        let mut theirs = [(); 4].map(|()| vec![]);
         for loss in [50, 100, 250] {
-            let (mut dead, mut down) = (0, 0);
+            let (mut dead, mut down) = (0, [0; 4]);
             for seed in 0..seeds {
                 let mut cluster = fizz(count, seed);
                 cluster.network.loss_permille = loss;
                 cluster.pass(minutes * 60 * SECOND);
-                let mut falls: Vec<_> = cluster
-                    .changes
-                    .iter()
-                    .filter(|it| it.state == NodeState::Dead)
-                    .map(|it| (it.about, it.at / (10 * SECOND)))
-                    .collect();
-                falls.sort_unstable();
-                falls.dedup();
-                dead += falls.len();
-                let mut cluster = foca(count, seed);
-                cluster.network.loss_permille = loss;
-                cluster.pass(minutes * 60 * SECOND);
-                down += cluster.renamed;
+                let deaths = cluster.changes.iter().filter(|it| it.state == NodeState::Dead);
+                dead += falls(deaths.map(|it| (it.about, it.at)));
+                for (place, notifies) in [(0, true), (2, false)] {
+                    let mut cluster = foca(count, seed, notifies);
+                    cluster.network.loss_permille = loss;
+                    cluster.pass(minutes * 60 * SECOND);
+                    down[place] += cluster.renamed;
+                    down[place + 1] += falls(cluster.downs.iter().map(|it| (it.2, it.0)));
+                }
             }
             let dead = dead as f64 / hours;
             verdicts.push(verdict(dead, if loss == 250 { 0.01 } else { 0.0 }));
             ours.push(format!("{dead:6.2}"));
-            theirs.push(format!("{:6.2}", down as f64 / hours));
+            for (figures, down) in theirs.iter_mut().zip(down) {
+                figures.push(format!("{:6.2}", down as f64 / hours));
+            }
         }
         println!("  N = {count:<5} Fizz {:>33}   {}", ours.join(" "), verdicts.join(", "));
-        println!("            foca {:>33}", theirs.join(" "));
+        let [told, held, told_less, held_less] = theirs.map(|it| it.join(" "));
+        println!("            foca {told:>33}   that it learns of itself");
+        println!("                 {held:>33}   that others see");
+        println!("            ... without notify_down_members");
+        println!("                 {told_less:>33}   that it learns of itself");
+        println!("                 {held_less:>33}   that others see");
     }
+}
+
+/// How often somebody fell: what several see within ten seconds is one time.
+fn falls(seen: impl Iterator<Item = (usize, Micros)>) -> usize {
+    let mut falls: Vec<_> = seen.map(|(about, at)| (about, at / (10 * SECOND))).collect();
+    falls.sort_unstable();
+    falls.dedup();
+    falls.len()
 }
 
 /// After a minute apart, until every member sees every other.
 fn halves(seeds: u64) {
     println!("halves whole again, s           median    p99    max   ({seeds} seeds); goal: 5 s");
     for count in SIZES {
-        let (mut ours, mut theirs, mut never) = (vec![], vec![], 0);
+        let mut ours = vec![];
+        let mut theirs = [(vec![], 0), (vec![], 0)];
         for seed in 0..seeds.min(if count < 1024 { seeds } else { 3 }) {
             let mut cluster = fizz(count, seed);
             cluster.part(count / 2);
@@ -186,22 +199,30 @@ fn halves(seeds: u64) {
             cluster.mend();
             let at = cluster.network.now;
             ours.extend(cluster.until(300 * SECOND, Cluster::is_whole).map(|it| it - at));
-            if count <= 256 {
-                let mut cluster = foca(count, seed);
+            if 256 < count {
+                continue;
+            }
+            for ((whole, never), notifies) in theirs.iter_mut().zip([true, false]) {
+                let mut cluster = foca(count, seed, notifies);
                 cluster.network.sides = (0..count / 2).map(|it| (it, 1)).collect();
                 cluster.pass(60 * SECOND);
                 cluster.network.sides.clear();
                 let at = cluster.network.now;
                 match cluster.until(600 * SECOND, peer::Cluster::is_whole) {
-                    Some(whole) => theirs.push(whole - at),
-                    None => never += 1,
+                    Some(it) => whole.push(it - at),
+                    None => *never += 1,
                 }
             }
         }
         let [_, _, max] = spread(&ours);
         println!("  N = {count:<5} Fizz              {}   {}", figures(&ours), verdict(max, 5.0));
-        if count <= 256 {
-            println!("            foca              {}, not in 600 s: {never}", figures(&theirs));
+        for ((whole, never), how) in theirs.iter().zip(["", ", without notify_down_members"]) {
+            if count <= 256 {
+                println!(
+                    "            foca              {}, not in 600 s: {never}{how}",
+                    figures(whole)
+                );
+            }
         }
     }
 }

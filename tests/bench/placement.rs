@@ -164,7 +164,8 @@ impl World {
 impl Service {
     fn demand(&self) -> Demand<'_> {
         let Self { key, rules, holders, wishes } = self;
-        Demand { service: key, rules, count: Count::Slots(REPLICAS), holders, wishes }
+        let count = Count::Slots(REPLICAS);
+        Demand { service: key, rules, count, only: None, holders, wishes }
     }
 
     fn tenant(&self, slot: Slot, created: WallTime) -> Tenant<'_> {

@@ -290,6 +290,9 @@ pub struct Service {
     pub ready: bool,
     /// What cannot be reached without help, if anything: the reason.
     pub stuck: Option<String>,
+    /// When it runs, if it runs by the clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cron: Option<Cron>,
     /// Its revision.
     pub revision: String,
     /// What it was made from before, while the change from it goes on.
@@ -317,6 +320,17 @@ pub struct Service {
     /// The canonical definition.
     #[schema(value_type = Object)]
     pub definition: Value,
+}
+
+/// When a service runs that runs by the clock.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Cron {
+    /// As the file says it.
+    pub schedule: String,
+    /// The tick that comes next, in milliseconds since 1970; not while it is suspended.
+    pub next_ms: Option<u64>,
+    /// The tick of the last run that is known.
+    pub last_ms: Option<u64>,
 }
 
 /// A container.

@@ -63,6 +63,9 @@ fn decode(root: &Cursor<'_>, whole: bool) -> Option<ProjectSpec> {
     };
     let services: BTreeMap<ServiceName, ServiceSpec> =
         root.key("services").members().into_iter().filter_map(service).collect();
+    if whole {
+        check_pre_deploy(root, &services);
+    }
     Some(ProjectSpec {
         networks: resource::each(root, "networks", |it, key| resource::network(it, &name, key)),
         volumes: resource::each(root, "volumes", |it, key| resource::volume(it, &name, key)),
@@ -72,6 +75,26 @@ fn decode(root: &Cursor<'_>, whole: bool) -> Option<ProjectSpec> {
         services,
         name,
     })
+}
+
+/// What comes before a service must end, and must not wait for it.
+fn check_pre_deploy(root: &Cursor<'_>, services: &BTreeMap<ServiceName, ServiceSpec>) {
+    for (name, spec) in services {
+        let Some((first, job)) =
+            spec.extension.pre_deploy.as_ref().and_then(|it| services.get_key_value(it))
+        else {
+            continue;
+        };
+        let message = if !job.deploy.mode.is_job() || job.extension.cron.is_some() {
+            format!("`{first}` is no job that completes; give it `x-fizz.job`")
+        } else if job.depends_on.contains_key(name) {
+            format!("`{first}` waits for this service itself; remove that from its `depends_on`")
+        } else {
+            continue;
+        };
+        let place = root.key("services");
+        place.key(name.as_str()).key("x-fizz").key("pre_deploy").error(message);
+    }
 }
 
 /// What a service may refer to.

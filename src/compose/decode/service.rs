@@ -28,7 +28,12 @@ pub(super) fn decode(place: &Cursor<'_>, known: &Known<'_>, name: ServiceName) -
         deploy.mode = job_mode(deploy.mode);
         deploy.restart = job_restart(&place.key("x-fizz").key("job"), &extension, deploy.restart);
     }
-    let is_job = matches!(deploy.mode, Mode::ReplicatedJob(_) | Mode::GlobalJob);
+    let is_job = deploy.mode.is_job();
+    let said = place.key("deploy").key("update_config").key("parallelism").is_set();
+    if is_job && !said {
+        // A job's replicas do not wait for one another unless that is asked for, as Swarm has it.
+        deploy.update.parallelism = 0;
+    }
     if is_job && deploy.restart.condition == RestartCondition::Always {
         place.error(
             "is a job, which runs to completion, yet its restart policy would always start it \
@@ -36,6 +41,16 @@ pub(super) fn decode(place: &Cursor<'_>, known: &Known<'_>, name: ServiceName) -
         );
     }
     let container_name = place.key("container_name").name();
+    if extension.cron.is_some() {
+        let timed = place.key("x-fizz");
+        let timed = timed.key("cron");
+        if !matches!(deploy.mode, Mode::ReplicatedJob(0 | 1)) {
+            timed.error("runs once at each tick; remove the service's `deploy.mode` and replicas");
+        }
+        if container_name.is_some() {
+            timed.error("keeps its last runs, which cannot share a name; remove `container_name`");
+        }
+    }
     if let (Some(_), Mode::Replicated(2..) | Mode::ReplicatedJob(2..)) =
         (&container_name, deploy.mode)
     {
@@ -44,9 +59,15 @@ pub(super) fn decode(place: &Cursor<'_>, known: &Known<'_>, name: ServiceName) -
              one replica",
         );
     }
+    let mut depends_on = dependencies(&place.key("depends_on"), known, &name);
+    if let Some(job) = &extension.pre_deploy {
+        let completed =
+            Dependency { condition: Condition::Completed, restart: false, required: true };
+        depends_on.insert(job.clone(), completed);
+    }
     ServiceSpec {
         container_name,
-        depends_on: dependencies(&place.key("depends_on"), known, &name),
+        depends_on,
         deploy,
         pull: pull_policy(place),
         has_build,

@@ -3,13 +3,11 @@
 //! It is an `x-` key, so that other tools ignore it and every canonical model keeps it. Inside it
 //! nothing is ignored: an unknown key is an error.
 
-mod schedule;
-
 use std::collections::BTreeMap;
 
 use super::decode::{Known, cursor::Cursor, text};
 use crate::model::{
-    NodeName, ServiceName,
+    NodeName, Schedule, ServiceName, Zone,
     spec::{
         Affinity, ConcurrencyPolicy, CronSpec, HealthTest, HttpCheck, IngressSpec, JobSpec,
         MissedRunPolicy, PartitionMode, ProjectExtension, ServiceExtension, TcpCheck,
@@ -47,12 +45,13 @@ pub(super) fn service(
         failed_after: health.key("failed_after").integer(1, u32::MAX.into()),
         job: job(&place.key("job")),
         cron: cron(&place.key("cron")),
+        pre_deploy: pre_deploy(&place.key("pre_deploy"), known, own),
     }
 }
 
 /// What a service's `x-fizz` may hold.
-pub(super) const KEYS: [&str; 7] =
-    ["cron", "health", "ingress", "job", "partition", "placement", "update"];
+pub(super) const KEYS: [&str; 8] =
+    ["cron", "health", "ingress", "job", "partition", "placement", "pre_deploy", "update"];
 const PLACEMENT: [&str; 4] = ["affinity", "anti_affinity", "labels", "nodes"];
 const HEALTH: [&str; 8] = [
     "failed_after",
@@ -117,18 +116,18 @@ fn cron(place: &Cursor<'_>) -> Option<CronSpec> {
     if !place.is_set() {
         return None;
     }
-    let schedule = place.key("schedule");
-    match schedule.string().as_deref().map(schedule::check) {
-        None => schedule.error("is missing; write `minute hour day month weekday`, or `@daily`"),
-        Some(Err(message)) => schedule.error(message),
-        Some(Ok(())) => {}
+    let said = place.key("schedule");
+    if !said.is_set() {
+        said.error("is missing; write `minute hour day month weekday`, or `@daily`");
     }
-    let zone = "an IANA time zone such as `Europe/Berlin`";
+    let parsed = said.text().map(str::parse::<Schedule>);
+    let schedule = parsed.and_then(|it| it.map_err(|message| said.error(message)).ok());
+    let zone = place
+        .key("time_zone")
+        .parse("an IANA time zone such as `Europe/Berlin`", |text| text.parse::<Zone>().ok());
     Some(CronSpec {
-        schedule: schedule.string()?,
-        time_zone: place
-            .key("time_zone")
-            .parse(zone, |text| is_time_zone(text).then(|| text.to_owned())),
+        schedule: schedule?,
+        zone: zone.unwrap_or_else(Zone::utc),
         concurrency: place
             .key("concurrency")
             .word(&[
@@ -144,12 +143,18 @@ fn cron(place: &Cursor<'_>) -> Option<CronSpec> {
     })
 }
 
-/// Whether this has the form of a time zone's name. Whether there is such a zone, only a node's
-/// own zone files can say.
-fn is_time_zone(text: &str) -> bool {
-    let letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '+');
-    text.starts_with(|c: char| c.is_ascii_alphabetic())
-        && text.split('/').all(|part| !part.is_empty() && part.chars().all(letter))
+fn pre_deploy(place: &Cursor<'_>, known: &Known<'_>, own: &ServiceName) -> Option<ServiceName> {
+    let place = section(place, &["service"]);
+    let service = place.key("service");
+    if place.is_set() && !service.is_set() {
+        place.error("names no `service`, a job that is to complete first");
+    }
+    let name = service.text().and_then(|it| known.service(it, &service))?;
+    if name == *own {
+        service.error("a service cannot come before itself; name a job");
+        return None;
+    }
+    Some(name)
 }
 
 /// `http` or `tcp` of `x-fizz.health`.

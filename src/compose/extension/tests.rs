@@ -7,8 +7,9 @@ use crate::{
     model::{
         Millis,
         spec::{
-            Affinity, ConcurrencyPolicy, CronSpec, HealthSpec, HealthTest, HttpCheck, IngressSpec,
-            JobSpec, MissedRunPolicy, Mode, PartitionMode, RestartCondition, ServiceSpec, TcpCheck,
+            Affinity, ConcurrencyPolicy, Condition, CronSpec, HealthSpec, HealthTest, HttpCheck,
+            IngressSpec, JobSpec, MissedRunPolicy, Mode, PartitionMode, RestartCondition,
+            ServiceSpec, TcpCheck,
         },
     },
 };
@@ -17,7 +18,8 @@ use crate::{
 fn web(service: Value) -> Result<ServiceSpec, String> {
     let mut service = service;
     service["image"] = json!("app");
-    let root = json!({"name": "p", "services": {"web": service, "db": {"image": "db"}}});
+    let db = json!({"image": "db", "deploy": {"mode": "replicated-job"}});
+    let root = json!({"name": "p", "services": {"web": service, "db": db}});
     let mut problems = Problems::default();
     let project = decode::project(&to_tree(&root), &mut problems);
     let mut project = project.ok_or_else(|| problems.to_string())?;
@@ -38,6 +40,7 @@ fn every_key_is_read() {
         "update": {"canary": 2},
         "health": {"failed_after": 9},
         "job": {"retries": 3, "timeout": "10m"},
+        "pre_deploy": {"service": "db"},
         "cron": {
             "schedule": "0 4 * * *", "time_zone": "Europe/Berlin",
             "concurrency": "replace", "missed": "run_once",
@@ -57,12 +60,13 @@ fn every_key_is_read() {
     let timeout = Some(Millis::from_secs(600));
     assert_eq!(extension.job, Some(JobSpec { retries: 3, timeout }));
     let cron = CronSpec {
-        schedule: "0 4 * * *".to_owned(),
-        time_zone: Some("Europe/Berlin".to_owned()),
+        schedule: "0 4 * * *".parse().unwrap(),
+        zone: "Europe/Berlin".parse().unwrap(),
         concurrency: ConcurrencyPolicy::Replace,
         missed: MissedRunPolicy::RunOnce,
     };
     assert_eq!(extension.cron, Some(cron));
+    assert_eq!(extension.pre_deploy, Some("db".parse().unwrap()));
     assert_eq!(spec.deploy.mode, Mode::ReplicatedJob(1));
 }
 
@@ -150,10 +154,13 @@ fn nothing_wrong_is_ignored() {
         ),
         (json!({"job": {"retries": -1}}), "job.retries: `-1` is not an integer from 0"),
         (json!({"cron": {}}), "cron.schedule: is missing"),
+        (json!({"pre_deploy": {}}), "pre_deploy: names no `service`"),
+        (json!({"pre_deploy": {"service": "web"}}), "a service cannot come before itself"),
+        (json!({"pre_deploy": {"service": "dbs"}}), "there is no service `dbs`"),
         (json!({"cron": {"schedule": "61 * * * *"}}), "cron.schedule: `61` is not a minute"),
         (
-            json!({"cron": {"schedule": "@daily", "time_zone": "../etc"}}),
-            "time_zone: `../etc` is not an IANA time zone",
+            json!({"cron": {"schedule": "@daily", "time_zone": "Europe/Bern"}}),
+            "time_zone: `Europe/Bern` is not an IANA time zone",
         ),
         (
             json!({"cron": {"schedule": "@daily", "concurrency": "forbit"}}),
@@ -197,4 +204,24 @@ fn a_jobs_retries_are_restarts_after_failures() {
 fn a_job_that_always_restarts_is_refused() {
     let error = web(json!({"restart": "always", "x-fizz": {"job": {}}})).unwrap_err();
     assert!(error.contains("runs to completion"), "{error}");
+}
+
+#[test]
+fn what_comes_before_a_service_is_a_job_and_does_not_wait_for_it() {
+    let decoded = |first: Value| {
+        let web = json!({"image": "web", "x-fizz": {"pre_deploy": {"service": "first"}}});
+        let root = json!({"name": "p", "services": {"web": web, "first": first}});
+        let mut problems = Problems::default();
+        let project = decode::project(&to_tree(&root), &mut problems);
+        project.filter(|_| !problems.has_errors()).ok_or_else(|| problems.to_string())
+    };
+    let error = decoded(json!({"image": "first"})).unwrap_err();
+    assert!(error.contains("services.web.x-fizz.pre_deploy: `first` is no job"), "{error}");
+    let mut job = json!({"image": "first", "x-fizz": {"job": {}}});
+    let web = &decoded(job.clone()).unwrap().services[&"web".parse().unwrap()];
+    let dependency = web.depends_on[&"first".parse().unwrap()];
+    assert_eq!(dependency.condition, Condition::Completed);
+    job["depends_on"] = json!({"web": {"condition": "service_started"}});
+    let error = decoded(job).unwrap_err();
+    assert!(error.contains("pre_deploy: `first` waits for this service itself"), "{error}");
 }

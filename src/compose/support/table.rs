@@ -36,6 +36,11 @@ const DIFFERS: &[(&str, &str)] = &[
         "names resolve to the containers themselves, as `dnsrr` asks; one node has no virtual address",
     ),
     (
+        "services.*.deploy.mode",
+        "a job that completed runs again only when its definition changes or a person restarts it; \
+         what must share a node runs once in all, whatever `global` says",
+    ),
+    (
         "services.*.deploy.rollback_config.order",
         "the old container stops first where both cannot be at once: a fixed host port, a name",
     ),
@@ -68,7 +73,8 @@ const DIFFERS: &[(&str, &str)] = &[
     ("x-fizz.partition", PARTED),
 ];
 
-const TOGETHER: &str = "services of a project that share a network still go to one node together, by the rules of each";
+const TOGETHER: &str = "services of a project that share a network still go to one node together, by \
+                        the rules of each";
 const PARTED: &str = "`singleton` never runs twice where more than half of the nodes hear one another, and \
                       nowhere else; it has its price: see placement.md. `mode: global` has one on each node";
 const ENGINE_24: &str = "needs Docker Engine 24 or newer; with an older one `up` says so and stops";
@@ -126,11 +132,6 @@ const WARNED: &[(&str, When, &str)] = &[
         "services.*.x-fizz.ingress",
         When::Set,
         "one node has no ingress to steer; ports are published by the engine",
-    ),
-    (
-        "services.*.x-fizz.job.timeout",
-        When::Set,
-        "a run may take as long as it does; let the program itself give up",
     ),
     ("version", When::Set, "it is obsolete; remove it"),
 ];
@@ -256,10 +257,5 @@ const REFUSED: &[(&str, When, &str)] = &[
         "services.*.volumes[].type",
         When::Is(&["npipe", "cluster"]),
         "it is not for Linux containers on one node; use `volume`, `bind` or `tmpfs`",
-    ),
-    (
-        "services.*.x-fizz.cron",
-        When::Set,
-        "Fizz does not run by the clock yet; call `fizz run` from the node's own cron",
     ),
 ];

@@ -42,6 +42,15 @@ impl Mode {
             Self::Replicated(_) | Self::ReplicatedJob(_) => false,
         }
     }
+
+    /// Whether its containers run to completion, once.
+    #[must_use]
+    pub fn is_job(self) -> bool {
+        match self {
+            Self::ReplicatedJob(_) | Self::GlobalJob => true,
+            Self::Replicated(_) | Self::Global => false,
+        }
+    }
 }
 
 /// What a service waits for before it starts.

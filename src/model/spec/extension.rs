@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Millis, ServiceName};
+use crate::model::{Millis, Schedule, ServiceName, Zone};
 
 /// `x-fizz` at the top level of a file.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,6 +33,9 @@ pub struct ServiceExtension {
     pub job: Option<JobSpec>,
     /// Runs by the clock.
     pub cron: Option<CronSpec>,
+    /// `pre_deploy.service`: the job that completes for each version of the service before that is rolled
+    /// out.
+    pub pre_deploy: Option<ServiceName>,
 }
 
 /// Nearness to another service's containers.
@@ -94,10 +97,10 @@ pub struct JobSpec {
 /// `cron`: runs by the clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CronSpec {
-    /// Five fields, as crontab(5) has them.
-    pub schedule: String,
-    /// An IANA time zone; UTC when not set.
-    pub time_zone: Option<String>,
+    /// When.
+    pub schedule: Schedule,
+    /// What clock it goes by; UTC when not set.
+    pub zone: Zone,
     /// What to do when the last run has not ended.
     pub concurrency: ConcurrencyPolicy,
     /// What to do with a tick that nobody ran.

@@ -2,6 +2,8 @@
 //! below the stories, in `world`.
 
 mod asked;
+mod cron;
+mod jobs;
 mod keys;
 mod late;
 mod parted;

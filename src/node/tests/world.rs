@@ -33,7 +33,9 @@ pub(super) struct World {
     reply: Option<Result<Response, Refusal>>,
     well: BTreeMap<String, bool>,
     exits: BTreeMap<String, i64>,
+    stops: BTreeMap<String, i64>,
     refused: BTreeSet<String>,
+    hooks_fail: BTreeSet<String>,
     pruned: BTreeSet<ImageId>,
     stops_hang: bool,
     hanging: Vec<(ContainerId, RuntimeId)>,
@@ -82,7 +84,9 @@ impl World {
             reply: None,
             well: BTreeMap::new(),
             exits: BTreeMap::new(),
+            stops: BTreeMap::new(),
             refused: BTreeSet::new(),
+            hooks_fail: BTreeSet::new(),
             pruned: BTreeSet::new(),
             stops_hang: false,
             hanging: vec![],
@@ -250,6 +254,11 @@ impl World {
         self.exits.insert(service.to_owned(), code);
     }
 
+    /// From now on the service's processes end with this status when they are asked to stop.
+    pub(super) fn stops_with(&mut self, service: &str, code: i64) {
+        self.stops.insert(service.to_owned(), code);
+    }
+
     /// From now on the service's processes go on.
     pub(super) fn goes_on(&mut self, service: &str) {
         self.exits.remove(service);
@@ -257,6 +266,14 @@ impl World {
 
     pub(super) fn refuses(&mut self, image: &str) {
         self.refused.insert(image.to_owned());
+    }
+
+    /// From now on the service's hooks after a start fail, or not.
+    pub(super) fn fails_hooks(&mut self, service: &str, fails: bool) {
+        match fails {
+            true => self.hooks_fail.insert(service.to_owned()),
+            false => self.hooks_fail.remove(service),
+        };
     }
 
     /// Somebody removed an image from the runtime.
@@ -287,6 +304,20 @@ impl World {
         }
         self.see(&id);
         self.turn();
+    }
+
+    /// The wall clock is set.
+    pub(super) fn set_clock(&mut self, wall: WallTime) {
+        self.now.wall = wall;
+    }
+
+    /// What was recorded of a service: its containers' names and states.
+    pub(super) fn runs(&self, service: &str) -> Vec<(String, ContainerState)> {
+        let view = self.view();
+        let mine = view.state.containers().filter(|it| it.service.service.as_str() == service);
+        let mut runs: Vec<_> = mine.map(|it| (it.name.to_string(), it.state)).collect();
+        runs.sort();
+        runs
     }
 
     /// The wall clock was wrong, and is set back.
@@ -586,17 +617,19 @@ impl World {
                 let id = launch.runtime_id.clone().unwrap();
                 let gone = Failure { reason: "it is not there".into(), passing: false };
                 let there = self.containers.contains_key(&id);
-                if there {
-                    self.start(&id, &launch);
-                }
-                self.finish(launch.container, there.then_some(()).ok_or(gone), Some(&id));
+                let ran = if there { self.start(&id, &launch) } else { Err(gone) };
+                self.finish(launch.container, ran, Some(&id));
             }
             Effect::Halt { container, runtime_id, .. } if self.stops_hang => {
                 self.hanging.push((container, runtime_id));
             }
-            Effect::Halt { container, runtime_id, .. } => {
+            Effect::Halt { container, runtime_id, hooks, .. } => {
+                let hooks = hooks.iter().map(|it| format!("hook {}", it.command.join(" ")));
+                self.log.extend(hooks);
                 self.log.push(format!("stop {runtime_id}"));
-                self.end(&runtime_id, 143);
+                let service = self.containers.get(&runtime_id).map(|it| it.service.clone());
+                let code = service.and_then(|it| self.stops.get(it.as_str()).copied());
+                self.end(&runtime_id, code.unwrap_or(143));
                 self.finish(container, Ok(()), Some(&runtime_id));
             }
             Effect::Signal { container, runtime_id, .. } => {
@@ -638,12 +671,13 @@ impl World {
             Some(it) => it.runtime_id.clone(),
             None => self.make(launch),
         };
-        if launch.no_start {
+        let ran = if launch.no_start {
             self.log.push(format!("make {}", launch.name));
+            Ok(())
         } else {
-            self.start(&id, launch);
-        }
-        self.finish(launch.container, Ok(()), Some(&id));
+            self.start(&id, launch)
+        };
+        self.finish(launch.container, ran, Some(&id));
     }
 
     fn make(&mut self, launch: &Launch) -> RuntimeId {
@@ -679,7 +713,8 @@ impl World {
         id
     }
 
-    fn start(&mut self, id: &RuntimeId, launch: &Launch) {
+    /// Starts a container, and runs its hooks.
+    fn start(&mut self, id: &RuntimeId, launch: &Launch) -> Result<(), Failure> {
         self.log.push(format!("start {}", launch.name));
         let doubled = self.containers.values().any(|it| {
             let running = matches!(it.state, RuntimeState::Running { .. });
@@ -694,6 +729,14 @@ impl World {
         if let Some(&code) = self.exits.get(it.service.as_str()) {
             self.now.wall.0 += 1;
             self.end(id, code);
+        }
+        let fails = self.hooks_fail.contains(launch.service.service.as_str());
+        match launch.spec.post_start.first().filter(|_| fails) {
+            Some(hook) => {
+                let reason = format!("post_start hook `{}` failed", hook.command.join(" "));
+                Err(Failure { reason: reason.into(), passing: false })
+            }
+            None => Ok(()),
         }
     }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::world::{World, key, node};
 use crate::{
     model::{ContainerId, NodeId, Slot, WallTime},
-    scheduler::{Holder, Standing, Tenant, Unit, Why, place, turns},
+    scheduler::{Demand, Holder, Standing, Tenant, Unit, Why, place, turns},
 };
 
 /// Two hundred replicas of fifty services, running on ten nodes.
@@ -250,4 +250,25 @@ fn what_others_depend_on_for_their_place_goes_first() {
     assert_eq!(names.iter().map(|it| it.service.as_str()).collect::<String>(), "cadb");
     let unit = Unit { demands: vec![], together: true };
     assert!(place(&unit, &world.sites(), &world.usage).posts.is_empty());
+}
+
+#[test]
+fn slots_that_want_no_place_get_none_and_take_nothing() {
+    let reserves = json!({"deploy": {"replicas": 3, "mode": "replicated-job",
+        "resources": {"reservations": {"cpus": "3"}}}});
+    let world = World::of(1).with(&json!({"job": reserves}));
+    let name = key("job");
+    let place_only = |only: &[u32]| {
+        let only: Vec<Slot> = only.iter().copied().map(Slot).collect();
+        let demand = Demand { only: Some(&only), ..world.demand(&name) };
+        let unit = Unit { demands: vec![demand], together: false };
+        let placement = place(&unit, &world.sites(), &world.usage);
+        let posts: Vec<u32> = placement.posts.iter().map(|it| it.slot.0).collect();
+        (posts, placement.pending.len())
+    };
+    assert_eq!(place_only(&[1, 2, 3]), (vec![1], 2));
+    assert_eq!(place_only(&[3]), (vec![3], 0));
+    // Runs by the clock have their ticks' numbers.
+    assert_eq!(place_only(&[29_500_000]), (vec![29_500_000], 0));
+    assert_eq!(place_only(&[]), (vec![], 0));
 }

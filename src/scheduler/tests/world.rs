@@ -108,7 +108,7 @@ impl World {
 
     pub(super) fn demand<'a>(&'a self, key: &'a ServiceKey) -> Demand<'a> {
         let Service { rules, count, holders, wishes } = &self.services[key];
-        Demand { service: key, rules, count: *count, holders, wishes }
+        Demand { service: key, rules, count: *count, only: None, holders, wishes }
     }
 
     /// Each service by itself, or all of them on one node.

@@ -1,5 +1,5 @@
 //! A cluster of foca on the same virtual network: `Config::new_lan`, identities of 8 bytes that renew,
-//! its own postcard codec.
+//! its own postcard codec. `notify_down_members`, which is on in that, can be off.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -78,15 +78,16 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// So many that all know each other and have just begun.
-    pub(crate) fn new(count: usize, seed: u64) -> Self {
+    /// So many that all know each other and have just begun; whether they notify whom they hold for down.
+    pub(crate) fn new(count: usize, seed: u64, notifies: bool) -> Self {
         let size = NonZeroU32::new(count as u32).unwrap();
+        let config = || Config { notify_down_members: notifies, ..Config::new_lan(size) };
         let mut cluster =
             Self { network: Network::new(count, seed), focas: vec![], downs: vec![], renamed: 0 };
         for node in 0..count {
             let id = Id { node: node as u32, life: 0 };
             let random = StdRng::seed_from_u64(seed << 16 | node as u64);
-            cluster.focas.push(Some(Foca::new(id, Config::new_lan(size), random, PostcardCodec)));
+            cluster.focas.push(Some(Foca::new(id, config(), random, PostcardCodec)));
         }
         for node in 0..count {
             let others = (0..count).filter(|it| *it != node);

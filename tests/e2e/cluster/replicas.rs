@@ -118,9 +118,9 @@ fn replicas_survive_their_nodes_and_are_replaced_without_a_gap() {
     web.write("bad", "true");
     web.nodes.fizz("a", &["-f", &web.file.0, "up", "-d"]).output().unwrap();
     web.nodes.until("it was rolled back", || {
-        let deployments = web.nodes.ok("b", &["-p", "web", "ps", "-a"]);
-        let events = !deployments.contains("unhealthy");
-        events && web.healthy("b").len() == 5 && web.stage("b") == "returned"
+        let status = web.nodes.json("b", &["-p", "web", "rollout", "status"]);
+        let web = &status[0];
+        web["stage"] == "done" && web["failed"]["reason"].as_str().is_some_and(|it| !it.is_empty())
     });
     assert_eq!(web.until_exact("b", &["a", "b", "c"]), without, "the old ones were touched");
 

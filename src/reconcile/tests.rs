@@ -1,0 +1,292 @@
+//! Jobs and runs by the clock over several nodes, as one of them sees them.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    compose::{decode, json::to_tree, problem::Problems},
+    model::{
+        ContainerId, ContainerName, ContainerState as S, Millis, Revision, ServiceKey, Tick,
+        WallTime,
+    },
+    state::{Intent, Rollout, Template, Ticks},
+};
+
+const ME: NodeId = NodeId(1);
+const OTHER: NodeId = NodeId(2);
+
+fn spec(name: &str, service: Value) -> ServiceSpec {
+    let mut services = json!({"job": {"image": "job"}});
+    services[name] = service;
+    let model = json!({"name": "shop", "services": services});
+    let mut problems = Problems::default();
+    let project = decode::part(&to_tree(&model), &mut problems);
+    let mut project = project.unwrap_or_else(|| panic!("{problems}"));
+    project.services.remove(&name.parse().unwrap()).unwrap()
+}
+
+fn service(replicas: u32) -> ServiceRecord {
+    let revision = Revision(1);
+    ServiceRecord {
+        template: Template { definition: "{}".into(), base: revision, revision, image: None },
+        previous: None,
+        rollout: Rollout::default(),
+        moves: BTreeMap::new(),
+        ticks: None,
+        replicas,
+        intent: Intent::Run,
+        restarts: 0,
+        starts: 1,
+        grace: None,
+        renew_volumes: false,
+    }
+}
+
+/// A container; those with higher numbers are younger.
+fn container(
+    number: u128,
+    slot: u32,
+    node: NodeId,
+    state: S,
+    code: Option<i64>,
+) -> ContainerRecord {
+    let id = ContainerId(number);
+    ContainerRecord {
+        id,
+        node,
+        service: ServiceKey { project: "shop".parse().unwrap(), service: "job".parse().unwrap() },
+        slot: Slot(slot),
+        name: ContainerName::of(id),
+        revision: Revision(1),
+        one_off: None,
+        image: None,
+        command: String::new(),
+        runtime_id: Some(crate::model::RuntimeId(number.to_string().into())),
+        state,
+        since: WallTime(0),
+        created: WallTime(u64::try_from(number).unwrap()),
+        reason: None,
+        exit_code: code,
+        runs: 0,
+        attempts: 0,
+        restarts: 0,
+        starts: 0,
+        given_up: false,
+        held: false,
+        checked: false,
+        ports: vec![],
+        addresses: BTreeMap::new(),
+    }
+}
+
+fn instance(record: &ContainerRecord) -> Instance<'_> {
+    Instance {
+        record,
+        stood: Millis(0),
+        busy: false,
+        resting: false,
+        alive: record.state.is_up(),
+        checked: false,
+        once: true,
+        held_back: false,
+        upheld: false,
+        owners: Owners::Keep,
+    }
+}
+
+fn posts(list: &[(u32, NodeId)]) -> Vec<Post> {
+    list.iter().map(|(slot, node)| Post { slot: Slot(*slot), node: *node }).collect()
+}
+
+fn slots(list: &[u32]) -> Vec<Slot> {
+    list.iter().copied().map(Slot).collect()
+}
+
+fn job() -> ServiceSpec {
+    spec("job", json!({"image": "job", "x-fizz": {"job": {"retries": 1}}}))
+}
+
+fn steps(share: Share<'_>) -> Vec<Step> {
+    let services = BTreeMap::from([("job".parse().unwrap(), share)]);
+    plan(&Project { me: ME, services }).steps.into_iter().map(|it| it.1).collect()
+}
+
+fn share<'a>(
+    record: &'a ServiceRecord,
+    spec: &'a ServiceSpec,
+    posts: Vec<Post>,
+    containers: &'a [ContainerRecord],
+) -> Share<'a> {
+    let instances = containers.iter().map(instance).collect();
+    Share { record, spec, each_node: false, posts, unplaced: vec![], gate: None, instances }
+}
+
+#[test]
+fn what_completed_wants_no_place_and_stays_where_it_was_whatever_became_of_that_node() {
+    let (record, spec) = (service(3), job());
+    let mut polite = container(4, 3, OTHER, S::Stopped, Some(0));
+    polite.held = true;
+    let mut old = container(5, 2, OTHER, S::Stopped, Some(0));
+    old.revision = Revision(7);
+    let all = [
+        container(2, 1, OTHER, S::Stopped, Some(0)),
+        container(3, 2, ME, S::Failed, Some(1)),
+        polite,
+        old,
+        container(6, 9, ME, S::Stopped, Some(0)),
+    ];
+    let found = runs(&record, &spec, all.iter()).unwrap();
+    assert_eq!(found, Runs { open: slots(&[2, 3]), over: posts(&[(1, OTHER)]) });
+    // In a partition both sides ran it: the older counts.
+    let both =
+        [container(3, 1, ME, S::Stopped, Some(0)), container(2, 1, OTHER, S::Stopped, Some(0))];
+    assert_eq!(runs(&record, &spec, both.iter()).unwrap().over, posts(&[(1, OTHER)]));
+    // Asked to restart, it is to run again.
+    let restarted = ServiceRecord { restarts: 1, ..record };
+    assert_eq!(runs(&restarted, &spec, both.iter()).unwrap().open, slots(&[1, 2, 3]));
+}
+
+#[test]
+fn of_a_job_on_each_node_every_node_is_done_by_itself() {
+    let spec = spec("job", json!({"image": "job", "deploy": {"mode": "global-job"}}));
+    let both =
+        [container(3, 1, ME, S::Stopped, Some(0)), container(2, 1, OTHER, S::Stopped, Some(0))];
+    let found = runs(&service(1), &spec, both.iter()).unwrap();
+    assert_eq!(found.over, posts(&[(1, ME), (1, OTHER)]));
+}
+
+#[test]
+fn what_began_anew_unheard_of_the_end_elsewhere_is_stopped_and_removed() {
+    let (record, spec) = (service(1), job());
+    let done = container(9, 1, OTHER, S::Stopped, Some(0));
+    let again = [container(2, 1, ME, S::Running, None), done.clone()];
+    let halt = steps(share(&record, &spec, posts(&[(1, OTHER)]), &again));
+    assert_eq!(halt, [Step::Halt(ContainerId(2))]);
+    let ended = [container(2, 1, ME, S::Stopped, Some(143)), done];
+    let discard = steps(share(&record, &spec, posts(&[(1, OTHER)]), &ended));
+    assert_eq!(discard, [Step::Discard { container: ContainerId(2), volumes: false }]);
+}
+
+#[test]
+fn a_job_that_is_to_be_elsewhere_begins_there_once_it_has_stopped_here() {
+    let (record, spec) = (service(1), job());
+    let runs_there = [container(2, 1, OTHER, S::Running, None)];
+    assert!(steps(share(&record, &spec, posts(&[(1, ME)]), &runs_there)).is_empty());
+    let stopped = [container(2, 1, OTHER, S::Stopped, Some(143))];
+    let begun = steps(share(&record, &spec, posts(&[(1, ME)]), &stopped));
+    assert_eq!(begun, [Step::Record(Slot(1), Which::Current)]);
+}
+
+#[test]
+fn who_waits_for_a_job_starts_when_it_completed_on_a_node_that_died_since() {
+    let waits = json!({"job": {"condition": "service_completed_successfully", "required": true}});
+    let waiter = spec("app", json!({"image": "app", "depends_on": waits}));
+    let (record, spec) = (service(1), job());
+    let mine = ContainerRecord {
+        service: ServiceKey { project: "shop".parse().unwrap(), service: "app".parse().unwrap() },
+        ..container(3, 1, ME, S::Pending, None)
+    };
+    let app = || Share {
+        instances: vec![Instance { once: false, ..instance(&mine) }],
+        ..share(&record, &waiter, posts(&[(1, ME)]), &[])
+    };
+    let look = |job: Share<'_>| {
+        let services =
+            BTreeMap::from([("app".parse().unwrap(), app()), ("job".parse().unwrap(), job)]);
+        plan(&Project { me: ME, services }).steps
+    };
+    let done = [container(2, 1, OTHER, S::Stopped, Some(0))];
+    let started = look(share(&record, &spec, posts(&[(1, OTHER)]), &done));
+    assert_eq!(
+        started.into_iter().map(|it| it.1).collect::<Vec<_>>(),
+        [Step::Start(ContainerId(3), Cause::Wanted)]
+    );
+    let failed = [container(2, 1, OTHER, S::Failed, Some(1))];
+    let waits = look(share(&record, &spec, posts(&[(1, OTHER)]), &failed));
+    let why: Arc<str> = "job to complete".into();
+    assert_eq!(waits.into_iter().map(|it| it.1).next(), Some(Step::Wait(ContainerId(3), why)));
+}
+
+fn timed(concurrency: &str, missed: &str) -> ServiceSpec {
+    let cron = json!({
+        "schedule": "*/10 * * * *", "concurrency": concurrency, "missed": missed});
+    spec("job", json!({"image": "job", "x-fizz": {"cron": cron}}))
+}
+
+/// A minute long after the first tick that can be.
+const NOON: u32 = 29_500_000;
+
+fn at(minute: u32, seconds: u64) -> WallTime {
+    WallTime(Tick(minute).time().0 + seconds * 1_000)
+}
+
+#[test]
+fn each_tick_is_due_once_until_its_run_is_recorded() {
+    let spec = timed("forbid", "skip");
+    let cron = spec.extension.cron.as_ref().unwrap();
+    let fresh = Ticks { seen: Tick(NOON + 3), due: None };
+    let before = advance(fresh, cron, at(NOON + 9, 59), false, &[]);
+    assert_eq!(before, fresh);
+    let due = advance(fresh, cron, at(NOON + 10, 1), false, &[]);
+    assert_eq!(due, Ticks { seen: Tick(NOON + 10), due: Some(Tick(NOON + 10)) });
+    // The next to stand for the service sees the same, and adds nothing.
+    assert_eq!(advance(due, cron, at(NOON + 10, 30), true, &[]), due);
+    let begun = advance(due, cron, at(NOON + 10, 30), true, &[Tick(NOON + 10)]);
+    assert_eq!(begun, Ticks { due: None, ..due });
+    // Who had not heard of it finds its run.
+    let late = advance(fresh, cron, at(NOON + 10, 30), false, &[Tick(NOON + 10)]);
+    assert_eq!(late.due, None);
+}
+
+#[test]
+fn a_tick_is_late_for_a_minute_and_then_it_is_missed() {
+    for (missed, after, expected) in [
+        ("skip", at(NOON + 10, 59), Some(10)),
+        ("skip", at(NOON + 11, 30), None),
+        ("run_once", at(NOON + 39, 0), Some(30)),
+    ] {
+        let spec = timed("forbid", missed);
+        let cron = spec.extension.cron.as_ref().unwrap();
+        let known = Ticks { seen: Tick(NOON), due: None };
+        let ticks = advance(known, cron, after, false, &[]);
+        assert_eq!(ticks.due, expected.map(|it| Tick(NOON + it)), "{missed} {after:?}");
+    }
+}
+
+#[test]
+fn a_run_whose_node_died_goes_on_elsewhere_and_one_that_is_over_does_not() {
+    let spec = timed("allow", "skip");
+    let record = ServiceRecord {
+        ticks: Some(Ticks { seen: Tick(NOON), due: Some(Tick(NOON)) }),
+        ..service(1)
+    };
+    let all = [
+        container(1, NOON - 20, OTHER, S::Running, None),
+        container(2, NOON - 10, OTHER, S::Stopped, Some(0)),
+        container(3, 1, ME, S::Running, None),
+    ];
+    let found = runs(&record, &spec, all.iter()).unwrap();
+    let expected = Runs { open: slots(&[NOON - 20, NOON]), over: posts(&[(NOON - 10, OTHER)]) };
+    assert_eq!(found, expected);
+    // With `replace` the last is the only one that goes on, also when it has ended first.
+    let replaces = timed("replace", "skip");
+    assert_eq!(runs(&record, &replaces, all.iter()).unwrap().open, slots(&[NOON]));
+    let idle = ServiceRecord { ticks: None, ..record };
+    assert!(runs(&idle, &replaces, all.iter()).unwrap().open.is_empty());
+}
+
+#[test]
+fn the_last_runs_of_either_kind_are_kept() {
+    let spec = timed("forbid", "skip");
+    let all: Vec<ContainerRecord> = (1..=10)
+        .map(|it| match it % 2 {
+            0 => container(it.into(), NOON + it, ME, S::Stopped, Some(0)),
+            _ => container(it.into(), NOON + it, ME, S::Failed, Some(1)),
+        })
+        .collect();
+    let found = runs(&service(1), &spec, all.iter()).unwrap();
+    let kept: Vec<u32> = found.over.iter().map(|it| it.slot.0 - NOON).collect();
+    assert_eq!(kept, [5, 6, 7, 8, 9, 10]);
+}
