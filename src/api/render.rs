@@ -153,6 +153,7 @@ pub(super) fn deployment(
     view: &View,
     name: &ProjectName,
     record: &DeploymentRecord,
+    now: WallTime,
 ) -> wire::Deployment {
     let services = view.state.services_of(name);
     wire::Deployment {
@@ -161,13 +162,18 @@ pub(super) fn deployment(
         working_dir: record.working_dir.clone(),
         files: record.files.clone(),
         updated_ms: record.updated.0,
-        services: services.map(|(key, it)| service(view, key, it)).collect(),
+        services: services.map(|(key, it)| service(view, key, it, now)).collect(),
         removing: record.removal.is_some(),
     }
 }
 
 /// A service, and how many of its containers are how.
-pub(super) fn service(view: &View, key: &ServiceKey, record: &ServiceRecord) -> wire::Service {
+pub(super) fn service(
+    view: &View,
+    key: &ServiceKey,
+    record: &ServiceRecord,
+    now: WallTime,
+) -> wire::Service {
     let definition: Value = serde_json::from_str(&record.template.definition).unwrap_or_default();
     let spec = spec_of(view, key);
     let image = spec.map_or_else(
@@ -197,7 +203,7 @@ pub(super) fn service(view: &View, key: &ServiceKey, record: &ServiceRecord) -> 
         healthy: count(containers().filter(|it| is_well(view, spec, it)).count()),
         ready: view.ready.contains(key),
         stuck: view.stuck.get(key).map(ToString::to_string),
-        cron: spec.and_then(|spec| cron(view, key, record, spec)),
+        cron: spec.and_then(|spec| cron(view, key, record, spec, now)),
         revision: record.template.revision.to_string(),
         previous: record.previous.as_ref().map(|it| it.revision.to_string()),
         stage: stage(record.rollout.stage).to_owned(),
@@ -254,15 +260,16 @@ fn cron(
     key: &ServiceKey,
     record: &ServiceRecord,
     spec: &ServiceSpec,
+    now: WallTime,
 ) -> Option<wire::Cron> {
     let cron = spec.extension.cron.as_ref()?;
     let goes = record.intent == Intent::Run && record.replicas != 0;
-    let seen = record.ticks.filter(|_| goes).map(|it| it.seen);
+    let next = cron.schedule.next(&cron.zone, Tick::of(now)).filter(|_| goes);
     let runs = view.state.containers().filter(|it| it.service == *key && it.one_off.is_none());
     let last = runs.filter_map(|it| Tick::of_slot(it.slot)).max();
     Some(wire::Cron {
         schedule: cron.schedule.to_string(),
-        next_ms: seen.and_then(|it| cron.schedule.next(&cron.zone, it)).map(|it| it.time().0),
+        next_ms: next.map(|it| it.time().0),
         last_ms: last.map(|it| it.time().0),
     })
 }

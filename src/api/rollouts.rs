@@ -21,7 +21,7 @@ pub(super) fn history(view: &View, project: &ProjectName) -> Vec<wire::Revision>
         let runs: Vec<&ServiceName> = record
             .services
             .iter()
-            .filter(|(name, it)| current.get(name).is_some_and(|now| is_same(now, it)))
+            .filter(|(name, it)| current.get(name).is_some_and(|now| is_now(now, it)))
             .map(|(name, _)| name)
             .collect();
         for name in &runs {
@@ -74,6 +74,11 @@ fn changes(before: &RevisionRecord, after: &RevisionRecord) -> Vec<wire::Revisio
         Some(wire::RevisionChange { service: name.to_string(), change })
     });
     told.collect()
+}
+
+/// Whether a service is what it was then. An image that is gone everywhere is not held to any more.
+fn is_now(now: &Template, then: &Template) -> bool {
+    now.revision == then.revision && (now.image.is_none() || now.image == then.image)
 }
 
 fn is_same(a: &Template, b: &Template) -> bool {

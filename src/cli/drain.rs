@@ -127,11 +127,13 @@ struct Drain<'a> {
 impl Drain<'_> {
     /// Until nothing is left, or a person opens the node again.
     async fn wait(&mut self) -> Result<(), CliError> {
-        let mut stop = Stop::new()?;
+        let (mut stop, mut heard) = (Stop::new()?, false);
         loop {
             let client = &self.invocation.client;
             let node: Node = client.get(&Route::to(&["nodes", &self.node.id])).await?;
-            if node.availability != "draining" {
+            // The node that answers may hear of it a moment after the node itself.
+            heard |= node.availability == "draining";
+            if heard && node.availability != "draining" {
                 return Err(CliError::Failed(format!(
                     "node `{}` is {} now: somebody ended the drain",
                     node.name, node.availability
@@ -141,10 +143,10 @@ impl Drain<'_> {
             let all: Vec<Container> = client.get(&route).await?;
             let left: Vec<&Container> = all.iter().filter(|it| is_left(it, &node.id)).collect();
             self.show(&left);
-            if left.is_empty() {
+            if heard && left.is_empty() {
                 return Ok(());
             }
-            if self.asked.is_none_or(|it| ASK_AGAIN <= it.elapsed()) {
+            if heard && self.asked.is_none_or(|it| ASK_AGAIN <= it.elapsed()) {
                 self.ask(&left).await?;
                 self.asked = Some(now());
             }

@@ -40,7 +40,7 @@ fn mood(service: &Service) -> Mood {
 #[must_use]
 pub(super) fn count(service: &Service) -> String {
     let word = match (service.stage.as_str(), &service.previous) {
-        ("returning", _) => "back",
+        ("returning", _) => "well",
         ("done", _) | (_, Some(_)) => "updated",
         (_, None) => "up",
     };
@@ -171,7 +171,7 @@ pub(super) fn left_to_a_person(now: &Snapshot, wanted: &Wanted) -> Vec<String> {
     let canaries = now.services(wanted).filter(|it| canaries_are_there(it));
     let line = |it: &Service| {
         format!(
-            "Service {0} has {1} with its canaries.\n  `fizz rollout promote {0}` changes the others \
+            "Service {0} waits with its canaries, {1}.\n  `fizz rollout promote {0}` changes the others \
              too, `fizz rollout abort {0}` goes back.",
             it.name,
             count(it)
@@ -259,7 +259,7 @@ mod tests {
         assert_eq!(text(json!({"previous": null})), "2/10 up");
         assert_eq!(text(json!({"mode": "global"})), "2 updated");
         assert_eq!(text(json!({"stage": "canary"})), "2/10 updated, canary");
-        assert_eq!(text(json!({"stage": "returning"})), "Going back, 2/10 back");
+        assert_eq!(text(json!({"stage": "returning"})), "Going back, 2/10 well");
         let paused = json!({"stage": "paused", "failed": fault()});
         assert_eq!(text(paused), "Paused at 2/10 updated: shop-web-1: no");
         assert_eq!(text(json!({"stage": "done", "updated": 10})), "10/10 updated");

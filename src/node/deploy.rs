@@ -59,7 +59,7 @@ impl Node {
         let mut decisions = vec![];
         for service in &selected {
             let Some(definition) = definitions.get(service.as_str()) else { continue };
-            decisions.push(self.decide(&project, service, definition, request)?);
+            decisions.push(self.decide(&project, service, definition, request, now)?);
         }
         let (orphans, removed) = self.orphans(&project, request.remove_orphans);
         let networks = project.networks.iter().filter(|(_, it)| !it.external);
@@ -110,6 +110,7 @@ impl Node {
         service: &ServiceName,
         definition: &Value,
         request: &DeployRequest,
+        now: Now,
     ) -> Result<Decision, Refusal> {
         let key = ServiceKey { project: project.name.clone(), service: service.clone() };
         let Some(spec) = project.services.get(service) else {
@@ -161,7 +162,7 @@ impl Node {
             previous,
             rollout,
             moves: known.map(|it| it.moves.clone()).unwrap_or_default(),
-            ticks: self.ticks_kept(&key, spec),
+            ticks_after: self.ticks_after(&key, spec, now),
             replicas,
             intent,
             restarts: known.map_or(0, |it| it.restarts),

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     DownRequest, Effect, Node, Now, Refusal, Request, Response, RunRequest, ServiceVerb,
-    definition, local::Operation,
+    cron::count_ticks_from, definition, local::Operation,
 };
 use crate::{
     model::{
@@ -41,7 +41,7 @@ impl Node {
             }
             Request::Rollout(project, services, verb) => self.steer(&project, &services, verb, now),
             Request::Rollback(request) => self.roll_back(&request, now),
-            Request::Explain(key) => self.explain(&key),
+            Request::Explain(key) => self.explain(&key, now),
             Request::Rebalance { dry_run } => Ok(self.rebalance(dry_run, now)),
             Request::Avail(availability) => Ok(self.take_only(availability, now)),
             Request::Run(request) => self.run_one_off(*request, now),
@@ -129,6 +129,7 @@ impl Node {
             let names: Vec<ServiceName> = scale.keys().cloned().collect();
             return self.scale(project, &names, scale, now);
         }
+        let time = self.time_of_day(now);
         for key in self.keys(project, services)? {
             let intent = self.state.services().get(&key).map(|it| it.intent);
             if matches!(intent, Some(Intent::Forget { .. })) {
@@ -136,7 +137,7 @@ impl Node {
             }
             match &verb {
                 ServiceVerb::Start => self.intend(&key, now, |record| {
-                    forget_ticks_unless_running(record);
+                    count_ticks_from(time, record);
                     record.intent = Intent::Run;
                     record.starts += 1;
                 }),
@@ -196,11 +197,12 @@ impl Node {
                 definition::scalable(spec, replicas)?;
             }
         }
+        let time = self.time_of_day(now);
         for key in keys {
             let replicas = scale.get(&key.service).copied().unwrap_or(1);
             self.intend(&key, now, |record| {
                 record.starts += u64::from(record.intent != Intent::Run);
-                forget_ticks_unless_running(record);
+                count_ticks_from(time, record);
                 (record.replicas, record.intent) = (replicas, Intent::Run);
             });
         }
@@ -363,12 +365,5 @@ impl Node {
         }
         let named = |key: &ServiceKey| services.is_empty() || services.contains(&key.service);
         Ok(all.into_iter().filter(named).collect())
-    }
-}
-
-/// What runs by the clock missed nothing while it was not to run.
-fn forget_ticks_unless_running(record: &mut ServiceRecord) {
-    if record.intent != Intent::Run || record.replicas == 0 {
-        record.ticks = None;
     }
 }

@@ -22,9 +22,10 @@ impl Node {
     }
 
     /// Of a job: what there is to run, and what has run.
-    pub(super) fn runs(&self, key: &ServiceKey, service: &ServiceRecord) -> Option<Runs> {
+    pub(super) fn runs(&self, key: &ServiceKey, service: &ServiceRecord, now: Now) -> Option<Runs> {
         let mine = self.fleet.of(&key.project).filter(|it| it.service == *key);
-        reconcile::runs(service, self.spec_of(key)?, mine.map(AsRef::as_ref))
+        let time = self.time_of_day(now);
+        reconcile::runs(service, self.spec_of(key)?, mine.map(AsRef::as_ref), time)
     }
 
     /// Notes until when a run that begins, or that has gone on for so long, may take.

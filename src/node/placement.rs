@@ -39,11 +39,11 @@ impl Places {
 
 impl Node {
     /// Where a project's replicas are to be.
-    pub(super) fn place(&self, project: &ProjectName) -> Places {
+    pub(super) fn place(&self, project: &ProjectName, now: Now) -> Places {
         let Some(layout) = self.layouts.get(project) else { return Places::default() };
         let mut places = Places::default();
         for unit in &layout.units {
-            self.place_unit(project, layout, unit, &mut places);
+            self.place_unit(project, layout, unit, &mut places, now);
         }
         places
     }
@@ -54,8 +54,9 @@ impl Node {
         layout: &Layout,
         unit: &[ServiceName],
         places: &mut Places,
+        now: Now,
     ) {
-        let services = self.wanted(project, unit);
+        let services = self.wanted(project, unit, now);
         let asked = Unit { demands: demands(layout, &services), together: 1 < unit.len() };
         let placement = scheduler::place(&asked, &self.sites, self.fleet.usage());
         let over = |service: &ServiceName| {
@@ -93,18 +94,19 @@ impl Node {
         project: &ProjectName,
         layout: &Layout,
         unit: &[ServiceName],
+        now: Now,
         ask: impl FnOnce(&Unit<'_>) -> T,
     ) -> T {
-        let services = self.wanted(project, unit);
+        let services = self.wanted(project, unit, now);
         ask(&Unit { demands: demands(layout, &services), together: 1 < unit.len() })
     }
 
-    fn wanted(&self, project: &ProjectName, unit: &[ServiceName]) -> Vec<Wanted> {
+    fn wanted(&self, project: &ProjectName, unit: &[ServiceName], now: Now) -> Vec<Wanted> {
         let wanted = unit.iter().filter_map(|service| {
             let key = ServiceKey { project: project.clone(), service: service.clone() };
             let record = self.state.services().get(&key)?.clone();
             let holders = self.holders(&key);
-            let runs = self.runs(&key, &record);
+            let runs = self.runs(&key, &record, now);
             Some(Wanted { key, record, holders, runs })
         });
         wanted.collect()
@@ -114,7 +116,7 @@ impl Node {
     pub(super) fn rebalance(&mut self, dry_run: bool, now: Now) -> Response {
         let node = &*self;
         let services = node.layouts.iter().flat_map(|(name, layout)| {
-            layout.units.iter().map(move |unit| (layout, node.wanted(name, unit)))
+            layout.units.iter().map(move |unit| (layout, node.wanted(name, unit, now)))
         });
         let services: Vec<(&Layout, Vec<Wanted>)> = services.collect();
         let units = services.iter().map(|(layout, wanted)| Unit {
@@ -169,15 +171,15 @@ impl Node {
     }
 
     /// Says why a service's replicas are where they are.
-    pub(super) fn explain(&self, key: &ServiceKey) -> Result<Response, Refusal> {
+    pub(super) fn explain(&self, key: &ServiceKey, now: Now) -> Result<Response, Refusal> {
         let missing = || Refusal::NotFound { what: "service", name: key.to_string() };
         let layout = self.layouts.get(&key.project).ok_or_else(missing)?;
         self.state.services().get(key).ok_or_else(missing)?;
         let unit = layout.unit_of(&key.service);
-        let done = self.wanted(&key.project, std::slice::from_ref(&key.service));
+        let done = self.wanted(&key.project, std::slice::from_ref(&key.service), now);
         let done = done.into_iter().find_map(|it| it.runs).unwrap_or_default().over;
         let mut told = Explained::default();
-        self.with_unit(&key.project, layout, unit, |unit| {
+        self.with_unit(&key.project, layout, unit, now, |unit| {
             let placement = scheduler::place(unit, &self.sites, self.fleet.usage());
             let posts = placement.posts.iter().filter(|it| it.service == key.service);
             told.posts = posts.map(|it| (it.slot, it.node, it.why.to_string())).collect();

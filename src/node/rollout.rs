@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     compose::diff,
-    model::{ProjectName, Revision, ServiceKey, ServiceName},
+    model::{ProjectName, Revision, ServiceKey, ServiceName, Tick},
     reconcile,
     state::{Change, Intent, RevisionKey, RevisionRecord, Rollout, ServiceRecord, Stage, Template},
 };
@@ -66,7 +66,7 @@ impl Node {
         for (service, template) in &record.services {
             if request.service.as_ref().is_none_or(|it| it == service) {
                 let key = ServiceKey { project: name.clone(), service: service.clone() };
-                decisions.push(self.decide_back(&key, template));
+                decisions.push(self.decide_back(&key, template, now));
             }
         }
         let planned = Planned {
@@ -135,7 +135,7 @@ impl Node {
         }
     }
 
-    fn decide_back(&self, key: &ServiceKey, template: &Template) -> Decision {
+    fn decide_back(&self, key: &ServiceKey, template: &Template, now: Now) -> Decision {
         let known = self.state.services().get(key).map(AsRef::as_ref);
         let definition: Value = template.definition.parse().unwrap_or_default();
         let (previous, rollout) =
@@ -144,12 +144,13 @@ impl Node {
         let previous = previous.filter(|_| !is_job);
         let is_timed = self.spec_of(key).is_some_and(|it| it.extension.cron.is_some());
         let rollout = if is_timed { Rollout::default() } else { rollout };
+        let ticks_after = is_timed.then(|| Tick::of(self.time_of_day(now)));
         let fresh = ServiceRecord {
             template: template.clone(),
             previous,
             rollout,
             moves: std::collections::BTreeMap::new(),
-            ticks: None,
+            ticks_after,
             replicas: definition::replicas_of(&definition),
             intent: Intent::Run,
             restarts: 0,

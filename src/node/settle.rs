@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     model::{ContainerId, Millis, ProjectName, ServiceKey, ServiceName},
-    reconcile::{self, Instance, Outcome, Owners, Project, Share, Step, Verdict},
+    reconcile::{self, Instance, Outcome, Owners, Post, Project, Share, Step, Verdict},
     state::{Change, ContainerRecord, Rollout, Stage},
 };
 
@@ -32,8 +32,6 @@ impl Node {
                 RuntimeStatus::Unknown => {}
                 // Nothing can be done, but what is wanted may have changed.
                 RuntimeStatus::Down(_) => {
-                    let look = self.look_at_clock(&project, now);
-                    self.agenda.again(&project, look);
                     let outcome = self.outcome(&project, now);
                     self.judge(&project, &outcome);
                 }
@@ -59,7 +57,6 @@ impl Node {
         self.stop_parted(project, now);
         self.note_started(project, now);
         self.end_overdue(project, now);
-        let look = self.look_at_clock(project, now);
         let mut outcome = self.outcome(project, now);
         for _ in 0..PASSES_MAX {
             let steps = std::mem::take(&mut outcome.steps);
@@ -80,6 +77,7 @@ impl Node {
             }
         }
         self.judge(project, &outcome);
+        let look = self.next_look_at_clock(project, now);
         let wake = outcome.wake.map(|it| now.moment + it.max(Millis(1)));
         self.agenda.again(project, wake.into_iter().chain(look).min());
         if self.stands_for(project) {
@@ -169,7 +167,7 @@ impl Node {
 
     /// Looks at a project as it is now: at this node's part, and at how the whole stands.
     fn outcome(&mut self, name: &ProjectName, now: Now) -> Outcome {
-        let places = self.place(name);
+        let places = self.place(name, now);
         let outcome = self.outcome_at(name, &places, now);
         self.places.insert(name.clone(), places);
         outcome
@@ -193,8 +191,11 @@ impl Node {
             services.insert(service.clone(), share);
         }
         for record in self.fleet.of(name) {
-            let there =
-                record.node == self.me || self.is_alive(record.node) || self.is_over(record);
+            let post = Post { slot: record.slot, node: record.node };
+            let is_kept = || places.posts(&record.service.service).binary_search(&post).is_ok();
+            let there = record.node == self.me
+                || self.is_alive(record.node)
+                || (self.is_over(record) && is_kept());
             if let Some(share) = services.get_mut(&record.service.service).filter(|_| there) {
                 share.instances.push(self.instance(record, now));
             }

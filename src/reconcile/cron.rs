@@ -1,8 +1,8 @@
 //! Runs by the clock: at each tick of a service's schedule one run of it.
 //!
-//! Whoever stands for the service writes which tick is due. The run has its tick's number as its slot and
-//! is placed like any replica, so that it is one run, whoever wrote that it is due, and however often. Two
-//! parts of a cluster that do not hear each other have each their run.
+//! Nobody has to say that a tick has come: every member looks at the clock, and comes to the same. The run
+//! has its tick's number as its slot and is placed like any replica, so that it is one run, and its record
+//! says to all that it has begun. Two parts of a cluster that do not hear each other have each their run.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,42 +12,35 @@ use crate::{
         ContainerState, Millis, Slot, Tick, WallTime,
         spec::{ConcurrencyPolicy, CronSpec, MissedRunPolicy, RestartSpec},
     },
-    state::{ContainerRecord, ServiceRecord, Ticks},
+    state::{ContainerRecord, Intent, ServiceRecord},
 };
 
 /// How many of the last runs are kept, of those that completed and of those that failed.
 const KEPT_MAX: usize = 3;
 
-/// How late a tick is not missed: by then the members know who writes now for a steward that died.
+/// How late a tick is not missed: by then the members know of a node that died when it was to run it.
 const LATE_MAX: Millis = Millis::from_secs(60);
 
-/// How far ahead of the clock the last tick may be: another clock wrote it. More is a clock that was wrong.
+/// How far ahead of the clock the last tick may be, by another's clock. More is a clock that was wrong.
 const AHEAD_MAX_MINUTES: u32 = 60;
 
-/// How far a service is, once somebody has looked at the clock. `goes_on`: a run has not ended; `begun`: the
-/// ticks whose runs are recorded.
-#[must_use]
-pub fn advance(
-    known: Ticks,
+/// The tick whose run is to begin now. `after`: the last one that is none of the service's; `begun`: those
+/// whose runs are recorded; `goes_on`: a run has not ended.
+fn due(
     cron: &CronSpec,
-    now: WallTime,
+    after: Tick,
+    begun: impl Iterator<Item = Tick>,
     goes_on: bool,
-    begun: &[Tick],
-) -> Ticks {
+    now: WallTime,
+) -> Option<Tick> {
     let minute = Tick::of(now);
-    let due = known.due.filter(|it| !begun.contains(it));
     let counts = |it: &Tick| it.0 <= minute.0.saturating_add(AHEAD_MAX_MINUTES);
-    let seen = Some(known.seen).filter(counts).unwrap_or(minute);
-    // A write by somebody who had not heard of the last tick may have won.
-    let seen = begun.iter().copied().filter(counts).fold(seen, Tick::max);
-    let Some(tick) = cron.schedule.last(&cron.zone, minute).filter(|it| seen < *it) else {
-        return Ticks { seen, due };
-    };
+    let seen = begun.chain([after]).filter(counts).max();
+    let tick = cron.schedule.last(&cron.zone, minute).filter(|it| seen < Some(*it))?;
     let late = Millis(now.0.saturating_sub(tick.time().0));
     let is_missed = LATE_MAX < late && cron.missed == MissedRunPolicy::Skip;
     let is_barred = goes_on && cron.concurrency == ConcurrencyPolicy::Forbid;
-    let runs = !is_missed && !is_barred && !begun.contains(&tick);
-    Ticks { seen: tick, due: if runs { Some(tick) } else { due } }
+    (!is_missed && !is_barred).then_some(tick)
 }
 
 /// Whether a run has ended for good.
@@ -65,15 +58,15 @@ pub(super) fn is_over(it: &ContainerRecord, restart: RestartSpec) -> bool {
     Tick::of_slot(it.slot).is_some() && (ended || job::has_completed(it))
 }
 
-/// The runs that are to be: those that go on, and the last of those that are over.
+/// The runs that are to be: the one that is due, those that go on, and the last of those that are over.
 pub(super) fn runs<'a>(
     service: &ServiceRecord,
     cron: &CronSpec,
     restart: RestartSpec,
     containers: impl Iterator<Item = &'a ContainerRecord>,
+    now: WallTime,
 ) -> Runs {
-    let due = service.ticks.and_then(|it| it.due).filter(|_| service.replicas != 0);
-    let mut open: BTreeSet<Slot> = due.map(Tick::slot).into_iter().collect();
+    let mut open: BTreeSet<Slot> = BTreeSet::new();
     let mut over: BTreeMap<Slot, &ContainerRecord> = BTreeMap::new();
     let all = containers.filter(|it| it.one_off.is_none() && Tick::of_slot(it.slot).is_some());
     for it in all {
@@ -87,9 +80,18 @@ pub(super) fn runs<'a>(
             *known = it;
         }
     }
+    open.retain(|it| !over.contains_key(it));
+    if let Some(after) = service.ticks_after
+        && service.intent == Intent::Run
+        && service.replicas != 0
+    {
+        let begun = open.iter().chain(over.keys()).map(|it| Tick(it.0));
+        let due = due(cron, after, begun, !open.is_empty(), now);
+        open.extend(due.map(Tick::slot));
+    }
     let last = open.iter().chain(over.keys()).max().copied();
     let replaces = cron.concurrency == ConcurrencyPolicy::Replace;
-    open.retain(|it| !over.contains_key(it) && !(replaces && Some(*it) < last));
+    open.retain(|it| !(replaces && Some(*it) < last));
     let kept = |completed: bool| {
         let of_kind = over.values().rev().filter(move |it| job::has_completed(it) == completed);
         of_kind.take(KEPT_MAX).map(|it| Post { slot: it.slot, node: it.node })

@@ -11,7 +11,7 @@ use super::{
     slot::{self, Around, Which},
 };
 use crate::{
-    model::{ContainerState, NodeId, Slot, spec::ServiceSpec},
+    model::{ContainerState, NodeId, Slot, WallTime, spec::ServiceSpec},
     state::{ContainerRecord, Intent, ServiceRecord},
 };
 
@@ -45,12 +45,13 @@ pub(super) fn has_completed(it: &ContainerRecord) -> bool {
 }
 
 /// What there is to run of a service, and what has run; `None`: it is no job. `containers`: all of the
-/// service, also those on nodes that are dead.
+/// service, also those on nodes that are dead. `now`: for what runs by the clock.
 #[must_use]
 pub fn runs<'a>(
     service: &ServiceRecord,
     spec: &ServiceSpec,
     containers: impl Iterator<Item = &'a ContainerRecord>,
+    now: WallTime,
 ) -> Option<Runs> {
     if !spec.deploy.mode.is_job() {
         return None;
@@ -60,7 +61,7 @@ pub fn runs<'a>(
         Intent::Remove { .. } | Intent::Forget { .. } => return Some(Runs::default()),
     }
     if let Some(timed) = &spec.extension.cron {
-        return Some(cron::runs(service, timed, spec.deploy.restart, containers));
+        return Some(cron::runs(service, timed, spec.deploy.restart, containers, now));
     }
     let each_node = spec.deploy.mode.is_on_each_node();
     let wanted = |slot: Slot| each_node || (1..=service.replicas).contains(&slot.0);

@@ -15,7 +15,6 @@ mod slot;
 #[cfg(test)]
 mod tests;
 
-pub use cron::advance;
 pub use gate::Gate;
 pub use job::{Runs, is_over, runs};
 pub use order::{enters_foreign, peers};

@@ -11,7 +11,7 @@ use crate::{
         ContainerId, ContainerName, ContainerState as S, Millis, Revision, ServiceKey, Tick,
         WallTime,
     },
-    state::{Intent, Rollout, Template, Ticks},
+    state::{Intent, Rollout, Template},
 };
 
 const ME: NodeId = NodeId(1);
@@ -34,7 +34,7 @@ fn service(replicas: u32) -> ServiceRecord {
         previous: None,
         rollout: Rollout::default(),
         moves: BTreeMap::new(),
-        ticks: None,
+        ticks_after: None,
         replicas,
         intent: Intent::Run,
         restarts: 0,
@@ -137,15 +137,15 @@ fn what_completed_wants_no_place_and_stays_where_it_was_whatever_became_of_that_
         old,
         container(6, 9, ME, S::Stopped, Some(0)),
     ];
-    let found = runs(&record, &spec, all.iter()).unwrap();
+    let found = runs(&record, &spec, all.iter(), at(0, 0)).unwrap();
     assert_eq!(found, Runs { open: slots(&[2, 3]), over: posts(&[(1, OTHER)]) });
     // In a partition both sides ran it: the older counts.
     let both =
         [container(3, 1, ME, S::Stopped, Some(0)), container(2, 1, OTHER, S::Stopped, Some(0))];
-    assert_eq!(runs(&record, &spec, both.iter()).unwrap().over, posts(&[(1, OTHER)]));
+    assert_eq!(runs(&record, &spec, both.iter(), at(0, 0)).unwrap().over, posts(&[(1, OTHER)]));
     // Asked to restart, it is to run again.
     let restarted = ServiceRecord { restarts: 1, ..record };
-    assert_eq!(runs(&restarted, &spec, both.iter()).unwrap().open, slots(&[1, 2, 3]));
+    assert_eq!(runs(&restarted, &spec, both.iter(), at(0, 0)).unwrap().open, slots(&[1, 2, 3]));
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn of_a_job_on_each_node_every_node_is_done_by_itself() {
     let spec = spec("job", json!({"image": "job", "deploy": {"mode": "global-job"}}));
     let both =
         [container(3, 1, ME, S::Stopped, Some(0)), container(2, 1, OTHER, S::Stopped, Some(0))];
-    let found = runs(&service(1), &spec, both.iter()).unwrap();
+    let found = runs(&service(1), &spec, both.iter(), at(0, 0)).unwrap();
     assert_eq!(found.over, posts(&[(1, ME), (1, OTHER)]));
 }
 
@@ -222,59 +222,60 @@ fn at(minute: u32, seconds: u64) -> WallTime {
     WallTime(Tick(minute).time().0 + seconds * 1_000)
 }
 
+/// The runs that are to begin or go on, after noon.
+fn open(spec: &ServiceSpec, all: &[ContainerRecord], now: WallTime) -> Vec<u32> {
+    let record = ServiceRecord { ticks_after: Some(Tick(NOON)), ..service(1) };
+    let found = runs(&record, spec, all.iter(), now).unwrap();
+    found.open.iter().map(|it| it.0 - NOON).collect()
+}
+
 #[test]
-fn each_tick_is_due_once_until_its_run_is_recorded() {
-    let spec = timed("forbid", "skip");
-    let cron = spec.extension.cron.as_ref().unwrap();
-    let fresh = Ticks { seen: Tick(NOON + 3), due: None };
-    let before = advance(fresh, cron, at(NOON + 9, 59), false, &[]);
-    assert_eq!(before, fresh);
-    let due = advance(fresh, cron, at(NOON + 10, 1), false, &[]);
-    assert_eq!(due, Ticks { seen: Tick(NOON + 10), due: Some(Tick(NOON + 10)) });
-    // The next to stand for the service sees the same, and adds nothing.
-    assert_eq!(advance(due, cron, at(NOON + 10, 30), true, &[]), due);
-    let begun = advance(due, cron, at(NOON + 10, 30), true, &[Tick(NOON + 10)]);
-    assert_eq!(begun, Ticks { due: None, ..due });
-    // Who had not heard of it finds its run.
-    let late = advance(fresh, cron, at(NOON + 10, 30), false, &[Tick(NOON + 10)]);
-    assert_eq!(late.due, None);
+fn each_tick_is_due_until_its_run_is_recorded_and_then_no_more() {
+    let spec = timed("forbid", "run_once");
+    assert!(open(&spec, &[], at(NOON + 9, 59)).is_empty());
+    assert_eq!(open(&spec, &[], at(NOON + 10, 1)), [10]);
+    let goes_on = [container(1, NOON + 10, OTHER, S::Pending, None)];
+    assert_eq!(open(&spec, &goes_on, at(NOON + 10, 30)), [10]);
+    let over = [container(1, NOON + 10, OTHER, S::Stopped, Some(0))];
+    assert!(open(&spec, &over, at(NOON + 19, 59)).is_empty());
+    assert_eq!(open(&spec, &over, at(NOON + 20, 0)), [20]);
+    // Another's clock is ahead; this one is not to run the tick before.
+    let ahead = [container(1, NOON + 20, OTHER, S::Stopped, Some(0))];
+    assert!(open(&spec, &ahead, at(NOON + 19, 59)).is_empty());
+    // A clock was wrong by years, and was set right.
+    let wrong = [container(1, NOON + 1_000_000, OTHER, S::Stopped, Some(0))];
+    assert_eq!(open(&spec, &wrong, at(NOON + 10, 0)), [10]);
 }
 
 #[test]
 fn a_tick_is_late_for_a_minute_and_then_it_is_missed() {
     for (missed, after, expected) in [
-        ("skip", at(NOON + 10, 59), Some(10)),
-        ("skip", at(NOON + 11, 30), None),
-        ("run_once", at(NOON + 39, 0), Some(30)),
+        ("skip", at(NOON + 10, 59), vec![10]),
+        ("skip", at(NOON + 11, 30), vec![]),
+        ("run_once", at(NOON + 39, 0), vec![30]),
     ] {
-        let spec = timed("forbid", missed);
-        let cron = spec.extension.cron.as_ref().unwrap();
-        let known = Ticks { seen: Tick(NOON), due: None };
-        let ticks = advance(known, cron, after, false, &[]);
-        assert_eq!(ticks.due, expected.map(|it| Tick(NOON + it)), "{missed} {after:?}");
+        assert_eq!(open(&timed("forbid", missed), &[], after), expected, "{missed} {after:?}");
     }
 }
 
 #[test]
 fn a_run_whose_node_died_goes_on_elsewhere_and_one_that_is_over_does_not() {
-    let spec = timed("allow", "skip");
-    let record = ServiceRecord {
-        ticks: Some(Ticks { seen: Tick(NOON), due: Some(Tick(NOON)) }),
-        ..service(1)
-    };
     let all = [
         container(1, NOON - 20, OTHER, S::Running, None),
         container(2, NOON - 10, OTHER, S::Stopped, Some(0)),
         container(3, 1, ME, S::Running, None),
     ];
-    let found = runs(&record, &spec, all.iter()).unwrap();
-    let expected = Runs { open: slots(&[NOON - 20, NOON]), over: posts(&[(NOON - 10, OTHER)]) };
-    assert_eq!(found, expected);
+    let record = ServiceRecord { ticks_after: Some(Tick(NOON - 30)), ..service(1) };
+    let look = |policy: &str, record: &ServiceRecord| {
+        runs(record, &timed(policy, "skip"), all.iter(), at(NOON, 1)).unwrap()
+    };
+    assert_eq!(look("allow", &record).open, slots(&[NOON - 20, NOON]));
+    assert_eq!(look("allow", &record).over, posts(&[(NOON - 10, OTHER)]));
+    assert_eq!(look("forbid", &record).open, slots(&[NOON - 20]));
     // With `replace` the last is the only one that goes on, also when it has ended first.
-    let replaces = timed("replace", "skip");
-    assert_eq!(runs(&record, &replaces, all.iter()).unwrap().open, slots(&[NOON]));
-    let idle = ServiceRecord { ticks: None, ..record };
-    assert!(runs(&idle, &replaces, all.iter()).unwrap().open.is_empty());
+    assert_eq!(look("replace", &record).open, slots(&[NOON]));
+    let suspended = ServiceRecord { replicas: 0, ..record };
+    assert!(look("replace", &suspended).open.is_empty());
 }
 
 #[test]
@@ -286,7 +287,7 @@ fn the_last_runs_of_either_kind_are_kept() {
             _ => container(it.into(), NOON + it, ME, S::Failed, Some(1)),
         })
         .collect();
-    let found = runs(&service(1), &spec, all.iter()).unwrap();
+    let found = runs(&service(1), &spec, all.iter(), at(NOON, 0)).unwrap();
     let kept: Vec<u32> = found.over.iter().map(|it| it.slot.0 - NOON).collect();
     assert_eq!(kept, [5, 6, 7, 8, 9, 10]);
 }

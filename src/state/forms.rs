@@ -11,7 +11,7 @@ use super::{
     lists::{Bytes, List},
     records::{
         Admission, Availability, ContainerRecord, DeploymentRecord, Intent, NodeRecord, OneOff,
-        Removal, RevisionRecord, Rollout, SealedSecret, ServiceRecord, Stage, Template, Ticks,
+        Removal, RevisionRecord, Rollout, SealedSecret, ServiceRecord, Stage, Template,
     },
 };
 use crate::model::{
@@ -52,7 +52,7 @@ pub(super) struct ServiceForm {
     stage: u8,
     failed: Option<(u128, String)>,
     moves: List<(u32, u128)>,
-    ticks: Option<(u32, Option<u32>)>,
+    ticks_after: Option<u32>,
     replicas: u32,
     intent: IntentForm,
     restarts: u64,
@@ -236,7 +236,7 @@ impl From<&ServiceRecord> for ServiceForm {
             },
             failed: it.rollout.failed.as_ref().map(|(it, why)| (it.0, why.to_string())),
             moves: List(it.moves.iter().map(|(slot, node)| (slot.0, node.0)).collect()),
-            ticks: it.ticks.map(|it| (it.seen.0, it.due.map(|it| it.0))),
+            ticks_after: it.ticks_after.map(|it| it.0),
             replicas: it.replicas,
             intent,
             restarts: it.restarts,
@@ -271,7 +271,7 @@ impl ServiceForm {
                 failed: self.failed.map(|(it, why)| (Revision(it), why.into())),
             },
             moves: self.moves.0.into_iter().map(|(slot, id)| (Slot(slot), NodeId(id))).collect(),
-            ticks: self.ticks.map(|(seen, due)| Ticks { seen: Tick(seen), due: due.map(Tick) }),
+            ticks_after: self.ticks_after.map(Tick),
             replicas: self.replicas,
             intent,
             restarts: self.restarts,

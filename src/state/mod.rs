@@ -45,7 +45,7 @@ pub use or_set::OrSet;
 pub use records::{
     Admission, Availability, ContainerRecord, DeploymentRecord, Intent, IpAllocation, NodeRecord,
     OneOff, Removal, RevisionKey, RevisionRecord, Rollout, SealedSecret, SecretPath, ServiceRecord,
-    Stage, Template, Ticks,
+    Stage, Template,
 };
 pub use step::{Applied, Step, Touched};
 pub use vector::VersionVector;

@@ -166,8 +166,9 @@ pub struct ServiceRecord {
     pub rollout: Rollout,
     /// Replicas that a person wants elsewhere than where they are.
     pub moves: BTreeMap<Slot, NodeId>,
-    /// Of a service that runs by the clock: how far it is. `None`: it begins anew.
-    pub ticks: Option<Ticks>,
+    /// Of a service that runs by the clock: the last tick before it was to. Those that came since have left
+    /// their runs, each with its tick as its slot.
+    pub ticks_after: Option<Tick>,
     /// How many are wanted: the definition's number or the user's later one.
     pub replicas: u32,
     /// What is wanted of them.
@@ -180,16 +181,6 @@ pub struct ServiceRecord {
     pub grace: Option<Millis>,
     /// New anonymous volumes for replaced containers.
     pub renew_volumes: bool,
-}
-
-/// How far a service that runs by the clock is. A run has its tick's slot, so that two records of one run
-/// are known for what they are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ticks {
-    /// The last tick that was looked at.
-    pub seen: Tick,
-    /// The tick whose run is to begin, until it has.
-    pub due: Option<Tick>,
 }
 
 /// What containers are made from.

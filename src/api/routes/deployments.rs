@@ -29,7 +29,10 @@ use crate::{
 pub(super) async fn list(State(app): State<App>) -> Json<Vec<wire::Deployment>> {
     let view = app.backend.now();
     let all = view.state.deployments().iter();
-    Json(all.map(|(name, it)| render::deployment(&view, name, it)).collect())
+    Json(
+        all.map(|(name, it)| render::deployment(&view, name, it, (app.backend.clock)().wall))
+            .collect(),
+    )
 }
 
 pub(super) async fn one(
@@ -40,7 +43,7 @@ pub(super) async fn one(
     let name = lookup::parse_project(&project)?;
     let missing = || Failure::NotFound { what: "deployment", name: project };
     let record = view.state.deployments().get(&name).ok_or_else(missing)?;
-    Ok(Json(render::deployment(&view, &name, record)))
+    Ok(Json(render::deployment(&view, &name, record, (app.backend.clock)().wall)))
 }
 
 pub(super) async fn deploy(

@@ -40,7 +40,9 @@ pub(super) async fn list(
     let project = asked.project.as_deref().map(lookup::parse_project).transpose()?;
     let all = view.state.services().iter();
     let all = all.filter(|(key, _)| project.as_ref().is_none_or(|it| *it == key.project));
-    Ok(Json(all.map(|(key, it)| render::service(&view, key, it)).collect()))
+    Ok(Json(
+        all.map(|(key, it)| render::service(&view, key, it, (app.backend.clock)().wall)).collect(),
+    ))
 }
 
 pub(super) async fn one(
@@ -51,7 +53,7 @@ pub(super) async fn one(
     let key = key(&project, &service)?;
     let missing = || Failure::NotFound { what: "service", name: key.to_string() };
     let record = view.state.services().get(&key).ok_or_else(missing)?;
-    Ok(Json(render::service(&view, &key, record)))
+    Ok(Json(render::service(&view, &key, record, (app.backend.clock)().wall)))
 }
 
 /// A service by the parts of its path.

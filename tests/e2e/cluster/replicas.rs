@@ -1,7 +1,7 @@
 //! Replicas over several nodes, in real containers: where they are, what becomes of them when a node goes
 //! and comes back, when the cluster is parted, and while they are replaced.
 
-use std::{collections::BTreeMap, fs, process::Stdio, thread::sleep, time::Duration};
+use std::{collections::BTreeSet, fs, process::Stdio, thread::sleep, time::Duration};
 
 use serde_json::Value;
 
@@ -48,31 +48,29 @@ services:
         fs::write(&self.file.0, text).unwrap();
     }
 
-    /// The containers that a node knows and that are well, by name.
-    fn healthy(&self, by: &str) -> Vec<Container> {
+    /// The containers on these nodes that a node knows, by name, and whether all are well.
+    fn seen(&self, by: &str, on: &[&str]) -> (Vec<Container>, bool) {
         let list = self.nodes.json(by, &["-p", "web", "ps", "-a"]);
         let text = |it: &Value| it.as_str().unwrap_or_default().to_owned();
-        let well = list.as_array().unwrap().iter().filter(|it| it["state"] == "healthy");
         let told =
             |it: &Value| (text(&it["name"]), text(&it["node_name"]), text(&it["runtime_id"]));
-        let mut found: Vec<Container> = well.map(told).collect();
+        let list = list.as_array().unwrap().iter();
+        let there: Vec<&Value> =
+            list.filter(|it| on.contains(&it["node_name"].as_str().unwrap())).collect();
+        let mut found: Vec<Container> = there.iter().map(|it| told(it)).collect();
         found.sort();
-        found
+        (found, there.iter().all(|it| it["state"] == "healthy"))
     }
 
-    /// Waits until there is just one container of each replica, on these nodes, all well.
+    /// Waits until there is just one container of each replica on these nodes, all well.
     fn until_exact(&self, by: &str, on: &[&str]) -> Vec<Container> {
         self.nodes.until(&format!("five replicas are on {on:?}, as {by} sees it"), || {
-            let healthy = self.healthy(by);
-            let all = self.nodes.json(by, &["-p", "web", "ps", "-a"]);
-            let names: BTreeMap<&str, ()> =
-                healthy.iter().map(|(name, ..)| (name.as_str(), ())).collect();
-            let there: usize = on.iter().map(|it| self.running(it).len()).sum();
-            healthy.iter().all(|(_, node, _)| on.contains(&node.as_str()))
-                && (names.len(), healthy.len(), there) == (5, 5, 5)
-                && all.as_array().unwrap().iter().filter(|it| it["state"] != "healthy").count() == 0
+            let (seen, well) = self.seen(by, on);
+            let names: BTreeSet<&str> = seen.iter().map(|(name, ..)| name.as_str()).collect();
+            let running: usize = on.iter().map(|it| self.running(it).len()).sum();
+            well && (names.len(), seen.len(), running) == (5, 5, 5)
         });
-        self.healthy(by)
+        self.seen(by, on).0
     }
 
     /// What a node's engine runs.
@@ -130,14 +128,14 @@ fn replicas_survive_their_nodes_and_are_replaced_without_a_gap() {
         web.nodes.fizz("b", &["-f", &web.file.0, "up", "--wait"]).stderr(Stdio::null()).spawn();
     let mut up = up.unwrap();
     web.nodes.until("the first is replaced", || {
-        web.healthy("a").iter().any(|it| web.version_of(it) == "2")
+        web.seen("a", &["a", "c"]).0.iter().any(|it| web.version_of(it) == "2")
     });
     up.kill().unwrap();
     up.wait().unwrap();
     web.nodes.lab("kill", &["b"]);
     web.nodes.until("all are of the new version", || {
-        let healthy = web.healthy("a");
-        healthy.len() == 5 && healthy.iter().all(|it| it.1 != "b" && web.version_of(it) == "2")
+        let (seen, well) = web.seen("a", &["a", "c"]);
+        well && seen.len() == 5 && seen.iter().all(|it| web.version_of(it) == "2")
     });
     web.until_exact("a", &["a", "c"]);
 }
