@@ -198,7 +198,8 @@ impl Node {
         let spec = self.spec_from(&record.service, record.revision).map(|it| &it.container);
         let grace = spec.and_then(|it| it.stop_grace).unwrap_or(STOP_GRACE).min(STOP_GRACE);
         // As with any that is stopped to start again: it has followed no request to start yet.
-        self.amend(container, now, |record| record.starts = 0);
+        // And that it ended by itself is not to be said of it: a job would be done.
+        self.amend(container, now, |record| (record.starts, record.held) = (0, true));
         let effect = Effect::Halt { container, runtime_id, hooks: vec![], grace: Some(grace) };
         self.begin(container, Operation::Halt, effect);
     }

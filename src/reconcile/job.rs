@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Instance, Post, Replica, Share, Step, cron,
+    gate::may_run,
     rollout::{ByReplica, Progress, Turn},
     slot::{self, Around, Which},
 };
@@ -155,7 +156,10 @@ fn run(post: Post, share: &Share<'_>, instances: &[Instance<'_>], around: Around
     let mut steps: Vec<Step> =
         mine.filter_map(|it| slot::clear(it, service.renew_volumes, false)).collect();
     // One run has ended, and on one node its name is free, before the next begins.
-    let in_the_way = |it: &Instance<'_>| it.alive || it.record.node == post.node;
+    let in_the_way = |it: &Instance<'_>| {
+        let may = around.gate.is_some() && may_run(it.record);
+        it.alive || it.record.node == post.node || may
+    };
     let waits = others().any(|it| in_the_way(it) && !stays(it)) || cron::must_wait(share, post);
     match keeper {
         Some(it) if it.record.node != me || over(it) => {}

@@ -120,8 +120,7 @@ fn share<'a>(
     containers: &'a [ContainerRecord],
 ) -> Share<'a> {
     let instances = containers.iter().map(instance).collect();
-    let gate = Gate::default();
-    Share { record, spec, each_node: false, posts, unplaced: vec![], instances, gate: Some(gate) }
+    Share { record, spec, each_node: false, posts, unplaced: vec![], gate: None, instances }
 }
 
 #[test]
