@@ -38,6 +38,7 @@ pub use cluster::{NO_RUNTIME, Seat};
 pub use effect::{Activity, Effect, Fetch, Launch, Notice, Subject};
 pub use event::{Event, Failure, ProbeResult, Sight};
 pub use membership::{AdmitRequest, Rotation};
+pub use placement::Places;
 pub use request::{
     DeployRequest, DownRequest, Explained, Planned, PlannedAction, PlannedService, Refusal,
     Request, RequestId, Response, RollbackRequest, RolloutVerb, RunRequest, ServiceVerb,
@@ -58,7 +59,6 @@ use cluster::Cluster;
 use fleet::Fleet;
 use layout::Layout;
 use local::Local;
-use placement::Places;
 
 /// A member of the cluster.
 #[derive(Debug)]

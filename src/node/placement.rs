@@ -12,19 +12,21 @@ use crate::{
 
 /// Where a project's replicas are to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Places {
+pub struct Places {
     posts: BTreeMap<ServiceName, Vec<Post>>,
     unplaced: BTreeMap<ServiceName, Vec<(Slot, Arc<str>)>>,
 }
 
 impl Places {
     /// Where a service's replicas are to be, in order.
-    pub(super) fn posts(&self, service: &ServiceName) -> &[Post] {
+    #[must_use]
+    pub fn posts(&self, service: &ServiceName) -> &[Post] {
         self.posts.get(service).map_or(&[], Vec::as_slice)
     }
 
     /// A service's replicas that are nowhere to be, and why.
-    pub(super) fn unplaced(&self, service: &ServiceName) -> &[(Slot, Arc<str>)] {
+    #[must_use]
+    pub fn unplaced(&self, service: &ServiceName) -> &[(Slot, Arc<str>)] {
         self.unplaced.get(service).map_or(&[], Vec::as_slice)
     }
 
@@ -35,8 +37,15 @@ impl Places {
 }
 
 impl Node {
-    /// Where a project's replicas are to be.
-    pub(super) fn place(&self, project: &ProjectName) -> Places {
+    /// Where a project's replicas were to be when this node last looked, for whoever compares.
+    #[must_use]
+    pub fn places(&self, project: &ProjectName) -> Option<&Places> {
+        self.places.get(project)
+    }
+
+    /// Where a project's replicas are to be now.
+    #[must_use]
+    pub fn place(&self, project: &ProjectName) -> Places {
         let Some(layout) = self.layouts.get(project) else { return Places::default() };
         let mut places = Places::default();
         for unit in &layout.units {
