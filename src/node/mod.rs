@@ -279,7 +279,9 @@ impl Node {
             Clearing::Begun | Clearing::Done => None,
             Clearing::Stalled(until) => Some(*until),
         });
-        containers.chain(clearing).chain(self.agenda.next()).min()
+        // Until it may write, it settles nothing.
+        let agenda = self.agenda.next().filter(|_| self.may_write());
+        containers.chain(clearing).chain(agenda).min()
     }
 
     /// What the cluster has agreed, as this node knows it: also what is not durable yet.

@@ -76,6 +76,8 @@ impl Node {
         }
         self.judge(project, &outcome);
         self.agenda.again(project, outcome.wake.map(|it| now.moment + it.max(Millis(1))));
+        // What is written for all from here on is to be settled too, though nothing else may happen.
+        self.agenda.looked_at(project);
         if self.stands_for(project) {
             self.speak_for(project, outcome, now);
         }
