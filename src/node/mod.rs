@@ -49,7 +49,7 @@ use crate::{
     gossip::Input,
     model::{
         ContainerEvent, ContainerId, ContainerState, Moment, NodeId, NodeState, ProjectName,
-        Random, ServiceKey,
+        Random, ServiceKey, WallTime,
     },
     scheduler::{Charge, Sites},
     state::{Change, ClusterState, ContainerRecord, NodeRecord, SecretPath, Step, Write},
@@ -375,6 +375,20 @@ impl Node {
     }
 
     fn commit(&mut self, change: Change, now: Now) {
+        self.write(change, now, ClusterState::commit);
+    }
+
+    /// Writes what has come of what users want: what they want meanwhile counts more.
+    fn conclude(&mut self, change: Change, now: Now) {
+        self.write(change, now, ClusterState::conclude);
+    }
+
+    fn write(
+        &mut self,
+        change: Change,
+        now: Now,
+        write: fn(&mut ClusterState, Change, WallTime) -> Step,
+    ) {
         let container = match &change {
             Change::Node(id, _) => {
                 self.nodes_changed.insert(*id);
@@ -390,7 +404,7 @@ impl Node {
             Change::Container(id, _) => Some(*id),
             Change::Secret(..) | Change::Revision(..) | Change::IpAllocation(..) => None,
         };
-        let step = self.in_state().commit(change, now.wall);
+        let step = write(self.in_state(), change, now.wall);
         if let Some(id) = container {
             self.note_container(id, now.moment);
         }

@@ -136,7 +136,7 @@ impl Node {
         };
         let over: Vec<_> = wishes.filter(over).collect();
         for (key, slot, _) in over {
-            self.intend(&key, now, |record| {
+            self.note(&key, now, |record| {
                 record.moves.remove(&slot);
             });
         }

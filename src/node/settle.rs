@@ -108,7 +108,7 @@ impl Node {
             Verdict::Pause(why) => ("paused", Some(why.clone())),
             Verdict::Return(why) => ("returning", Some(why.clone())),
         };
-        self.intend(key, now, |record| match verdict {
+        self.note(key, now, |record| match verdict {
             Verdict::Proven => {
                 record.previous = None;
                 record.rollout.stage = Stage::Done;

@@ -129,7 +129,7 @@ impl Node {
         let Some(pin) = self.local.get_mut(&id).and_then(|it| it.pin.take()) else { return };
         let Some(record) = self.state.container(id).cloned() else { return };
         if record.image.as_ref().is_some_and(|it| *it != pin) {
-            self.intend(&record.service, now, |service| {
+            self.note(&record.service, now, |service| {
                 let template = &mut service.template;
                 template.image = template.image.take().filter(|it| *it != pin);
             });
