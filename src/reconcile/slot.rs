@@ -266,7 +266,9 @@ fn run(
         let may_stop = if around.stops_first {
             made && !waits && (around.turn.may_stop || !it.is_ready())
         } else {
-            keeper.is_ready() || keeper.is_completed() || !it.is_usable(around.restart)
+            // What is well for a moment may yet fail: until then the old one can go on.
+            let relied_on = keeper.is_ready() && around.turn.monitor <= keeper.stood;
+            relied_on || keeper.is_completed() || !it.is_usable(around.restart)
         };
         if made && (may_stop || !it.alive) {
             steps.extend(clear(it, service.renew_volumes, false));
