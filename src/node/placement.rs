@@ -91,7 +91,7 @@ impl Node {
         let wanted = unit.iter().filter_map(|service| {
             let key = ServiceKey { project: project.clone(), service: service.clone() };
             let record = self.state.services().get(&key)?.clone();
-            let holders = self.holders(&key);
+            let holders = self.holders(&key, &record);
             Some(Wanted { key, record, holders })
         });
         wanted.collect()
@@ -190,11 +190,13 @@ impl Node {
         Response::Done
     }
 
-    /// The containers that hold the slots of a service now.
-    fn holders(&self, key: &ServiceKey) -> Vec<Holder> {
+    /// The containers that hold the slots of a service now. One that was stopped so that another takes
+    /// its place holds nothing any more.
+    fn holders(&self, key: &ServiceKey, service: &ServiceRecord) -> Vec<Holder> {
         let mine = self.fleet.of(&key.project).filter(|it| it.service == *key);
-        let holds = mine.filter(|it| it.one_off.is_none() && !it.given_up);
-        holds.map(|it| holder(it)).collect()
+        let replaced = |it: &ContainerRecord| it.state.is_over() && it.starts == 0;
+        let holds = mine.filter(|it| it.one_off.is_none() && !it.given_up && !replaced(it));
+        holds.map(|it| holder(it, service)).collect()
     }
 
     /// Looks at the nodes anew: what they are, and whether they are there.
@@ -290,13 +292,18 @@ fn demand<'a>(layout: &'a Layout, wanted: &'a Wanted) -> Option<Demand<'a>> {
     Some(Demand { service: key, rules, count, holders, wishes: &record.moves })
 }
 
-fn holder(it: &ContainerRecord) -> Holder {
-    let rank = match it.state {
+fn holder(it: &ContainerRecord, service: &ServiceRecord) -> Holder {
+    let standing = match it.state {
         ContainerState::Healthy => 4,
         ContainerState::Running => 3,
         ContainerState::Unhealthy => 2,
         ContainerState::Pending if it.runtime_id.is_none() => 0,
         ContainerState::Pending | ContainerState::Stopped | ContainerState::Failed => 1,
+    };
+    // Of two that are as well, the one that need not be replaced stays.
+    let rank = match standing {
+        0 => 0,
+        _ => 2 * standing + u8::from(it.revision == service.template.revision),
     };
     Holder { slot: it.slot, node: it.node, rank, created: it.created, id: it.id }
 }

@@ -290,8 +290,14 @@ impl Node {
         if !told && restarts(restart, event) {
             local.rest(first, attempts, now.moment);
         }
+        // It was replaced, or is to start again. Should it be wanted after all, it has yet to start; and
+        // its end is no completion.
+        let replaced = local.told_to_stop && intent == Some(Intent::Run);
         self.amend(id, now, |record| {
             (record.exit_code, record.attempts) = (Some(end.code), attempts);
+            if replaced {
+                record.starts = 0;
+            }
         });
         self.transition(id, ContainerEvent::Started, None, now);
         self.transition(id, event, Some(reason.into()), now);

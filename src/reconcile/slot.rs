@@ -158,7 +158,9 @@ impl Instance<'_> {
     /// Whether it ended with status 0 of its own.
     #[must_use]
     pub fn is_completed(&self) -> bool {
-        self.record.state == ContainerState::Stopped && self.record.exit_code == Some(0)
+        self.record.state == ContainerState::Stopped
+            && self.record.exit_code == Some(0)
+            && self.record.starts != 0
     }
 }
 
@@ -234,7 +236,14 @@ fn run(
             && (it.is_made_from(&service.template) || !around.turn.changes)
     };
     // The oldest that is right stays: it has run longest.
+    // What is elsewhere too, as after a partition, has nothing to wait for once it is well here.
+    let serves_there = instances.iter().any(|it| it.record.node == post.node && it.is_ready());
+    let surplus = |it: &&Instance<'_>| !here && serves_there && it.record.node == around.me;
     let Some(keeper) = instances.iter().filter(right).min_by_key(|it| it.age()) else {
+        if instances.iter().any(|it| surplus(&it)) {
+            let surplus = instances.iter().filter(surplus);
+            return surplus.filter_map(|it| clear(it, service.renew_volumes, false)).collect();
+        }
         // One that was given up is replaced by another of its kind only after a pause.
         let kind = |it: &Instance<'_>| it.is_made_from(&service.template) || !around.turn.changes;
         let resting = instances.iter().any(|it| it.resting && kind(it));
@@ -270,7 +279,7 @@ fn run(
             let relied_on = keeper.is_ready() && around.turn.monitor <= keeper.stood;
             relied_on || keeper.is_completed() || !it.is_usable(around.restart)
         };
-        if made && (may_stop || !it.alive) {
+        if surplus(&it) || (made && (may_stop || !it.alive)) {
             steps.extend(clear(it, service.renew_volumes, false));
         }
     }
