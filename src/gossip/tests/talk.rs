@@ -172,7 +172,8 @@ impl Talk {
                 Output::Took(step) => {
                     let nodes = step.touched().filter_map(|it| match it {
                         Touched::Node(id) => Some(id),
-                        Touched::Project(_) | Touched::Revision(_)
+                        Touched::Project(_)
+                        | Touched::Revision(_)
                         | Touched::Secret(_)
                         | Touched::Container(_)
                         | Touched::Address(_) => None,
