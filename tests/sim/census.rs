@@ -40,8 +40,9 @@ impl World {
     }
 
     /// Notes a write of a deployment.
-    pub(crate) fn note_write(&mut self, write: &Write) {
-        if self.orchestra.is_none() {
+    pub(crate) fn note_write(&mut self, at: usize, write: &Write) {
+        // Others only take it in.
+        if self.orchestra.is_none() || write.dot.replica != self.machines[at].disk.replica {
             return;
         }
         let project = match &write.change {
@@ -49,7 +50,7 @@ impl World {
                 self.say(|| {
                     let it = record.as_ref();
                     let short = it.map(|it| (it.replicas, &it.rollout, it.intent, image(it)));
-                    format!("    {key} is {short:?}")
+                    format!("n{at} {key} is {short:?}")
                 });
                 if record.as_ref().is_some_and(|it| it.rollout.stage == Stage::Returning) {
                     self.tally.count("changes that went back");
@@ -61,9 +62,9 @@ impl World {
                 self.say(|| match record {
                     Some(it) => {
                         let words = (it.state, it.attempts, it.given_up, it.reason.as_deref());
-                        format!("    {} {id}: {words:?}", it.name)
+                        format!("n{at} {} {id}: {words:?}", it.name)
                     }
-                    None => format!("    {id} is gone"),
+                    None => format!("n{at} {id} is gone"),
                 });
                 let Some(record) = record else { return };
                 record.service.project.clone()
@@ -76,12 +77,8 @@ impl World {
         *self.orchestra().begun.entry(project).or_default() += 1;
     }
 
-    /// As long as nothing goes wrong, enough of each service are well.
-    pub(crate) fn count_the_well(&mut self) {
-        let Some(orchestra) = &self.orchestra else { return };
-        if !orchestra.is_calm || orchestra.floors.is_empty() {
-            return;
-        }
+    /// How many of each deployment's web servers are well.
+    pub(crate) fn well(&self) -> BTreeMap<ProjectName, u32> {
         let mut well: BTreeMap<&ProjectName, BTreeSet<Slot>> = BTreeMap::new();
         for machine in self.machines.iter().filter(|it| it.is_member()) {
             let Some(run) = &machine.run else { continue };
@@ -91,11 +88,20 @@ impl World {
                 }
             }
         }
+        well.into_iter().map(|(name, them)| (name.clone(), them.len() as u32)).collect()
+    }
+
+    /// As long as nothing goes wrong, enough of each service are well.
+    pub(crate) fn count_the_well(&mut self) {
+        let Some(orchestra) = &self.orchestra else { return };
+        if !orchestra.is_calm || orchestra.floors.is_empty() {
+            return;
+        }
+        let well = self.well();
         let short = orchestra.floors.iter().find_map(|(project, floor)| {
-            let count = well.get(project).map_or(0, BTreeSet::len) as u32;
-            (count < *floor).then(|| {
-                format!("{project} has {count} that are well, and must have {floor}")
-            })
+            let count = well.get(project).copied().unwrap_or_default();
+            (count < *floor)
+                .then(|| format!("{project} has {count} that are well, and must have {floor}"))
         });
         if let Some(short) = short {
             self.describe_services();
@@ -236,10 +242,7 @@ impl World {
     fn broken_promise(&self, state: &ClusterState) -> Option<String> {
         let orchestra = self.orchestra.as_ref()?;
         for stack in orchestra.stacks.iter().filter(|_| orchestra.is_calm) {
-            let key = ServiceKey {
-                project: stack.name.clone(),
-                service: "web".parse().unwrap(),
-            };
+            let key = ServiceKey { project: stack.name.clone(), service: "web".parse().unwrap() };
             let Some(record) = state.services().get(&key) else {
                 return Some(format!("{key} is not there"));
             };
@@ -283,7 +286,13 @@ impl World {
                 self.say(|| {
                     format!(
                         "    {} {} on {} {} of {} attempts {} given up {} {:?}",
-                        it.name, it.id, it.node, it.state, it.revision, it.attempts, it.given_up,
+                        it.name,
+                        it.id,
+                        it.node,
+                        it.state,
+                        it.revision,
+                        it.attempts,
+                        it.given_up,
                         it.reason
                     )
                 });

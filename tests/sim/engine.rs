@@ -82,7 +82,8 @@ impl World {
             Deed::Make(launch, run) => self.make(at, launch, run),
             Deed::Run(launch, run) => self.run(at, &launch, run),
             Deed::End(container, run) => {
-                self.end(at, 143, |it| it.container == container);
+                let code = [0, 143][self.random.below(2)];
+                self.end(at, code, |it| it.container == container);
                 self.finish(at, run, container, None);
             }
             Deed::Remove(container, run) => {
@@ -160,7 +161,7 @@ impl World {
             it.state = RuntimeState::Running { since, paused: false };
             it.ports = wanted.into_iter().map(port).collect();
             if it.image.0.contains(CRASHING) {
-                self.put_deed(at, Deed::Die(id, since), 3 * SECOND);
+                self.put_deed(at, Deed::Die(id, since), 400 * MILLI);
             }
         }
         self.finish(at, run, container, None);

@@ -138,9 +138,11 @@ impl World {
 
     /// All deployments are as they should be: from now on they stay well.
     fn set_floors(&mut self) {
+        let well = self.well();
         let orchestra = self.orchestra();
-        let floors = orchestra.stacks.iter().map(|it| (it.name.clone(), it.floor(it.replicas)));
-        orchestra.floors = floors.collect();
+        let floor =
+            |it: &Stack| (it.name.clone(), it.floor(well.get(&it.name).map_or(0, |it| *it)));
+        orchestra.floors = orchestra.stacks.iter().map(floor).collect();
     }
 
     /// Waits until everything is as it should be.
@@ -179,7 +181,8 @@ impl World {
         let after = self.orchestra().begun.clone();
         let troubled = self.troubled();
         let busy = |it: &(&ProjectName, &u64)| before.get(it.0) != Some(it.1);
-        let busy: Vec<_> = after.iter().filter(busy).filter(|it| !troubled.contains(it.0)).collect();
+        let busy: Vec<_> =
+            after.iter().filter(busy).filter(|it| !troubled.contains(it.0)).collect();
         if !busy.is_empty() {
             self.describe_services();
             self.complain(format!("something is done although all is well: {busy:?}"));
@@ -255,6 +258,7 @@ impl World {
         (stack.certain, stack.fails) = match (is_well, stack.style.action) {
             (true, _) => (Some(stack.image.clone()), false),
             (false, "rollback") => (before, true),
+            // What went wrong before stays so until the next that is well.,
             (false, _) => (None, false),
         };
         self.orchestra().stacks[index] = stack;

@@ -89,7 +89,7 @@ impl Stack {
         self.image = format!("web:{kind}-{}", self.revision);
     }
 
-    /// How many of its web servers must be well while it changes.
+    /// How many of its web servers must be well while it changes, of so many that are.
     pub(crate) fn floor(&self, replicas: u32) -> u32 {
         let style = &self.style;
         if style.global || style.paired {
@@ -98,8 +98,13 @@ impl Stack {
         if style.start_first && style.port.is_none() {
             return replicas;
         }
+        if style.action == "continue" {
+            return 0;
+        }
         let at_once = if style.parallelism == 0 { replicas } else { style.parallelism };
-        replicas.saturating_sub(at_once)
+        // So many may have failed, and it goes on.
+        let forgiven = if 0.0 < style.ratio { replicas * 2 / 5 } else { 0 };
+        replicas.saturating_sub(at_once + forgiven)
     }
 
     pub(crate) fn request(&self) -> Request {
@@ -148,13 +153,16 @@ impl Stack {
             web["healthcheck"] = check.clone();
         }
         if let Some(port) = style.port {
-            web["ports"] = json!([{"target": 80, "published": port.to_string(), "protocol": "tcp"}]);
+            web["ports"] =
+                json!([{"target": 80, "published": port.to_string(), "protocol": "tcp"}]);
         }
         if !style.paired {
             return json!({"web": web});
         }
         web["depends_on"] = json!({"db": {"condition": "service_healthy", "required": true}});
-        let db = json!({"image": "db:1", "healthcheck": check, "networks": {"default": null}});
+        let db = json!({
+            "image": "db:1", "healthcheck": check, "networks": {"default": null}, "restart": "always",
+        });
         json!({"web": web, "db": db})
     }
 

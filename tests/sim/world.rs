@@ -13,8 +13,8 @@ use fizz::{
 };
 
 use crate::{
-    ledger::{self, Ledger},
     engine::Deed,
+    ledger::{self, Ledger},
     machine::{Disk, Machine, Outcome, Place},
     network::Network,
     orchestra::Orchestra,
@@ -392,7 +392,7 @@ impl World {
             let noted = self.ledger.note(write);
             self.held(noted, at);
             self.heed_farewell(write);
-            self.note_write(write);
+            self.note_write(at, write);
         }
     }
 
