@@ -9,7 +9,7 @@ use crate::{
         spec::{ContainerSpec, PullPolicy, ServiceSpec},
     },
     reconcile::{Cause, Step, Which},
-    state::{Change, ContainerRecord, ServiceRecord, Template},
+    state::{Change, ContainerRecord, Intent, ServiceRecord, Template},
 };
 
 impl Node {
@@ -18,7 +18,10 @@ impl Node {
             Step::Record(slot, which) => self.record(key, slot, which, now),
             Step::Launch { container, start, cause } => self.launch(container, start, cause, now),
             Step::Start(container, cause) => self.start(container, cause, now),
-            Step::Halt(container) => self.halt(container),
+            Step::Halt(container) => {
+                self.say_going(key, container, now);
+                self.halt(container);
+            }
             Step::Again(container) => {
                 // It has followed no request to start yet: so it will, once it has stopped.
                 self.amend(container, now, |record| record.starts = 0);
@@ -26,6 +29,17 @@ impl Node {
             }
             Step::Discard { container, volumes } => self.discard(container, volumes),
             Step::Wait(container, reason) => self.wait(container, reason),
+        }
+    }
+
+    /// What stops though its service is to run says so at once, not only once it has stopped: others
+    /// count on it until then, and might stop theirs as well.
+    fn say_going(&mut self, key: &ServiceKey, container: ContainerId, now: Now) {
+        let intent = self.state.services().get(key).map(|it| it.intent);
+        // What was given up is over already, by its record.
+        let is_up = self.state.container(container).is_some_and(|it| it.state.is_up());
+        if intent == Some(Intent::Run) && is_up {
+            self.amend(container, now, |record| record.starts = 0);
         }
     }
 

@@ -190,12 +190,10 @@ impl Node {
         Response::Done
     }
 
-    /// The containers that hold the slots of a service now. One that was stopped so that another takes
-    /// its place holds nothing any more.
+    /// The containers that hold the slots of a service now.
     fn holders(&self, key: &ServiceKey, service: &ServiceRecord) -> Vec<Holder> {
         let mine = self.fleet.of(&key.project).filter(|it| it.service == *key);
-        let replaced = |it: &ContainerRecord| it.state.is_over() && it.starts == 0;
-        let holds = mine.filter(|it| it.one_off.is_none() && !it.given_up && !replaced(it));
+        let holds = mine.filter(|it| it.one_off.is_none() && !it.given_up);
         holds.map(|it| holder(it, service)).collect()
     }
 
@@ -294,11 +292,13 @@ fn demand<'a>(layout: &'a Layout, wanted: &'a Wanted) -> Option<Demand<'a>> {
 
 fn holder(it: &ContainerRecord, service: &ServiceRecord) -> Holder {
     let standing = match it.state {
-        ContainerState::Healthy => 4,
-        ContainerState::Running => 3,
-        ContainerState::Unhealthy => 2,
         ContainerState::Pending if it.runtime_id.is_none() => 0,
-        ContainerState::Pending | ContainerState::Stopped | ContainerState::Failed => 1,
+        // It is being stopped for another's sake, or was.
+        _ if it.starts == 0 => 1,
+        ContainerState::Pending | ContainerState::Stopped | ContainerState::Failed => 2,
+        ContainerState::Unhealthy => 3,
+        ContainerState::Running => 4,
+        ContainerState::Healthy => 5,
     };
     // Of two that are as well, the one that need not be replaced stays.
     let rank = match standing {

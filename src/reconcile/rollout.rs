@@ -133,7 +133,7 @@ pub(super) fn progress(share: &Share<'_>, by_replica: &ByReplica<'_>) -> Progres
     let mut progress = Progress { wake: wake(share, by_replica, monitor), ..Progress::default() };
     let all = posts.len();
     let at_once = if rules.parallelism == 0 { all } else { rules.parallelism as usize };
-    let serving = posts.iter().filter(|(_, _, them)| them.iter().any(Instance::is_ready)).count();
+    let serving = posts.iter().filter(|(_, _, them)| them.iter().any(Instance::serves)).count();
     let forgiven = forgiven(share, by_replica, rules, all);
     let begun = posts.iter().filter(|(_, standing, _)| *standing == Standing::Begun).count();
     let mut room = at_once.saturating_sub(begun.saturating_sub(forgiven));
@@ -143,7 +143,7 @@ pub(super) fn progress(share: &Share<'_>, by_replica: &ByReplica<'_>) -> Progres
     }
     let canaries = share.spec.extension.canary.map_or(all, |it| it as usize);
     for (at, (replica, standing, instances)) in posts.into_iter().enumerate() {
-        let serves = instances.iter().any(Instance::is_ready);
+        let serves = instances.iter().any(Instance::serves);
         let begun = instances.iter().any(|it| it.is_made_from(&share.record.template));
         let open = match stage {
             Stage::Done | Stage::Going | Stage::Returning => true,

@@ -150,6 +150,11 @@ impl Instance<'_> {
         }
     }
 
+    /// Whether it is as well as it can be, and will be: it is not being stopped.
+    pub(super) fn serves(&self) -> bool {
+        self.is_ready() && self.record.starts != 0
+    }
+
     /// The oldest first; of several that are as old, always the same.
     pub(super) fn age(&self) -> (WallTime, ContainerId) {
         (self.record.created, self.record.id)
@@ -237,7 +242,7 @@ fn run(
     };
     // The oldest that is right stays: it has run longest.
     // What is elsewhere too, as after a partition, has nothing to wait for once it is well here.
-    let serves_there = instances.iter().any(|it| it.record.node == post.node && it.is_ready());
+    let serves_there = instances.iter().any(|it| it.record.node == post.node && it.serves());
     let surplus = |it: &&Instance<'_>| !here && serves_there && it.record.node == around.me;
     let Some(keeper) = instances.iter().filter(right).min_by_key(|it| it.age()) else {
         if instances.iter().any(|it| surplus(&it)) {
