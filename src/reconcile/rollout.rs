@@ -244,8 +244,9 @@ pub(super) fn verdict(share: &Share<'_>, by_replica: &ByReplica<'_>) -> Option<V
         let standing = standing(share, *post, instances?, rules.monitor);
         matches!(standing, Standing::Settled(_)).then_some(())
     };
+    // Replicas that have no place say nothing against those that have one.
     let proven = stage != Stage::Canary
-        && share.unplaced.is_empty()
+        && (share.unplaced.is_empty() || !share.posts.is_empty())
         && share.posts.iter().all(|it| settled(it).is_some());
     proven.then_some(Verdict::Proven)
 }
