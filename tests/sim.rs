@@ -4,8 +4,12 @@
 //! `docs/testing.md` for how to run and to replay it.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "sim/census.rs"]
+mod census;
 #[path = "sim/checks.rs"]
 mod checks;
+#[path = "sim/engine.rs"]
+mod engine;
 #[path = "sim/ledger.rs"]
 mod ledger;
 #[path = "sim/lives.rs"]
@@ -14,6 +18,8 @@ mod lives;
 mod machine;
 #[path = "sim/network.rs"]
 mod network;
+#[path = "sim/orchestra.rs"]
+mod orchestra;
 #[path = "sim/queue.rs"]
 mod queue;
 #[path = "sim/regressions.rs"]
@@ -22,6 +28,8 @@ mod regressions;
 mod runtime;
 #[path = "sim/scenario.rs"]
 mod scenario;
+#[path = "sim/stacks.rs"]
+mod stacks;
 #[path = "sim/streams.rs"]
 mod streams;
 #[path = "sim/tally.rs"]
@@ -73,15 +81,31 @@ struct Told {
     complaint: Option<String>,
 }
 
+/// A story about what runs where.
+fn play(seed: u64, log: bool) -> Told {
+    let mut random = Random::new(!seed);
+    let machines = match random.below(50) {
+        0 => 20 + random.below(11),
+        _ => 3 + random.below(7),
+    };
+    let stacks = orchestra::stacks(machines, &mut random);
+    tell_one(machines, seed, log, |world| world.concert(stacks))
+}
+
+/// A story about who is a member, and what all agree on.
 fn tell(seed: u64, log: bool) -> Told {
     let mut random = Random::new(!seed);
     let machines = match random.below(50) {
         0 => 20 + random.below(11),
         _ => 2 + random.below(8),
     };
+    tell_one(machines, seed, log, World::story)
+}
+
+fn tell_one(machines: usize, seed: u64, log: bool, story: impl FnOnce(&mut World)) -> Told {
     let mut world = World::new(machines, seed);
     world.log = log;
-    let told = catch_unwind(AssertUnwindSafe(|| world.story()));
+    let told = catch_unwind(AssertUnwindSafe(|| story(&mut world)));
     let complaint = match told {
         Ok(()) => world.complaint,
         Err(_) => Some(format!("a panic at {} ms", world.queue.now / queue::MILLI)),
@@ -90,7 +114,12 @@ fn tell(seed: u64, log: bool) -> Told {
 }
 
 /// Runs seeds on all threads; what failed, and what happened.
-fn tell_all(seeds: &[u64], log: bool) -> (Vec<String>, Tally) {
+fn tell_all(
+    seeds: &[u64],
+    log: bool,
+    which: &str,
+    tell: fn(u64, bool) -> Told,
+) -> (Vec<String>, Tally) {
     let next = AtomicU64::new(0);
     let sum = Mutex::new((vec![], Tally::default()));
     std::thread::scope(|scope| {
@@ -101,7 +130,7 @@ fn tell_all(seeds: &[u64], log: bool) -> (Vec<String>, Tally) {
                     let mut sum = sum.lock().unwrap();
                     sum.1.join(&told.tally);
                     if let Some(complaint) = told.complaint {
-                        let replay = format!("FIZZ_SIM_SEED={seed} cargo test --test sim");
+                        let replay = format!("FIZZ_SIM_SEED={seed} cargo test --test sim {which}");
                         let line = format!("seed {seed}: {complaint}\n    replay: {replay}");
                         let shown = format!("{line}\n");
                         std::io::stderr().write_all(shown.as_bytes()).unwrap();
@@ -118,7 +147,7 @@ fn tell_all(seeds: &[u64], log: bool) -> (Vec<String>, Tally) {
 fn whatever_happens_all_agree_in_the_end_and_nothing_that_was_promised_is_lost() {
     let seeds: Vec<u64> = seeds().collect();
     let log = std::env::var("FIZZ_SIM_LOG").is_ok();
-    let (failed, tally) = tell_all(&seeds, log);
+    let (failed, tally) = tell_all(&seeds, log, "whatever", tell);
     let report = format!("\n{:>12} seeds\n{}", seeds.len(), tally.lines());
     std::io::stderr().write_all(report.as_bytes()).unwrap();
     assert!(
@@ -134,9 +163,19 @@ fn whatever_happens_all_agree_in_the_end_and_nothing_that_was_promised_is_lost()
 }
 
 #[test]
+fn everything_runs_once_where_it_should_whatever_happens() {
+    let seeds: Vec<u64> = seeds().collect();
+    let log = std::env::var("FIZZ_SIM_LOG").is_ok();
+    let (failed, tally) = tell_all(&seeds, log, "everything", play);
+    let report = format!("\n{:>12} seeds\n{}", seeds.len(), tally.lines());
+    std::io::stderr().write_all(report.as_bytes()).unwrap();
+    assert!(failed.is_empty(), "{} of {} failed", failed.len(), seeds.len());
+}
+
+#[test]
 fn what_failed_once_does_not_fail_again() {
     let seeds: Vec<u64> = REGRESSIONS.iter().map(|(seed, _)| *seed).collect();
-    let (failed, _) = tell_all(&seeds, false);
+    let (failed, _) = tell_all(&seeds, false, "whatever", tell);
     let found = |seed: &u64| REGRESSIONS.iter().find(|it| it.0 == *seed).map(|it| it.1);
     let known: Vec<_> = seeds.iter().filter_map(found).collect();
     assert!(failed.is_empty(), "{failed:?}; they found once: {known:?}");

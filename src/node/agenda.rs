@@ -35,9 +35,15 @@ impl Agenda {
         }
     }
 
-    /// When the next is due.
+    /// A project was just looked at: what stirred it meanwhile was that.
+    pub(super) fn looked_at(&mut self, project: &ProjectName) {
+        self.now.remove(project);
+    }
+
+    /// When the next is due: at once, if something was stirred since the last look.
     pub(super) fn next(&self) -> Option<Moment> {
-        self.later.values().min().copied()
+        let at_once = (self.all || !self.now.is_empty()).then_some(Moment(0));
+        at_once.or_else(|| self.later.values().min().copied())
     }
 
     /// Takes what is due: `None` is everything.
@@ -67,7 +73,10 @@ mod tests {
         agenda.stir(&name("a"));
         agenda.again(&name("b"), Some(Moment(5)));
         agenda.again(&name("c"), Some(Moment(9)));
+        assert_eq!(agenda.next(), Some(Moment(0)));
+        agenda.looked_at(&name("a"));
         assert_eq!(agenda.next(), Some(Moment(5)));
+        agenda.stir(&name("a"));
         assert_eq!(agenda.take(Moment(5)), Some([name("a"), name("b")].into()));
         assert_eq!(agenda.take(Moment(5)), Some(BTreeSet::new()));
         agenda.stir_all();

@@ -57,12 +57,33 @@ impl Node {
         now: Now,
         change: impl FnOnce(&mut ServiceRecord),
     ) {
-        let Some(known) = self.state.services().get(key) else { return };
+        if let Some(record) = self.changed(key, change) {
+            self.commit(Change::Service(key.clone(), Some(record)), now);
+        }
+    }
+
+    /// Notes in a service's record what came of what users want. Should a user want something else
+    /// at the same time, elsewhere, that stands.
+    pub(super) fn note(
+        &mut self,
+        key: &ServiceKey,
+        now: Now,
+        change: impl FnOnce(&mut ServiceRecord),
+    ) {
+        if let Some(record) = self.changed(key, change) {
+            self.conclude(Change::Service(key.clone(), Some(record)), now);
+        }
+    }
+
+    fn changed(
+        &self,
+        key: &ServiceKey,
+        change: impl FnOnce(&mut ServiceRecord),
+    ) -> Option<Arc<ServiceRecord>> {
+        let known = self.state.services().get(key)?;
         let mut record = (**known).clone();
         change(&mut record);
-        if record != **known {
-            self.commit(Change::Service(key.clone(), Some(Arc::new(record))), now);
-        }
+        (record != **known).then(|| Arc::new(record))
     }
 
     fn down(&mut self, request: &DownRequest, now: Now) -> Result<Response, Refusal> {

@@ -43,6 +43,7 @@ pub use cluster::{NO_RUNTIME, Seat};
 pub use effect::{Activity, Effect, Fetch, Launch, Notice, Subject};
 pub use event::{Event, Failure, ProbeResult, Sight};
 pub use membership::{AdmitRequest, Rotation};
+pub use placement::Places;
 pub use request::{
     DeployRequest, DownRequest, Explained, Planned, PlannedAction, PlannedService, Refusal,
     Request, RequestId, Response, RollbackRequest, RolloutVerb, RunRequest, ServiceVerb,
@@ -54,7 +55,7 @@ use crate::{
     gossip::Input,
     model::{
         ContainerEvent, ContainerId, ContainerState, Moment, NodeId, NodeState, ProjectName,
-        Random, ServiceKey,
+        Random, ServiceKey, WallTime,
     },
     scheduler::{Charge, Sites},
     state::{Change, ClusterState, ContainerRecord, NodeRecord, SecretPath, Step, Write},
@@ -64,7 +65,6 @@ use cluster::Cluster;
 use fleet::Fleet;
 use layout::Layout;
 use local::Local;
-use placement::Places;
 use quorum::Quorum;
 
 /// A member of the cluster.
@@ -297,7 +297,9 @@ impl Node {
             Clearing::Begun | Clearing::Done => None,
             Clearing::Stalled(until) => Some(*until),
         });
-        containers.chain(clearing).chain(self.agenda.next()).chain(self.quorum.due()).min()
+        // Until it may write, it settles nothing.
+        let agenda = self.agenda.next().filter(|_| self.may_write());
+        containers.chain(clearing).chain(agenda).chain(self.quorum.due()).min()
     }
 
     /// What the cluster has agreed, as this node knows it: also what is not durable yet.
@@ -394,6 +396,20 @@ impl Node {
     }
 
     fn commit(&mut self, change: Change, now: Now) {
+        self.write(change, now, ClusterState::commit);
+    }
+
+    /// Writes what has come of what users want: what they want meanwhile counts more.
+    fn conclude(&mut self, change: Change, now: Now) {
+        self.write(change, now, ClusterState::conclude);
+    }
+
+    fn write(
+        &mut self,
+        change: Change,
+        now: Now,
+        write: fn(&mut ClusterState, Change, WallTime) -> Step,
+    ) {
         let container = match &change {
             Change::Node(id, _) => {
                 self.nodes_changed.insert(*id);
@@ -409,7 +425,7 @@ impl Node {
             Change::Container(id, _) => Some(*id),
             Change::Secret(..) | Change::Revision(..) | Change::IpAllocation(..) => None,
         };
-        let step = self.in_state().commit(change, now.wall);
+        let step = write(self.in_state(), change, now.wall);
         if let Some(id) = container {
             self.note_container(id, now.moment);
         }

@@ -19,11 +19,7 @@ impl Node {
             Step::Launch { container, start, cause } => self.launch(container, start, cause, now),
             Step::Start(container, cause) => self.start(container, cause, now),
             Step::Halt(container) => {
-                let service = self.state.services().get(key);
-                if service.is_some_and(|it| it.intent == Intent::Run) {
-                    // Should it be wanted again after all, it is to start, however it ended.
-                    self.amend(container, now, |record| record.starts = 0);
-                }
+                self.say_going(key, container, now);
                 self.halt(container);
             }
             Step::Again(container) => {
@@ -33,6 +29,17 @@ impl Node {
             }
             Step::Discard { container, volumes } => self.discard(container, volumes),
             Step::Wait(container, reason) => self.wait(container, reason),
+        }
+    }
+
+    /// What stops though its service is to run says so at once, not only once it has stopped: others
+    /// count on it until then, and might stop theirs as well.
+    fn say_going(&mut self, key: &ServiceKey, container: ContainerId, now: Now) {
+        let intent = self.state.services().get(key).map(|it| it.intent);
+        // What was given up is over already, by its record.
+        let is_up = self.state.container(container).is_some_and(|it| it.state.is_up());
+        if intent == Some(Intent::Run) && is_up {
+            self.amend(container, now, |record| record.starts = 0);
         }
     }
 

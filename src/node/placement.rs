@@ -15,19 +15,21 @@ const DONE: &str = "it has completed there";
 
 /// Where a project's replicas are to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Places {
+pub struct Places {
     posts: BTreeMap<ServiceName, Vec<Post>>,
     unplaced: BTreeMap<ServiceName, Vec<(Slot, Arc<str>)>>,
 }
 
 impl Places {
     /// Where a service's replicas are to be, in order.
-    pub(super) fn posts(&self, service: &ServiceName) -> &[Post] {
+    #[must_use]
+    pub fn posts(&self, service: &ServiceName) -> &[Post] {
         self.posts.get(service).map_or(&[], Vec::as_slice)
     }
 
     /// A service's replicas that are nowhere to be, and why.
-    pub(super) fn unplaced(&self, service: &ServiceName) -> &[(Slot, Arc<str>)] {
+    #[must_use]
+    pub fn unplaced(&self, service: &ServiceName) -> &[(Slot, Arc<str>)] {
         self.unplaced.get(service).map_or(&[], Vec::as_slice)
     }
 
@@ -38,8 +40,15 @@ impl Places {
 }
 
 impl Node {
-    /// Where a project's replicas are to be.
-    pub(super) fn place(&self, project: &ProjectName, now: Now) -> Places {
+    /// Where a project's replicas were to be when this node last looked, for whoever compares.
+    #[must_use]
+    pub fn places(&self, project: &ProjectName) -> Option<&Places> {
+        self.places.get(project)
+    }
+
+    /// Where a project's replicas are to be now.
+    #[must_use]
+    pub fn place(&self, project: &ProjectName, now: Now) -> Places {
         let Some(layout) = self.layouts.get(project) else { return Places::default() };
         let mut places = Places::default();
         for unit in &layout.units {
@@ -105,7 +114,7 @@ impl Node {
         let wanted = unit.iter().filter_map(|service| {
             let key = ServiceKey { project: project.clone(), service: service.clone() };
             let record = self.state.services().get(&key)?.clone();
-            let holders = self.holders(&key);
+            let holders = self.holders(&key, &record);
             let runs = self.runs(&key, &record, now);
             Some(Wanted { key, record, holders, runs })
         });
@@ -151,7 +160,7 @@ impl Node {
         };
         let over: Vec<_> = wishes.filter(over).collect();
         for (key, slot, _) in over {
-            self.intend(&key, now, |record| {
+            self.note(&key, now, |record| {
                 record.moves.remove(&slot);
             });
         }
@@ -209,12 +218,12 @@ impl Node {
     }
 
     /// The containers that hold the slots of a service now.
-    fn holders(&self, key: &ServiceKey) -> Vec<Holder> {
+    fn holders(&self, key: &ServiceKey, service: &ServiceRecord) -> Vec<Holder> {
         let mine = self.fleet.of(&key.project).filter(|it| it.service == *key);
         let holds = mine.filter(|it| it.one_off.is_none() && !it.given_up);
         match self.is_singleton(key) {
-            true => singly(&holds.collect::<Vec<_>>()),
-            false => holds.map(|it| holder(it)).collect(),
+            true => singly(&holds.collect::<Vec<_>>(), service),
+            false => holds.map(|it| holder(it, service)).collect(),
         }
     }
 
@@ -290,22 +299,22 @@ impl Node {
 
 /// Of what must never run twice the last to start had reason to: what is told of another that is up is from
 /// before its node was cut off, or its daemon killed.
-fn singly(records: &[&Arc<ContainerRecord>]) -> Vec<Holder> {
+fn singly(records: &[&Arc<ContainerRecord>], service: &ServiceRecord) -> Vec<Holder> {
     let started = |it: &ContainerRecord| it.state.is_up().then_some((it.since, it.id));
     let is_last = |it: &ContainerRecord| {
         let same = records.iter().filter(|other| other.slot == it.slot);
         same.filter_map(|other| started(other)).max() == started(it)
     };
     let holder = |it: &&Arc<ContainerRecord>| {
-        let of = holder(it);
+        let of = holder(it, service);
         let rank = if is_last(it) { of.rank } else { of.rank.min(RANK_OVER) };
         Holder { rank, ..of }
     };
     records.iter().map(holder).collect()
 }
 
-/// The rank of what has run, and does not now.
-const RANK_OVER: u8 = 1;
+/// The highest rank of what has run, and does not now.
+const RANK_OVER: u8 = 5;
 
 /// A service, and what holds its slots.
 struct Wanted {
@@ -333,12 +342,19 @@ fn demand<'a>(layout: &'a Layout, wanted: &'a Wanted) -> Option<Demand<'a>> {
     Some(Demand { service: key, rules, count, only, holders, wishes: &record.moves })
 }
 
-fn holder(it: &ContainerRecord) -> Holder {
-    let rank = match it.state {
-        ContainerState::Healthy | ContainerState::Running => 3,
-        ContainerState::Unhealthy => 2,
+fn holder(it: &ContainerRecord, service: &ServiceRecord) -> Holder {
+    let standing = match it.state {
         ContainerState::Pending if it.runtime_id.is_none() => 0,
-        ContainerState::Pending | ContainerState::Stopped | ContainerState::Failed => RANK_OVER,
+        // It is being stopped for another's sake, or was.
+        _ if it.starts == 0 => 1,
+        ContainerState::Pending | ContainerState::Stopped | ContainerState::Failed => 2,
+        ContainerState::Unhealthy => 3,
+        ContainerState::Running | ContainerState::Healthy => 4,
+    };
+    // Of two that are as well, the one that need not be replaced stays.
+    let rank = match standing {
+        0 => 0,
+        _ => 2 * standing + u8::from(it.revision == service.template.revision),
     };
     Holder { slot: it.slot, node: it.node, rank, created: it.created, id: it.id }
 }

@@ -80,6 +80,8 @@ impl Node {
         let look = self.next_look_at_clock(project, now);
         let wake = outcome.wake.map(|it| now.moment + it.max(Millis(1)));
         self.agenda.again(project, wake.into_iter().chain(look).min());
+        // What is written for all from here on is to be settled too, though nothing else may happen.
+        self.agenda.looked_at(project);
         if self.stands_for(project) {
             self.speak_for(project, outcome, now);
         }
@@ -110,7 +112,7 @@ impl Node {
             Verdict::Pause(why) => ("paused", Some(why.clone())),
             Verdict::Return(why) => ("returning", Some(why.clone())),
         };
-        self.intend(key, now, |record| match verdict {
+        self.note(key, now, |record| match verdict {
             Verdict::Proven => {
                 record.previous = None;
                 record.rollout.stage = Stage::Done;

@@ -129,7 +129,7 @@ impl Node {
         let Some(pin) = self.local.get_mut(&id).and_then(|it| it.pin.take()) else { return };
         let Some(record) = self.state.container(id).cloned() else { return };
         if record.image.as_ref().is_some_and(|it| *it != pin) {
-            self.intend(&record.service, now, |service| {
+            self.note(&record.service, now, |service| {
                 let template = &mut service.template;
                 template.image = template.image.take().filter(|it| *it != pin);
             });
@@ -300,10 +300,16 @@ impl Node {
         if !told && restarts(restart, event) {
             local.rest(first, attempts, now.moment);
         }
+        // It was replaced, or is to start again. Should it be wanted after all, it has yet to start; and
+        // its end is no completion.
+        let replaced = local.told_to_stop && intent == Some(Intent::Run);
         self.amend(id, now, |record| {
             (record.exit_code, record.attempts) = (Some(end.code), attempts);
             // A job that was asked to stop has not completed, however politely it did.
             record.held |= is_job && told && end.code == 0;
+            if replaced {
+                record.starts = 0;
+            }
         });
         self.transition(id, ContainerEvent::Started, None, now);
         self.transition(id, event, Some(reason.into()), now);

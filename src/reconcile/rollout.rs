@@ -72,6 +72,8 @@ pub(super) struct Turn {
     pub(super) may_begin: bool,
     /// It may be without a container that is well.
     pub(super) may_stop: bool,
+    /// How long a new container must have been well before it can be relied on.
+    pub(super) monitor: Millis,
 }
 
 /// How a service's change stands.
@@ -133,16 +135,17 @@ pub(super) fn progress(share: &Share<'_>, by_replica: &ByReplica<'_>) -> Progres
     let mut progress = Progress { wake: wake(share, by_replica, monitor), ..Progress::default() };
     let all = posts.len();
     let at_once = if rules.parallelism == 0 { all } else { rules.parallelism as usize };
-    let serving = posts.iter().filter(|(_, _, them)| them.iter().any(Instance::is_ready)).count();
+    let serving = posts.iter().filter(|(_, _, them)| them.iter().any(Instance::serves)).count();
+    let forgiven = forgiven(share, by_replica, rules, all);
     let begun = posts.iter().filter(|(_, standing, _)| *standing == Standing::Begun).count();
-    let mut room = at_once.saturating_sub(begun);
+    let mut room = at_once.saturating_sub(begun.saturating_sub(forgiven));
     if let Some(left) = pause_left(&posts, rules, monitor, stage) {
         room = 0;
         progress.wake = Some(progress.wake.map_or(left, |it| it.min(left)));
     }
     let canaries = share.spec.extension.canary.map_or(all, |it| it as usize);
     for (at, (replica, standing, instances)) in posts.into_iter().enumerate() {
-        let serves = instances.iter().any(Instance::is_ready);
+        let serves = instances.iter().any(Instance::serves);
         let begun = instances.iter().any(|it| it.is_made_from(&share.record.template));
         let open = match stage {
             Stage::Done | Stage::Going | Stage::Returning => true,
@@ -163,7 +166,8 @@ pub(super) fn progress(share: &Share<'_>, by_replica: &ByReplica<'_>) -> Progres
         let turn = Turn {
             changes: begun || free || (granted && open),
             may_begin: granted,
-            may_stop: !serves || all.saturating_sub(at_once) < serving,
+            may_stop: !serves || all.saturating_sub(at_once + forgiven) < serving,
+            monitor,
         };
         progress.turns.insert(replica, turn);
     }
@@ -229,7 +233,8 @@ pub(super) fn verdict(share: &Share<'_>, by_replica: &ByReplica<'_>) -> Option<V
         Stage::Going | Stage::Canary | Stage::Returning => {}
     }
     let rules = rules(share);
-    let all = share.posts.len() + share.unplaced.len();
+    // What has no place can neither change nor fail.
+    let all = share.posts.len();
     if let Some(why) = failure(share, by_replica, rules, all) {
         return match (rules.failure_action, stage) {
             (FailureAction::Continue, _) => None,
@@ -242,10 +247,25 @@ pub(super) fn verdict(share: &Share<'_>, by_replica: &ByReplica<'_>) -> Option<V
         let standing = standing(share, *post, instances?, rules.monitor);
         matches!(standing, Standing::Settled(_)).then_some(())
     };
+    // Replicas that have no place say nothing against those that have one.
     let proven = stage != Stage::Canary
-        && share.unplaced.is_empty()
+        && (share.unplaced.is_empty() || !share.posts.is_empty())
         && share.posts.iter().all(|it| settled(it).is_some());
     proven.then_some(Verdict::Proven)
+}
+
+/// How many replicas have failed, where so many may: the change goes on without them.
+fn forgiven(
+    share: &Share<'_>,
+    by_replica: &ByReplica<'_>,
+    rules: &UpdateSpec,
+    all: usize,
+) -> usize {
+    let goes_on = rules.failure_action == FailureAction::Continue
+        || failure(share, by_replica, rules, all).is_none();
+    let may_fail = goes_on && share.record.rollout.stage != Stage::Done;
+    let failed = |them: &&Vec<Instance<'_>>| them.iter().any(|it| has_failed(it, share.record));
+    if may_fail { by_replica.values().filter(failed).count() } else { 0 }
 }
 
 /// Why a change is judged to have failed: more replicas failed than may.

@@ -158,6 +158,11 @@ impl Instance<'_> {
         }
     }
 
+    /// Whether it is as well as it can be, and will be: it is not being stopped.
+    pub(super) fn serves(&self) -> bool {
+        self.is_ready() && self.record.starts != 0
+    }
+
     /// The oldest first; of several that are as old, always the same.
     pub(super) fn age(&self) -> (WallTime, ContainerId) {
         (self.record.created, self.record.id)
@@ -168,7 +173,10 @@ impl Instance<'_> {
     #[must_use]
     pub fn is_completed(&self) -> bool {
         let ended = self.record.state == ContainerState::Stopped;
-        ended && self.record.exit_code == Some(0) && !(self.once && self.record.held)
+        ended
+            && self.record.exit_code == Some(0)
+            && self.record.starts != 0
+            && !(self.once && self.record.held)
     }
 }
 
@@ -250,7 +258,14 @@ fn run(
             && (it.is_made_from(&service.template) || !around.turn.changes)
     };
     // The oldest that is right stays: it has run longest.
+    // What is elsewhere too, as after a partition, has nothing to wait for once it is well here.
+    let serves_there = instances.iter().any(|it| it.record.node == post.node && it.serves());
+    let surplus = |it: &&Instance<'_>| !here && serves_there && it.record.node == around.me;
     let Some(keeper) = instances.iter().filter(right).min_by_key(|it| it.age()) else {
+        if instances.iter().any(|it| surplus(&it)) {
+            let surplus = instances.iter().filter(surplus);
+            return surplus.filter_map(|it| clear(it, service.renew_volumes, false)).collect();
+        }
         // One that was given up is replaced by another of its kind only after a pause.
         let kind = |it: &Instance<'_>| it.is_made_from(&service.template) || !around.turn.changes;
         let resting = instances.iter().any(|it| it.resting && kind(it));
@@ -285,9 +300,11 @@ fn run(
         let may_stop = if around.stops_first {
             made && !waits && (around.turn.may_stop || !it.is_ready())
         } else {
-            keeper.is_ready() || keeper.is_completed() || !it.is_usable(around.restart)
+            // What is well for a moment may yet fail: until then the old one can go on.
+            let relied_on = keeper.is_ready() && around.turn.monitor <= keeper.stood;
+            relied_on || keeper.is_completed() || !it.is_usable(around.restart)
         };
-        if made && (may_stop || !it.alive) {
+        if surplus(&it) || (made && (may_stop || !it.alive)) {
             steps.extend(clear(it, service.renew_volumes, false));
         }
     }

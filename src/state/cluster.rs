@@ -50,11 +50,35 @@ impl ClusterState {
         step
     }
 
+    /// Makes a change that says what has come of the value that stands. It follows all that this state has
+    /// of the key, as every change does; but against what somebody else writes meanwhile it loses, as if
+    /// it were written right after that value. Without one it is [`commit`](Self::commit).
+    pub fn conclude(&mut self, change: Change, now: WallTime) -> Step {
+        let mut step = Step::default();
+        let standing = self.collections.standing(&change.place()).map(|it| it.stamp);
+        let after = standing.and_then(|it| Some(Stamp { count: it.count.checked_add(1)?, ..it }));
+        let stamp = match after {
+            Some(after) => Stamp { replica: self.replica, ..after },
+            None => self.stamp(now, &mut step),
+        };
+        self.write_as(change, stamp, &mut step);
+        step
+    }
+
     pub(super) fn write(&mut self, change: Change, now: WallTime, step: &mut Step) {
-        let sequence = self.context.highest(self.replica) + 1;
-        let dot = Dot { replica: self.replica, sequence };
+        let stamp = self.stamp(now, step);
+        self.write_as(change, stamp, step);
+    }
+
+    fn stamp(&mut self, now: WallTime, step: &mut Step) -> Stamp {
         let stamp = self.clock.stamp(now, self.replica);
         step.clock = Some(self.clock);
+        stamp
+    }
+
+    fn write_as(&mut self, change: Change, stamp: Stamp, step: &mut Step) {
+        let sequence = self.context.highest(self.replica) + 1;
+        let dot = Dot { replica: self.replica, sequence };
         let past = self.collections.past_of(&change.place(), self.replica);
         let write = Write { dot, stamp, past, change };
         let fate = self.collections.foresee(&write);

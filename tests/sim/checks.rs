@@ -22,6 +22,7 @@ impl World {
     /// Looks at all nodes.
     pub(crate) fn look(&mut self) {
         self.queue.put(self.queue.now + LOOK_INTERVAL, What::Look);
+        self.count_the_well();
         for at in 0..self.machines.len() {
             let Some(run) = self.machines[at].run.as_mut() else { continue };
             let state = run.node.state().clone();

@@ -46,6 +46,12 @@ pub(crate) struct Machine {
     pub(crate) set_back: bool,
     pub(crate) run: Option<Run>,
     pub(crate) containers: BTreeMap<RuntimeId, Observed>,
+    /// How often its power was cut: what was under way then never comes to an end.
+    pub(crate) outages: u64,
+    /// Its processors, its memory, and what it is called by.
+    pub(crate) cpus: u32,
+    pub(crate) memory_bytes: u64,
+    pub(crate) labels: BTreeMap<String, String>,
     /// How far its wall clock is ahead, in milliseconds, and by how much more each second, in
     /// microseconds.
     pub(crate) skew: i64,
@@ -183,6 +189,10 @@ impl Machine {
             set_back: false,
             run: None,
             containers: BTreeMap::new(),
+            outages: 0,
+            cpus: 1,
+            memory_bytes: 1,
+            labels: BTreeMap::new(),
             skew: 0,
             drift: 0,
             commit_max: 4 * MILLI,
@@ -225,8 +235,9 @@ impl Machine {
             address: Some(self.address),
             replica: self.disk.replica,
             version: "0".into(),
-            cpus: 1,
-            memory_bytes: 1,
+            cpus: self.cpus,
+            memory_bytes: self.memory_bytes,
+            labels: self.labels.clone(),
             architecture: "x86_64".into(),
             kernel: "6".into(),
             ..NodeRecord::unmeasured(self.name.clone(), NodeState::Alive, now.wall)

@@ -57,7 +57,7 @@ fn end(all: &mut Containers, container: ContainerId, at: WallTime) {
     }
 }
 
-fn made(id: RuntimeId, launch: &Launch, now: WallTime) -> Observed {
+pub(crate) fn made(id: RuntimeId, launch: &Launch, now: WallTime) -> Observed {
     Observed {
         command: String::new(),
         runtime_id: id,

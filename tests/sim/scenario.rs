@@ -38,6 +38,8 @@ enum Act {
     Replay,
     Outage,
     BreakStreams,
+    CutOff,
+    Play,
 }
 
 const ACTS: &[Act] = &[
@@ -57,6 +59,23 @@ const ACTS: &[Act] = &[
     Act::Replay,
     Act::Outage,
     Act::BreakStreams,
+];
+
+/// What goes wrong in a story about what runs where.
+const WILD: &[Act] = &[
+    Act::Crash,
+    Act::Pause,
+    Act::Part,
+    Act::PartOneWay,
+    Act::Weather,
+    Act::SlowDisk,
+    Act::Join,
+    Act::Leave,
+    Act::Remove,
+    Act::Outage,
+    Act::BreakStreams,
+    Act::CutOff,
+    Act::CutOff,
 ];
 
 /// What may happen in one scenario.
@@ -102,8 +121,22 @@ impl World {
         self.settle();
     }
 
+    /// For a while things go wrong while users go on.
+    pub(crate) fn go_wild(&mut self, length: Micros) {
+        let most = if self.random.below(4) == 0 { WILD.len() } else { 3 };
+        let mut acts = vec![Act::Play; 3];
+        for _ in 0..most {
+            acts.push(WILD[self.random.below(WILD.len())]);
+        }
+        let pause = (300 + self.random.below(3_000) as Micros) * MILLI;
+        self.plan = Plan { acts, pause, end: self.queue.now + length, sheltered: 0 };
+        self.say(|| format!("{:?}", self.plan));
+        self.queue.put(self.queue.now, What::Act);
+        self.pass(length);
+    }
+
     /// The first member makes the cluster.
-    fn found(&mut self) {
+    pub(crate) fn found(&mut self) {
         let key = Key::new(self.secret());
         let machine = &mut self.machines[0];
         machine.place = Place::Member;
@@ -166,6 +199,12 @@ impl World {
             Act::Forge => self.forge(at),
             Act::Replay => self.replay(),
             Act::Outage => self.cut_power(),
+            Act::CutOff => {
+                self.cut_off(at);
+                let when = self.soon(20 * SECOND);
+                self.queue.put(when, What::Boot(at));
+            }
+            Act::Play => self.play_wildly(),
             Act::BreakStreams => self.network.broken = [0, 200, 700][self.random.below(3)],
         }
     }

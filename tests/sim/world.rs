@@ -13,9 +13,11 @@ use fizz::{
 };
 
 use crate::{
+    engine::Deed,
     ledger::{self, Ledger},
     machine::{Disk, Machine, Outcome, Place},
     network::Network,
+    orchestra::Orchestra,
     queue::{MILLI, Micros, Queue},
     runtime,
     scenario::Plan,
@@ -78,6 +80,8 @@ pub(crate) enum What {
     Mend,
     /// Everything is looked at.
     Look,
+    /// A runtime has done a part of its work. Which machine, how often its power was cut before, and what.
+    Deed(usize, u64, Deed),
 }
 
 /// What a datagram is.
@@ -119,6 +123,8 @@ pub(crate) struct World {
     pub(crate) somebody_was_put_out: bool,
     /// All faults are over.
     pub(crate) quiet: bool,
+    /// What is deployed, in a story about that.
+    pub(crate) orchestra: Option<Box<Orchestra>>,
     /// What went wrong first.
     pub(crate) complaint: Option<String>,
     /// Everything that happened, in one number.
@@ -144,6 +150,7 @@ impl World {
             plan: Plan::default(),
             somebody_was_put_out: false,
             quiet: false,
+            orchestra: None,
             complaint: None,
             trace: 0,
             log: false,
@@ -206,7 +213,9 @@ impl World {
             | What::Wipe(_)
             | What::Act
             | What::Mend
-            | What::Look => None,
+            | What::Look
+            // Containers live on while their node is stopped.
+            | What::Deed(..) => None,
         };
         if let Some((at, until)) = to.and_then(|at| Some((at, self.is_paused(at)?))) {
             if let (What::Wake(..), Some(run)) = (&what, &mut self.machines[at].run) {
@@ -243,6 +252,7 @@ impl World {
             What::Act => self.act(),
             What::Mend => self.mend(),
             What::Look => self.look(),
+            What::Deed(at, outages, deed) => self.deed(at, outages, deed),
         }
     }
 
@@ -382,6 +392,7 @@ impl World {
             let noted = self.ledger.note(write);
             self.held(noted, at);
             self.heed_farewell(write);
+            self.note_write(at, write);
         }
     }
 
@@ -437,6 +448,9 @@ impl World {
             | Effect::Look(..)) => {
                 if matches!(effect, Effect::Launch(_)) {
                     self.tally.count("containers made");
+                }
+                if self.orchestra.is_some() {
+                    return self.begin_deed(at, number, effect);
                 }
                 let wall = self.machines[at].now(self.queue.now).wall;
                 let event = runtime::obey(&mut self.machines[at].containers, effect, wall);
