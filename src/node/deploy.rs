@@ -11,11 +11,10 @@ use super::{
 use crate::{
     compose::diff,
     model::{
-        ContainerId, ImageId, Millis, ProjectName, Revision, ServiceKey, ServiceName, Slot,
+        ImageId, Millis, ProjectName, Revision, ServiceKey, ServiceName, Slot,
         spec::{ProjectSpec, ServiceSpec},
     },
     reconcile,
-    scheduler::Charge,
     state::{
         Change, DeploymentRecord, Intent, RevisionKey, Rollout, SealedSecret, SecretPath,
         ServiceRecord, Template,
@@ -356,11 +355,7 @@ impl Node {
                 }
             }
         }
-        let charges: Vec<(ContainerId, Arc<Charge>)> =
-            self.fleet.of(name).map(|it| (it.id, self.charge_of(it))).collect();
-        for (id, charge) in charges {
-            self.fleet.charge(id, charge);
-        }
+        self.charge_anew(name);
         self.note_volumes();
         self.note_singletons(name);
     }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    model::{ContainerId, Millis, Moment, ProjectName},
+    model::{ContainerId, Millis, Moment, NodeId, ProjectName},
     scheduler::{Charge, Tenant, Usage},
     state::ContainerRecord,
 };
@@ -69,6 +69,12 @@ impl Fleet {
             seen.charge = charge;
             self.usage.add(seen.record.node, seen.tenant());
         }
+    }
+
+    /// What a container takes, and of which node.
+    pub(super) fn taken(&self, id: ContainerId) -> Option<(NodeId, Arc<Charge>)> {
+        let seen = self.seen.get(&id)?;
+        Some((seen.record.node, seen.charge.clone()))
     }
 
     fn leave(&mut self, record: &ContainerRecord) {

@@ -22,6 +22,7 @@ mod perform;
 mod placement;
 mod quorum;
 mod request;
+mod rivals;
 mod rollout;
 mod settle;
 mod sight;
@@ -57,7 +58,7 @@ use crate::{
         ContainerEvent, ContainerId, ContainerState, Moment, NodeId, NodeState, ProjectName,
         Random, ServiceKey, WallTime,
     },
-    scheduler::{Charge, Sites},
+    scheduler::Sites,
     state::{Change, ClusterState, ContainerRecord, NodeRecord, SecretPath, Step, Write},
 };
 use agenda::Agenda;
@@ -433,37 +434,6 @@ impl Node {
             self.wrote.extend_from_slice(step.writes());
         }
         self.steps.push(step);
-    }
-
-    /// Takes in what is agreed of a container now. What was known of it before.
-    pub(super) fn note_container(
-        &mut self,
-        id: ContainerId,
-        now: Moment,
-    ) -> Option<Arc<ContainerRecord>> {
-        let record = self.state.container(id);
-        let charged = record.map(|it| (it, self.charge_of(it)));
-        let before = self.fleet.note(id, charged, now);
-        let touched = [before.as_ref(), self.state.container(id)];
-        for record in touched.into_iter().flatten() {
-            self.agenda.stir(&record.service.project);
-        }
-        if before.is_some() && self.state.container(id).is_none() {
-            // Others may have waited for what it took.
-            let waiting = self.places.iter().filter(|(_, it)| it.lacks_any());
-            waiting.for_each(|(name, _)| self.agenda.stir(name));
-        }
-        before
-    }
-
-    /// What a container takes of its node that others cannot have too.
-    fn charge_of(&self, it: &ContainerRecord) -> Arc<Charge> {
-        if self.is_over(it) {
-            return Arc::default();
-        }
-        let layout = self.layouts.get(&it.service.project);
-        let rules = layout.and_then(|layout| layout.rules.get(&it.service.service));
-        rules.map(|it| it.charge().clone()).unwrap_or_default()
     }
 
     /// Changes a container's record, if that changes anything.

@@ -33,6 +33,11 @@ impl Places {
         self.unplaced.get(service).map_or(&[], Vec::as_slice)
     }
 
+    /// Where all replicas are to be.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&ServiceName, &Post)> {
+        self.posts.iter().flat_map(|(service, posts)| posts.iter().map(move |it| (service, it)))
+    }
+
     /// Whether any replica is nowhere to be.
     pub(super) fn lacks_any(&self) -> bool {
         !self.unplaced.is_empty()

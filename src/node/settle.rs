@@ -1,7 +1,10 @@
 //! Settles what is wanted against what is: places the replicas, asks `reconcile` for this node's steps,
 //! and has them carried out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     Activity, Clearing, Effect, Node, Now, RuntimeStatus, Subject, local::Local, placement::Places,
@@ -9,7 +12,7 @@ use super::{
 use crate::{
     model::{ContainerId, Millis, ProjectName, ServiceKey, ServiceName},
     reconcile::{self, Instance, Outcome, Owners, Post, Project, Share, Step, Verdict},
-    state::{Change, ContainerRecord, Rollout, Stage},
+    state::{Change, ContainerRecord, Intent, Rollout, Stage},
 };
 
 /// A recorded container's launch is planned in the pass after the record, and no step of that pass
@@ -34,9 +37,11 @@ impl Node {
                 RuntimeStatus::Down(_) => {
                     let outcome = self.outcome(&project, now);
                     self.judge(&project, &outcome);
+                    self.forget_left(&project, now);
                 }
                 RuntimeStatus::Up => {
                     self.settle_project(&project, now);
+                    self.forget_left(&project, now);
                     self.remove_unread(&project, now);
                     self.collect_garbage(&project, now);
                 }
@@ -102,7 +107,24 @@ impl Node {
         if changes {
             self.decode(project);
         }
+        self.take_all_along(project, now);
         self.drop_wishes(project, now);
+    }
+
+    /// Who wanted something of a service when a deployment was to go had not heard of that yet: whoever
+    /// has is refused. The deployment goes, and all of its services with it.
+    fn take_all_along(&mut self, project: &ProjectName, now: Now) {
+        let Some(deployment) = self.state.deployments().get(project) else { return };
+        let Some(removal) = deployment.removal.clone() else { return };
+        let stay = self.state.services_of(project);
+        let stay = stay.filter(|(_, it)| !matches!(it.intent, Intent::Forget { .. }));
+        let stay: Vec<ServiceKey> = stay.map(|(key, _)| key.clone()).collect();
+        for key in stay {
+            self.note(&key, now, |record| {
+                record.intent = Intent::Forget { volumes: removal.volumes };
+                record.grace = removal.grace;
+            });
+        }
     }
 
     /// Writes what a service's change came to.
@@ -251,6 +273,18 @@ impl Node {
             let subject = Subject::Service(key);
             self.notify("service.changed", subject, Some(state.to_owned()), stuck);
         }
+    }
+
+    /// Drops what is said of containers on nodes that have left. Who put such a node out did so already, but
+    /// the node may not have known yet, and have written of them once more.
+    fn forget_left(&mut self, project: &ProjectName, now: Now) {
+        let left = |it: &&Arc<ContainerRecord>| it.node != self.me && self.state.has_left(it.node);
+        let theirs: Vec<ContainerId> =
+            self.fleet.of(project).filter(left).map(|it| it.id).collect();
+        if theirs.is_empty() || !self.stands_for(project) {
+            return;
+        }
+        theirs.into_iter().for_each(|it| self.forget(it, now));
     }
 
     /// Containers that no longer wait say so.

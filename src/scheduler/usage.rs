@@ -32,6 +32,20 @@ impl Charge {
     pub(super) fn reserves(&self) -> bool {
         self.cpus_milli != 0 || self.memory_bytes != 0
     }
+
+    /// Whether one may keep the other from a node.
+    #[must_use]
+    pub fn rivals(&self, other: &Self) -> bool {
+        let cpus = self.cpus_milli != 0 && other.cpus_milli != 0;
+        let memory = self.memory_bytes != 0 && other.memory_bytes != 0;
+        cpus || memory || self.meets(other)
+    }
+
+    /// Whether both have a host port that only one can have.
+    #[must_use]
+    pub fn meets(&self, other: &Self) -> bool {
+        self.ports.iter().any(|it| other.ports.iter().any(|theirs| it.meets(theirs)))
+    }
 }
 
 /// One container on a node.
