@@ -117,6 +117,14 @@ impl World {
         all.filter(|(_, it)| is_troubled(it)).map(|(key, _)| key.project.clone()).collect()
     }
 
+    /// Services whose last change is over.
+    pub(crate) fn done(&self) -> BTreeSet<ServiceKey> {
+        let nodes = self.playing();
+        let Some(node) = nodes.first().and_then(|it| node(it)) else { return BTreeSet::new() };
+        let all = node.state().services().iter();
+        all.filter(|(_, it)| it.rollout.stage == Stage::Done).map(|(key, _)| key.clone()).collect()
+    }
+
     fn playing(&self) -> Vec<&Machine> {
         self.machines.iter().filter(|it| it.is_member() && it.is_running()).collect()
     }
@@ -174,7 +182,9 @@ impl World {
         if record.intent != Intent::Run {
             return Some(format!("it is {:?}", record.intent));
         }
-        if record.rollout.stage != Stage::Done && unplaced.is_empty() {
+        // What is nowhere cannot prove itself.
+        let can_prove = unplaced.is_empty() || !posts.is_empty();
+        if record.rollout.stage != Stage::Done && can_prove {
             return Some(format!("its change is {:?}", record.rollout));
         }
         if unplaced.iter().any(|(_, why)| why.is_empty()) {
@@ -183,10 +193,11 @@ impl World {
         let mut seen: BTreeSet<(Slot, NodeId)> = BTreeSet::new();
         for it in state.containers().filter(|it| it.service == *key) {
             let place = (it.slot, it.node);
-            if unplaced.iter().any(|(slot, _)| *slot == it.slot) {
-                continue;
-            }
             if !posts.iter().any(|post| (post.slot, post.node) == place) {
+                // What has no place now keeps the one that it had.
+                if unplaced.iter().any(|(slot, _)| *slot == it.slot) {
+                    continue;
+                }
                 return Some(format!("{} is on {} and should not", it.name, it.node));
             }
             if !seen.insert(place) {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use fizz::{
-    model::{ProjectName, Random, RuntimeState, ServiceName, WallTime},
+    model::{ProjectName, Random, RuntimeState, ServiceKey, ServiceName, WallTime},
     node::{DownRequest, Request, RollbackRequest, ServiceVerb},
     state::Availability,
 };
@@ -138,8 +138,12 @@ impl World {
 
     /// All deployments are as they should be: from now on they stay well.
     fn set_floors(&mut self) {
-        let well = self.well();
+        let (well, done) = (self.well(), self.done());
         let orchestra = self.orchestra();
+        for stack in &mut orchestra.stacks {
+            stack.rests =
+                done.contains(&ServiceKey { project: stack.name.clone(), service: web() });
+        }
         let floor =
             |it: &Stack| (it.name.clone(), it.floor(well.get(&it.name).map_or(0, |it| *it)));
         orchestra.floors = orchestra.stacks.iter().map(floor).collect();
@@ -173,13 +177,17 @@ impl World {
         self.calm();
         self.come_to_rest("all faults");
         self.settle();
+        // What was bad may have begun to go back meanwhile.
+        self.come_to_rest("all faults");
         if self.complaint.is_some() {
             return;
         }
         let before = self.orchestra().begun.clone();
+        // What is bad now may go back meanwhile, and be well then.
+        let mut troubled = self.troubled();
         self.pass(30 * SECOND);
         let after = self.orchestra().begun.clone();
-        let troubled = self.troubled();
+        troubled.append(&mut self.troubled());
         let busy = |it: &(&ProjectName, &u64)| before.get(it.0) != Some(it.1);
         let busy: Vec<_> =
             after.iter().filter(busy).filter(|it| !troubled.contains(it.0)).collect();
@@ -257,10 +265,12 @@ impl World {
         stack.change(is_well, &mut self.random);
         (stack.certain, stack.fails) = match (is_well, stack.style.action) {
             (true, _) => (Some(stack.image.clone()), false),
-            (false, "rollback") => (before, true),
+            // What was not at rest yet did not prove itself: it goes back to what did, or to this.
+            (false, "rollback") => (before.filter(|_| stack.rests), true),
             // What went wrong before stays so until the next that is well.,
             (false, _) => (None, false),
         };
+        stack.rests = false;
         self.orchestra().stacks[index] = stack;
         self.up(index);
     }

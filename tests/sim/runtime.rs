@@ -17,6 +17,11 @@ pub(crate) fn obey(all: &mut Containers, effect: Effect, now: WallTime) -> Optio
         Some(Event::Finished(container, Ok(()), Some(sight)))
     };
     match effect {
+        Effect::Launch(launch) if launch.no_start => {
+            let id = RuntimeId(format!("{}", launch.container).into());
+            all.entry(id.clone()).or_insert_with(|| made(id, &launch, now));
+            finished(launch.container, all)
+        }
         Effect::Launch(launch) | Effect::Start(launch) => {
             let id = RuntimeId(format!("{}", launch.container).into());
             let state = RuntimeState::Running { since: now, paused: false };

@@ -20,6 +20,8 @@ pub(crate) struct Stack {
     pub(crate) certain: Option<String>,
     /// Its last change must be known to have failed.
     pub(crate) fails: bool,
+    /// It was as it should be when it was last changed, or has been since.
+    pub(crate) rests: bool,
 }
 
 /// What does not change about it.
@@ -75,6 +77,7 @@ impl Stack {
             revision: 0,
             certain: Some("web:0".into()),
             fails: false,
+            rests: false,
         }
     }
 
