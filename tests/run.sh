@@ -48,7 +48,8 @@ main() {
         if [[ $name == e2e ]]; then
             tests "$name" "$PWD/$binary"
         elif [[ $name == sim ]]; then
-            tests "$name" as_user env FIZZ_SIM_SEEDS="${FIZZ_SIM_SEEDS:-0..1000}" "$PWD/$binary"
+            tests "$name" as_user env FIZZ_SIM_SEEDS="${FIZZ_SIM_SEEDS:-0..1000}" \
+                FIZZ_SIM_ORCHESTRA_SEEDS="${FIZZ_SIM_ORCHESTRA_SEEDS:-0..40}" "$PWD/$binary"
         else
             tests "$name" as_user "$PWD/$binary"
         fi
