@@ -105,8 +105,7 @@ pub(super) fn progress(share: &Share<'_>, by_replica: &ByReplica<'_>) -> Progres
         let fresh = !them(&replica).iter().any(|it| it.is_made_from(&share.record.template));
         let may_begin = !fresh || 0 < room;
         room -= usize::from(fresh && may_begin);
-        let turn =
-            Turn { changes: true, may_begin, may_stop: true, monitor: Millis(0) };
+        let turn = Turn { changes: true, may_begin, may_stop: true, monitor: Millis(0) };
         progress.turns.insert(replica, turn);
     }
     progress

@@ -139,7 +139,7 @@ fn replicas_survive_their_nodes_and_are_replaced_without_a_gap() {
     web.nodes.until("it was rolled back", || {
         let status = web.nodes.json("b", &["-p", "web", "rollout", "status"]);
         let web = &status[0];
-        web["stage"] == "done" && web["failed"]["reason"].as_str().is_some_and(|it| !it.is_empty())
+        web["stage"] == "done" && web["failed"]["why"].as_str().is_some_and(|it| !it.is_empty())
     });
     assert_eq!(web.until_exact("b", &["a", "b", "c"]), without, "the old ones were touched");
 
