@@ -96,13 +96,13 @@ impl Inner {
         if launch.beside {
             request.name = waiting_name(launch)?;
         }
-        if let Some(replaced) = &launch.replaces {
-            if launch.keep_volumes {
-                match self.means.runtime.inspect(replaced).await {
-                    Ok(account) => request::take_over_volumes(&mut request, &account),
-                    Err(RuntimeError::NotFound { .. }) => {}
-                    Err(error) => return Err(failure(error)),
-                }
+        if let Some(replaced) = &launch.replaces
+            && launch.keep_volumes
+        {
+            match self.means.runtime.inspect(replaced).await {
+                Ok(account) => request::take_over_volumes(&mut request, &account),
+                Err(RuntimeError::NotFound { .. }) => {}
+                Err(error) => return Err(failure(error)),
             }
         }
         self.means.runtime.create(&request).await.map_err(failure)
