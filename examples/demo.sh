@@ -4,7 +4,8 @@
 #
 # Installs the packages that are missing, builds, makes a cluster of three nodes in namespaces of this
 # machine (see docs/guide/lab.md), each with a Docker engine of its own, deploys a shop of four services,
-# looks at it from every side, takes the power from the node that runs it, and shows what becomes of it.
+# looks at it from every side, deploys a service of three replicas, takes the power from a node, shows
+# what becomes of it, rolls a new version out and goes back again.
 # Everything goes away again, also after Ctrl-C. A Docker engine that runs here is not touched.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../tests/machine.sh"
@@ -67,26 +68,34 @@ show() {
     on "$other" fizz ps app
     on "$other" fizz scale app=1
 
-    say "node $home loses its power"
-    run fizz lab kill "$home"
-    wait_for 10 stands "$other" "$home" suspicious
-    on "$other" fizz nodes
-    say "the others give it some seconds to speak up; then it is dead, and its containers start elsewhere"
-    wait_for 20 stands "$other" "$home" dead
-    on "$other" fizz nodes
-    wait_for 60 moved "$other" "$home"
-    on "$other" fizz ps
-    local new
-    new=$(where "$other")
-    on "$new" curl -fsS http://127.0.0.1:8080/
+    say "a service that keeps nothing has its replicas on all nodes"
+    on "$other" fizz up -f ../hello/compose.yaml --wait
+    on "$home" fizz -p hello ps
 
-    say "when it is back, it finds the others by itself, and learns that its containers have moved"
-    run fizz lab start "$home"
-    wait_for 20 stands "$other" "$home" alive
+    say "node $other loses its power"
+    run fizz lab kill "$other"
+    wait_for 10 stands "$home" "$other" suspicious
     on "$home" fizz nodes
-    on "$home" fizz ps
+    say "the others give it some seconds to speak up; then it is dead, and its replica starts elsewhere"
+    wait_for 20 stands "$home" "$other" dead
+    wait_for 30 greeters "$home" 3
+    on "$home" fizz -p hello ps
+
+    say "when it is back, it finds the others by itself, and what it had stays where it is now"
+    run fizz lab start "$other"
+    wait_for 20 stands "$home" "$other" alive
+    on "$other" fizz nodes
+    on "$other" fizz -p hello ps
+
+    say "a new version replaces the old one, one replica after the other"
+    fizz lab exec "$other" -- env WORD=Hi fizz up -f ../hello/compose.yaml --wait </dev/null
+    on "$other" fizz -p hello exec -T greeter wget -q -O - http://127.0.0.1/
+    say "what was before can be had again"
+    on "$home" fizz history hello
+    on "$home" fizz rollback hello
 
     say "and everything goes"
+    on "$other" fizz -p hello down
     on "$other" fizz down -v
     on "$other" fizz ls
 }
@@ -129,14 +138,14 @@ stands() {
     fizz lab exec "$1" -- fizz nodes </dev/null | grep -qE "^$2 .* $3 "
 }
 
-# moved OBSERVER NODE: whether the shop's front is healthy, and no longer there.
-moved() {
-    [[ $(where "$1") != "$2" ]] && replicas "$1" web 1
-}
-
 # replicas OBSERVER SERVICE N: whether so many are healthy.
 replicas() {
     [[ $(fizz lab exec "$1" -- fizz ps "$2" </dev/null | grep -c healthy) -eq $3 ]]
+}
+
+# greeters OBSERVER N: whether so many are healthy, not counting those that were lost with their node.
+greeters() {
+    [[ $(fizz lab exec "$1" -- fizz -p hello ps </dev/null | grep -c '(healthy)') -eq $2 ]]
 }
 
 finish() {

@@ -14,8 +14,8 @@ use crate::{
     node::{CheckResult, Planned, PlannedAction, RuntimeStatus, View},
     runtime::{self, ContainerStats, ImageInfo, VolumeInfo, labels},
     state::{
-        Admission, Availability, ContainerRecord, DeploymentRecord, Intent, NodeRecord,
-        ServiceRecord, Stage, Template,
+        Admission, ContainerRecord, DeploymentRecord, Intent, NodeRecord, ServiceRecord, Stage,
+        Template,
     },
 };
 
@@ -95,7 +95,7 @@ fn node_with(
         id: id.to_string(),
         name: record.name.to_string(),
         state: state.to_string(),
-        availability: availability(record.availability).to_owned(),
+        availability: record.availability.to_string(),
         address: record.address.map(|it| it.to_string()),
         version: record.version.clone(),
         labels: record.all_labels(),
@@ -111,14 +111,6 @@ fn node_with(
         round_trip_ms: seen.and_then(|it| it.round_trip).map(|it| it.0),
         key_epoch: record.key_epoch,
         admission: record.admission.as_ref().map(|it| admission(view, it, uses)),
-    }
-}
-
-fn availability(it: Availability) -> &'static str {
-    match it {
-        Availability::Open => "open",
-        Availability::Cordoned => "cordoned",
-        Availability::Draining => "draining",
     }
 }
 

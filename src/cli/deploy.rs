@@ -136,17 +136,22 @@ pub(super) async fn deploy(
             .await?;
     request.if_version = Some(shown.version);
     let deployed = invocation.client.post(&Route::to(&["deployments"]), &request).await;
-    let deployed: Deployed = match deployed {
-        Ok(deployed) => deployed,
-        Err(error) => {
-            if error.is_kind("overtaken") {
-                note_overtaken(invocation, &project.name, shown.version).await;
-            }
-            return Err(error);
-        }
-    };
+    let deployed: Deployed = or_overtaken(invocation, &project.name, &shown, deployed).await?;
     note_differences(invocation, &shown, &deployed.plan);
     Ok(Some(deployed))
+}
+
+/// What came of a change. Was it refused as another came first, shows what that was.
+pub(super) async fn or_overtaken(
+    invocation: &Invocation,
+    project: &str,
+    shown: &Plan,
+    answer: Result<Deployed, CliError>,
+) -> Result<Deployed, CliError> {
+    if answer.as_ref().is_err_and(|error| error.is_kind("overtaken")) {
+        note_overtaken(invocation, project, shown.version).await;
+    }
+    answer
 }
 
 /// Shows what others changed since the plan was made.

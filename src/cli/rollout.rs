@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 use super::{
     Invocation,
     client::Route,
-    deployments,
+    deploy, deployments,
     error::CliError,
     output::{ListFormat, ProgressMode},
     plan,
@@ -179,7 +179,7 @@ pub(super) async fn rollback(invocation: &Invocation, args: RollbackArgs) -> Res
         service: subject.service.clone(),
         version: args.version.as_ref().map(|it| it.number),
         content: args.version.and_then(|it| it.content),
-        dry_run: false,
+        ..Rollback::default()
     };
     let before = deployments::get(&invocation.client, project).await?.services;
     let planned = Rollback { dry_run: true, ..request.clone() };
@@ -192,7 +192,9 @@ pub(super) async fn rollback(invocation: &Invocation, args: RollbackArgs) -> Res
         output.note(&plan::text(&shown, output.colour_err));
     }
     let mut watch = Watch::begin(invocation, project).await?;
-    let deployed: Deployed = invocation.client.post(&route, &request).await?;
+    let request = Rollback { if_version: Some(shown.version), ..request };
+    let deployed = invocation.client.post(&route, &request).await;
+    let deployed: Deployed = deploy::or_overtaken(invocation, project, &shown, deployed).await?;
     if args.detach {
         output.note(&format!("It goes on; `fizz watch {project}` shows it."));
         return Ok(());

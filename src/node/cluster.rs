@@ -381,13 +381,11 @@ impl Node {
                 Touched::Secret(_) | Touched::Revision(_) | Touched::Address(_) => {}
             }
         }
+        self.tell_of(&step);
         self.steps.push(step);
         for name in projects {
             self.decode(&name);
             self.agenda.stir(&name);
-            let state = self.state.deployments().get(&name).map(|it| it.version.to_string());
-            let kind = if state.is_some() { "deployment.changed" } else { "deployment.removed" };
-            self.notify(kind, Subject::Project(name), state, None);
         }
         for id in containers {
             self.container_elsewhere(id, now);

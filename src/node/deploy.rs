@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use serde_json::Value;
 
 use super::{
-    DeployRequest, Node, Now, Planned, PlannedAction, PlannedService, Refusal, Response, Subject,
+    DeployRequest, Node, Now, Planned, PlannedAction, PlannedService, Refusal, Response,
     definition, layout::Layout,
 };
 use crate::{
@@ -337,8 +337,6 @@ impl Node {
         self.watch_all_on(name, now);
         self.restart_dependents(name, &replaced, next.grace, now);
         self.keep_revision(name, next.returns_to, now);
-        let state = Some("changed".to_owned());
-        self.notify("deployment.changed", Subject::Project(name.clone()), state, None);
     }
 
     /// Decodes a deployment as it is agreed now.
@@ -381,7 +379,6 @@ impl Node {
         self.agenda.again(name, None);
         self.stuck.retain(|key, _| key.project != *name);
         self.ready.retain(|key| key.project != *name);
-        self.notify("deployment.removed", Subject::Project(name.clone()), None, None);
     }
 }
 

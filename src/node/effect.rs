@@ -144,9 +144,11 @@ pub struct Launch {
     pub image: Option<ImageId>,
     /// The runtime's id, when it is there already.
     pub runtime_id: Option<RuntimeId>,
-    /// The container that it replaces and that has its name until it goes: make the new one under a
-    /// name of its own, and give it `name` when it starts.
+    /// The container that it replaces.
     pub replaces: Option<RuntimeId>,
+    /// Another has its name, or is about to get it: make it under a name of its own, and give it `name` when
+    /// it starts.
+    pub beside: bool,
     /// Take over the anonymous volumes of the container that it replaces.
     pub keep_volumes: bool,
     /// Containers of services whose namespaces or volumes it shares.

@@ -17,6 +17,7 @@ mod job;
 mod layout;
 mod local;
 mod membership;
+mod news;
 mod peers;
 mod perform;
 mod placement;
@@ -66,6 +67,7 @@ use cluster::Cluster;
 use fleet::Fleet;
 use layout::Layout;
 use local::Local;
+use news::News;
 use quorum::Quorum;
 
 /// A member of the cluster.
@@ -98,6 +100,7 @@ pub struct Node {
     steps: Vec<Step>,
     wrote: Vec<Write>,
     nodes_changed: BTreeSet<NodeId>,
+    news: News,
     leaving: bool,
     persists: u64,
     effects: Vec<Effect>,
@@ -124,6 +127,7 @@ impl Node {
             me,
             facts: NodeRecord { state: NodeState::Alive, ..facts },
             holdings: None,
+            news: News::none_of(&state),
             state: Arc::new(state),
             cluster: None,
             random: Random::new(seed),
@@ -430,6 +434,7 @@ impl Node {
         if let Some(id) = container {
             self.note_container(id, now.moment);
         }
+        self.tell_of(&step);
         if self.cluster.is_some() {
             self.wrote.extend_from_slice(step.writes());
         }

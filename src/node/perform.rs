@@ -195,15 +195,15 @@ impl Node {
             None => Arc::new(service.container.clone()),
         };
         // A name that belongs to another project or to a container of `fizz run` is theirs.
-        let replaced = self.fleet.of(&record.service.project).find(|it| {
-            let replicas = it.one_off.is_none() && record.one_off.is_none();
-            it.node == self.me
-                && it.service.project == record.service.project
-                && replicas
-                && it.name == record.name
-                && it.id != id
-                && it.runtime_id.is_some()
-        });
+        let namesakes: Vec<_> = self
+            .fleet
+            .of(&record.service.project)
+            .filter(|it| {
+                let replicas = it.one_off.is_none() && record.one_off.is_none();
+                it.node == self.me && replicas && it.name == record.name && it.id != id
+            })
+            .collect();
+        let replaced = namesakes.iter().find(|it| it.runtime_id.is_some());
         Some(Launch {
             container: id,
             name: record.name.clone(),
@@ -225,6 +225,7 @@ impl Node {
             },
             image: template.image.clone(),
             runtime_id: record.runtime_id.clone(),
+            beside: !namesakes.is_empty(),
             replaces: replaced.and_then(|it| it.runtime_id.clone()),
             keep_volumes: !wanted.renew_volumes,
             peers: self.peers_of(&record.service.project, service),

@@ -5,7 +5,7 @@
 //! lately. An answer counts from when its question was sent. While those that count are, with the node
 //! itself, more than half of all members, no others can be more than half. A node on which something
 //! stands that must not run twice asks often enough that this never lapses while it need not.
-//! `docs/decisions/014-singleton.md` has the guarantee and what it stands on.
+//! `docs/decisions/015-singleton.md` has the guarantee and what it stands on.
 //!
 //! All times are the same on every node, whatever its configuration says: one node's patience is what
 //! another counts on.

@@ -236,6 +236,8 @@ pub struct RollbackRequest {
     pub version: Option<u64>,
     /// Of several of one version the one whose content begins so.
     pub content: Option<String>,
+    /// Refuse if the deployment is no longer at this version.
+    pub if_version: Option<u64>,
     /// Only plan.
     pub dry_run: bool,
 }

@@ -61,6 +61,10 @@ impl Node {
         let Some(deployment) = self.state.deployments().get(name).cloned() else {
             return Err(Refusal::NotFound { what: "deployment", name: name.to_string() });
         };
+        let version = deployment.version;
+        if let Some(planned) = request.if_version.filter(|it| *it != version) {
+            return Err(Refusal::Overtaken { project: name.clone(), version, planned });
+        }
         let (target, record) = self.target(request, &keys)?;
         let mut decisions = vec![];
         for (service, template) in &record.services {

@@ -302,7 +302,7 @@ impl Node {
         }
         // It was replaced, or is to start again. Should it be wanted after all, it has yet to start; and
         // its end is no completion.
-        let replaced = local.told_to_stop && intent == Some(Intent::Run);
+        let replaced = told && local.told_to_stop && intent == Some(Intent::Run);
         self.amend(id, now, |record| {
             (record.exit_code, record.attempts) = (Some(end.code), attempts);
             // A job that was asked to stop has not completed, however politely it did.

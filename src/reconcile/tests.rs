@@ -72,7 +72,7 @@ fn container(
         runs: 0,
         attempts: 0,
         restarts: 0,
-        starts: 0,
+        starts: 1,
         given_up: false,
         held: false,
         checked: false,

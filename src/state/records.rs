@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
@@ -67,6 +68,16 @@ pub enum Availability {
     Cordoned,
     /// None: those that it has are to go elsewhere.
     Draining,
+}
+
+impl fmt::Display for Availability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Open => "open",
+            Self::Cordoned => "cordoned",
+            Self::Draining => "draining",
+        })
+    }
 }
 
 /// How a node came into the cluster.

@@ -79,7 +79,9 @@ async fn going_back_is_planned_first_and_makes_a_version_of_its_own() {
     let before = world.get("/v1/deployments/shop/revisions").await.json();
     assert_eq!(before.as_array().unwrap().len(), 2, "a plan changes nothing");
 
-    let done = back(json!({"service": "web", "version": 1})).await;
+    let late = back(json!({"if_version": 1})).await.is_problem(412, "overtaken");
+    assert!(late.detail.contains("at version 2 now"), "{late:?}");
+    let done = back(json!({"service": "web", "version": 1, "if_version": 2})).await;
     assert_eq!((done.status.as_u16(), &done.json()["version"]), (202, &json!(3)));
     let versions = world.get("/v1/deployments/shop/revisions").await.json();
     assert_eq!((&versions[0]["name"], &versions[0]["returns_to"]), (&json!("3"), &json!(1)));

@@ -226,6 +226,7 @@ impl World {
                     service: None,
                     version: None,
                     content: None,
+                    if_version: None,
                     dry_run: false,
                 };
                 self.wish(Request::Rollback(Box::new(request)));

@@ -68,8 +68,8 @@ fn rollback_request(project: &str, asked: wire::Rollback) -> Answer<RollbackRequ
     if !problems.is_empty() {
         return Err(Failure::Invalid(problems));
     }
-    let (version, content, dry_run) = (asked.version, asked.content, asked.dry_run);
-    Ok(RollbackRequest { project, service, version, content, dry_run })
+    let wire::Rollback { version, content, if_version, dry_run, service: _ } = asked;
+    Ok(RollbackRequest { project, service, version, content, if_version, dry_run })
 }
 
 pub(super) async fn steer(

@@ -768,9 +768,9 @@ pub struct Event {
     pub id: u64,
     /// When.
     pub at_ms: u64,
-    /// `deployment.changed`, `deployment.removed`, `service.changed`, `service.removed`, `container.state`,
-    /// `container.doing`, `container.removed`, `container.health`, `image.progress`, `node.state`,
-    /// `node.set_back`, `cluster.key`, `runtime.state`, `resource.created`, `resource.removed`, `resource.failed`; and `gap`, where
+    /// `deployment.changed`, `deployment.removing`, `deployment.removed`, `service.changed`,
+    /// `service.removed`, `container.state`, `container.doing`, `container.removed`, `container.health`,
+    /// `image.progress`, `node.state`, `node.changed`, `node.set_back`, `cluster.key`, `runtime.state`, `resource.created`, `resource.removed`, `resource.failed`; and `gap`, where
     /// events that were asked for are no longer kept: read everything again, then go on from its id.
     pub kind: String,
     /// The project.
@@ -785,7 +785,8 @@ pub struct Event {
     /// The container's, network's, volume's, image's or node's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The state or the activity now.
+    /// The state or the activity now; of a deployment its version, of a node that was changed which
+    /// containers it takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
     /// Why.

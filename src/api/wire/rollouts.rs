@@ -113,6 +113,9 @@ pub struct Rollback {
     /// Of several of this version the one whose content begins so.
     #[serde(default)]
     pub content: Option<String>,
+    /// Refuse if the deployment is no longer at this version (see [`Plan::version`](super::Plan::version)).
+    #[serde(default)]
+    pub if_version: Option<u64>,
     /// Only answer with the plan.
     #[serde(default)]
     pub dry_run: bool,

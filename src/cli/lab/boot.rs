@@ -112,7 +112,7 @@ pub(super) fn boot_all(
 fn mend(record: Record, node: LabNode, switch: Process, machine: Process) -> Result<(), CliError> {
     let network = namespaces::in_network(machine, namespaces::network)?;
     switch::plug(switch, node, record.number, &network)?;
-    namespaces::in_network(machine, || links::set_up_card(node, record.number))?;
+    namespaces::in_network(machine, || links::set_up_card(node, record))?;
     let told = machine.signal(Signal::SIGHUP);
     told.map_err(CliError::io(format!("can't tell node {node} to start its daemon")))
 }
@@ -131,7 +131,7 @@ fn boot(
         .map_err(CliError::io(format!("can't write {}", path.display())))?;
     namespaces::in_new_machine(|| {
         switch::plug(switch, node, record.number, &namespaces::network()?)?;
-        links::set_up_card(node, record.number)?;
+        links::set_up_card(node, record)?;
         namespaces::first_process()?;
         spawn_machine(home, lock, Role::Node(node), &home.log(node, "machine"))
     })

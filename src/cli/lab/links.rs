@@ -14,7 +14,7 @@ use rtnetlink::{
     packet_route::link::{InfoData, InfoVeth},
 };
 
-use super::plan::LabNode;
+use super::{plan::LabNode, record::Record};
 use crate::cli::error::CliError;
 
 /// The bridge in the switch.
@@ -73,17 +73,30 @@ pub(super) fn remove_port(node: LabNode) -> Result<(), CliError> {
     })
 }
 
-/// Gives the card its address. To be called in the node's network.
-pub(super) fn set_up_card(node: LabNode, lab: u8) -> Result<(), CliError> {
+/// Gives the card its address, and tells it those of all other nodes. To be called in the node's network.
+pub(super) fn set_up_card(node: LabNode, record: Record) -> Result<(), CliError> {
     run(&format!("set up the network of node {node}"), async |links| {
         let loopback = index(links, "lo").await?.ok_or(Error::RequestFailed)?;
         let card = index(links, CARD).await?.ok_or(Error::RequestFailed)?;
         for link in [loopback, card] {
             links.link().set(LinkUnspec::new_with_index(link).up().build()).execute().await?;
         }
-        let address = IpAddr::V4(node.address(lab));
-        links.address().add(card, address, PREFIX_BITS).replace().execute().await
+        let address = IpAddr::V4(node.address(record.number));
+        links.address().add(card, address, PREFIX_BITS).replace().execute().await?;
+        introduce(links, card, node, record).await
     })
+}
+
+/// The kernel keeps the hardware addresses that all networks of a machine have found in one table, which
+/// holds 1,024 of them: fewer than 34 nodes that speak to one another find. What is permanent counts not.
+async fn introduce(links: &Handle, card: u32, node: LabNode, record: Record) -> Result<(), Error> {
+    for other in record.nodes().into_iter().filter(|it| *it != node) {
+        let address = IpAddr::V4(other.address(record.number));
+        let mac = other.mac(record.number);
+        let neighbour = links.neighbours().add(card, address).link_layer_address(&mac);
+        neighbour.replace().execute().await?;
+    }
+    Ok(())
 }
 
 async fn index(links: &Handle, name: &str) -> Result<Option<u32>, Error> {

@@ -93,14 +93,16 @@ impl Inner {
         if let Some(image) = image {
             request.spec.image = image;
         }
-        if let Some(replaced) = &launch.replaces {
+        if launch.beside {
             request.name = waiting_name(launch)?;
-            if launch.keep_volumes {
-                match self.means.runtime.inspect(replaced).await {
-                    Ok(account) => request::take_over_volumes(&mut request, &account),
-                    Err(RuntimeError::NotFound { .. }) => {}
-                    Err(error) => return Err(failure(error)),
-                }
+        }
+        if let Some(replaced) = &launch.replaces
+            && launch.keep_volumes
+        {
+            match self.means.runtime.inspect(replaced).await {
+                Ok(account) => request::take_over_volumes(&mut request, &account),
+                Err(RuntimeError::NotFound { .. }) => {}
+                Err(error) => return Err(failure(error)),
             }
         }
         self.means.runtime.create(&request).await.map_err(failure)
@@ -118,10 +120,14 @@ impl Inner {
             (Err(RuntimeError::Conflict(_)), Some(replaced)) => {
                 let aside = format!("{}-{}", launch.name, short(&replaced.0));
                 let aside = aside.parse().map_err(|it| fault(format!("{it}")))?;
-                runtime.rename(replaced, &aside).await.map_err(failure)?;
-                runtime.rename(id, &launch.name).await.map_err(failure)
+                match runtime.rename(replaced, &aside).await {
+                    // It has given the name up before, to one that failed and is just being removed.
+                    Ok(()) | Err(RuntimeError::Conflict(_)) => {}
+                    Err(error) => return Err(failure(error)),
+                }
+                runtime.rename(id, &launch.name).await.map_err(name_taken)
             }
-            (result, _) => result.map_err(failure),
+            (result, _) => result.map_err(name_taken),
         }
     }
 
@@ -207,6 +213,13 @@ impl Inner {
 
 /// The name of a container that waits for the name of another. Always the same, so that an attempt
 /// that is repeated finds what was made.
+/// A name that another of the service's containers has still is free once that is gone.
+fn name_taken(error: RuntimeError) -> Failure {
+    let passing = matches!(error, RuntimeError::Conflict(_));
+    let failure = failure(error);
+    Failure { passing: passing || failure.passing, ..failure }
+}
+
 fn waiting_name(launch: &Launch) -> Result<ContainerName, Failure> {
     let name = format!("{}-{}", launch.name, launch.container.short());
     name.parse().map_err(|it| fault(format!("{it}")))

@@ -158,6 +158,7 @@ mod tests {
             image: None,
             runtime_id: None,
             replaces: None,
+            beside: false,
             keep_volumes: true,
             peers: vec![],
             links: vec![

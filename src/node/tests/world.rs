@@ -683,9 +683,9 @@ impl World {
     fn make(&mut self, launch: &Launch) -> RuntimeId {
         self.made += 1;
         let id = RuntimeId(self.made.to_string().into());
-        let name = match &launch.replaces {
-            Some(_) => format!("{}-{}", launch.name, launch.container.short()),
-            None => launch.name.to_string(),
+        let name = match launch.beside {
+            true => format!("{}-{}", launch.name, launch.container.short()),
+            false => launch.name.to_string(),
         };
         assert!(self.containers.values().all(|it| it.name != name), "{name} is taken");
         let pinned = launch.image.clone().filter(|it| !self.pruned.contains(it));

@@ -79,6 +79,27 @@ services:
         String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
     }
 
+    /// How many replicas are well, as a node sees it.
+    fn well(&self, by: &str) -> usize {
+        let list = self.nodes.json(by, &["-p", "web", "ps", "-a"]);
+        list.as_array().unwrap().iter().filter(|it| it["state"] == "healthy").count()
+    }
+
+    /// Where a rebalance would move replicas to, or does.
+    fn moves(&self, words: &[&str]) -> Vec<String> {
+        let list = self.nodes.json("a", &[&["rebalance"], words].concat());
+        let list = list.as_array().unwrap().iter();
+        list.map(|it| it["to_name"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// The versions that are kept, newest first, and what each is a return to.
+    fn history(&self, by: &str) -> Vec<(String, Option<u64>)> {
+        let list = self.nodes.json(by, &["history", "web"]);
+        let list = list.as_array().unwrap().iter();
+        list.map(|it| (it["name"].as_str().unwrap().to_owned(), it["returns_to"].as_u64()))
+            .collect()
+    }
+
     fn version_of(&self, it: &Container) -> String {
         let format = "{{range .Config.Env}}{{println .}}{{end}}";
         let output = self.nodes.docker(&it.1, &["inspect", "-f", format, &it.2]).output().unwrap();
@@ -118,7 +139,7 @@ fn replicas_survive_their_nodes_and_are_replaced_without_a_gap() {
     web.nodes.until("it was rolled back", || {
         let status = web.nodes.json("b", &["-p", "web", "rollout", "status"]);
         let web = &status[0];
-        web["stage"] == "done" && web["failed"]["reason"].as_str().is_some_and(|it| !it.is_empty())
+        web["stage"] == "done" && web["failed"]["why"].as_str().is_some_and(|it| !it.is_empty())
     });
     assert_eq!(web.until_exact("b", &["a", "b", "c"]), without, "the old ones were touched");
 
@@ -153,4 +174,57 @@ fn each_part_of_a_cluster_goes_on_and_what_is_twice_then_goes() {
     let exact = web.until_exact("a", &all);
     sleep(Duration::from_secs(2));
     assert_eq!(web.until_exact("d", &all), exact, "it does not come to rest");
+}
+
+#[test]
+fn a_node_is_drained_and_gets_its_share_again_and_a_change_is_taken_back() {
+    let web = Web::new(3);
+    let all = ["a", "b", "c"];
+    let first = web.until_exact("a", &all);
+
+    // One replica after the other goes, each once another is well: c, which stops them, knows.
+    let drain = web.nodes.fizz("a", &["drain", "c"]).stderr(Stdio::null()).spawn();
+    let mut drain = drain.unwrap();
+    let status = loop {
+        let well = web.well("c");
+        assert!((5..=6).contains(&well), "{well} are well");
+        match drain.try_wait().unwrap() {
+            Some(status) => break status,
+            None => sleep(Duration::from_millis(20)),
+        }
+    };
+    assert!(status.success(), "{status}");
+    let drained = web.until_exact("b", &["a", "b"]);
+    assert!(first.iter().filter(|it| it.1 != "c").all(|it| drained.contains(it)), "{drained:?}");
+    web.nodes.until("c has removed what it had", || {
+        let output = web.nodes.docker("c", &["ps", "-aq"]).output().unwrap();
+        output.stdout.is_empty()
+    });
+    let told = web.nodes.json("b", &["-p", "web", "explain", "web"]);
+    let c = told["nodes"].as_array().unwrap().iter().find(|it| it["name"] == "c").unwrap();
+    assert!(c["objections"].to_string().contains("drain"), "{told}");
+    assert_eq!(told["replicas"].as_array().unwrap().len(), 5, "{told}");
+
+    // That it takes containers again moves none; a rebalance gives it its share and no more.
+    web.nodes.ok("b", &["uncordon", "c"]);
+    web.nodes.until("a would move something to c", || !web.moves(&["--dry-run"]).is_empty());
+    assert_eq!(web.until_exact("c", &all), drained, "a plan moved something");
+    assert_eq!(web.moves(&[]), ["c"]);
+    web.nodes.until("c has its share", || on(&web.seen("b", &all).0, "c").len() == 1);
+    let share = web.until_exact("b", &all);
+    let stayed = share.iter().filter(|it| drained.contains(it)).count();
+    assert_eq!((on(&share, "c").len(), stayed), (1, 4), "{share:?}");
+    assert_eq!(web.moves(&[]), <[&str; 0]>::default(), "it is no fairer otherwise");
+
+    // Back to what was before, asked of another node.
+    web.write("2", "touch /ok");
+    web.nodes.ok("b", &["-f", &web.file.0, "up", "--wait"]);
+    let second = web.until_exact("b", &all);
+    assert!(second.iter().all(|it| web.version_of(it) == "2"), "{second:?}");
+    web.nodes.until("c knows both versions", || web.history("c").len() == 2);
+    web.nodes.ok("c", &["-p", "web", "rollback"]);
+    let back = web.until_exact("c", &all);
+    assert!(back.iter().all(|it| web.version_of(it) == "1"), "{back:?}");
+    let versions = [("3".to_owned(), Some(1)), ("2".to_owned(), None), ("1".to_owned(), None)];
+    assert_eq!(web.history("c"), versions);
 }

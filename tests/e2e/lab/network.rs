@@ -63,6 +63,12 @@ fn a_share_of_the_packets_is_lost() {
 fn fifty_nodes_and_another_lab_beside_them_do_not_clash() {
     let (many, few) = (Made::up(50, "none"), Made::up(2, "none"));
     assert_eq!(many.pings("a", "n50", 3), 3);
+    // What nodes had to find out of one another would be more than a kernel keeps for all its networks.
+    assert_eq!(
+        many.on("n50", "grep -c ' 0x6 .* eth0$' /proc/net/arp"),
+        "49",
+        "permanent neighbours"
+    );
     assert_eq!(few.pings("a", "b", 3), 3);
     assert_ne!(many.address("a"), few.address("a"));
     let across = format!("busybox ping -q -c 1 -W 1 {} 2>&1 || true", few.address("a"));

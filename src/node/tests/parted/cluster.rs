@@ -45,6 +45,8 @@ struct Machine {
     life: u32,
     containers: BTreeMap<RuntimeId, Observed>,
     persisted: u64,
+    /// What it has told of deployments and nodes, since that was last asked for.
+    told: Vec<String>,
 }
 
 fn address(at: usize) -> SocketAddr {
@@ -79,7 +81,7 @@ impl Cluster {
                 drop(state.apply(write.clone(), now.wall));
             }
             let (node, containers) = (None, BTreeMap::new());
-            Machine { id: id(at), node, state, life: 1, containers, persisted: 0 }
+            Machine { id: id(at), node, state, life: 1, containers, persisted: 0, told: vec![] }
         };
         let mut cluster = Self {
             now,
@@ -101,12 +103,15 @@ impl Cluster {
         let model = json!({"name": "shop", "services": services,
                            "networks": {"default": {"name": "shop_default"}}});
         let request = DeployRequest { model, ..DeployRequest::default() };
-        self.take(at, Event::Asked(RequestId(1), Request::Deploy(Box::new(request))));
+        self.ask(at, Request::Deploy(Box::new(request)));
     }
 
     pub(super) fn drain(&mut self, at: usize) {
-        let drain = Request::Avail(Availability::Draining);
-        self.take(at, Event::Asked(RequestId(1), drain));
+        self.ask(at, Request::Avail(Availability::Draining));
+    }
+
+    pub(super) fn ask(&mut self, at: usize, request: Request) {
+        self.take(at, Event::Asked(RequestId(1), request));
     }
 
     /// These do not hear the others any more, nor the others them.
@@ -157,6 +162,11 @@ impl Cluster {
 
     pub(super) fn starts(&self) -> u32 {
         self.starts
+    }
+
+    /// What each node has told of deployments and nodes since this was last asked.
+    pub(super) fn told(&mut self) -> Vec<Vec<String>> {
+        self.machines.iter_mut().map(|it| std::mem::take(&mut it.told)).collect()
     }
 
     pub(super) fn kills(&self) -> u32 {
@@ -261,7 +271,12 @@ impl Cluster {
                 self.later(0, at, Event::Persisted(groups));
             }
             Effect::Reply(_, reply) => drop(reply.unwrap()),
-            Effect::Notify(_) => {}
+            Effect::Notify(notice) => {
+                if notice.kind.starts_with("deployment.") || notice.kind == "node.changed" {
+                    let state = notice.state.unwrap_or_else(|| "-".to_owned());
+                    self.machines[at].told.push(format!("{} {state}", notice.kind));
+                }
+            }
             Effect::Send { to, datagram, .. } => {
                 let there = (0..self.machines.len()).find(|it| address(*it) == to).unwrap();
                 if self.cut.contains(&at) == self.cut.contains(&there) {
