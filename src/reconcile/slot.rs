@@ -301,7 +301,7 @@ fn run(
             made && !waits && (around.turn.may_stop || !it.is_ready())
         } else {
             // What is well for a moment may yet fail: until then the old one can go on.
-            let relied_on = keeper.is_ready() && around.turn.monitor <= keeper.stood;
+            let relied_on = keeper.serves() && around.turn.monitor <= keeper.stood;
             relied_on || keeper.is_completed() || !it.is_usable(around.restart)
         };
         if surplus(&it) || (made && (may_stop || !it.alive)) {
