@@ -49,7 +49,7 @@ main() {
             tests "$name" "$PWD/$binary"
         elif [[ $name == sim ]]; then
             tests "$name" as_user env FIZZ_SIM_SEEDS="${FIZZ_SIM_SEEDS:-0..1000}" \
-                FIZZ_SIM_ORCHESTRA_SEEDS="${FIZZ_SIM_ORCHESTRA_SEEDS:-0..40}" "$PWD/$binary"
+                FIZZ_SIM_ORCHESTRA_SEEDS="${FIZZ_SIM_ORCHESTRA_SEEDS:-0..20}" "$PWD/$binary"
         else
             tests "$name" as_user "$PWD/$binary"
         fi
