@@ -100,12 +100,12 @@ show() {
     on "$other" fizz ls
 }
 
-# The shop's images on every node: a registry would serve them, and here is none.
+# The examples' images on every node: a registry would serve them, and here is none.
 images() {
     local node
     fizz lab exec a -- examples/images/build.sh
     fizz lab exec a -- fizz build --quiet -f examples/shop/compose.yaml
-    fizz lab exec a -- docker save shop/web:1 shop/app:1 shop/db:1 >"$work/images.tar"
+    fizz lab exec a -- docker save fizz-examples/base:1 shop/web:1 shop/app:1 shop/db:1 >"$work/images.tar"
     for node in "${NODES[@]:1}"; do
         fizz lab exec "$node" -- docker load <"$work/images.tar" >/dev/null
     done
