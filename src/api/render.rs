@@ -15,7 +15,6 @@ use crate::{
     runtime::{self, ContainerStats, ImageInfo, VolumeInfo, labels},
     state::{
         Admission, ContainerRecord, DeploymentRecord, Intent, NodeRecord, ServiceRecord, Stage,
-        Template,
     },
 };
 
@@ -179,7 +178,7 @@ pub(super) fn service(
         of_it.filter(|it| there(it.node))
     };
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-    let current = || containers().filter(|it| is_made_from(it, &record.template));
+    let current = || containers().filter(|it| it.is_made_from(&record.template));
     let failed = record.rollout.failed.as_ref().map(|(revision, why)| wire::FailedChange {
         revision: revision.to_string(),
         why: why.to_string(),
@@ -220,11 +219,6 @@ fn nodes_of(view: &View, nodes: impl Iterator<Item = NodeId>) -> Vec<wire::Servi
     let mut nodes: Vec<wire::ServiceNode> = counts.into_iter().map(node).collect();
     nodes.sort_by(|a, b| (&a.name, &a.node).cmp(&(&b.name, &b.node)));
     nodes
-}
-
-fn is_made_from(it: &ContainerRecord, template: &Template) -> bool {
-    let image = |wanted| it.image.as_ref().is_none_or(|mine| mine == wanted);
-    it.revision == template.revision && template.image.as_ref().is_none_or(image)
 }
 
 /// Whether a container speaks against what it is made from.
@@ -349,10 +343,7 @@ pub(super) fn container(view: &View, record: &ContainerRecord) -> wire::Containe
 pub(super) fn definition(view: &View, record: &ContainerRecord) -> Value {
     let service = view.state.services().get(&record.service);
     let own = record.one_off.as_ref().map(|it| it.definition.as_ref());
-    let template = service.map(|it| {
-        let before = it.previous.as_deref().filter(|it| it.revision == record.revision);
-        before.unwrap_or(&it.template)
-    });
+    let template = service.map(|it| it.template_of(record.revision));
     let text = own.or_else(|| template.map(|it| it.definition.as_ref()));
     text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
 }

@@ -63,7 +63,7 @@ fn changes(before: &RevisionRecord, after: &RevisionRecord) -> Vec<wire::Revisio
     let names: BTreeSet<&ServiceName> =
         before.services.keys().chain(after.services.keys()).collect();
     let change = |name: &ServiceName| match (before.services.get(name), after.services.get(name)) {
-        (Some(old), Some(new)) if is_same(old, new) => None,
+        (Some(old), Some(new)) if old.is_same(new) => None,
         (Some(_), Some(_)) => Some("changed"),
         (None, Some(_)) => Some("added"),
         (Some(_), None) => Some("removed"),
@@ -79,10 +79,6 @@ fn changes(before: &RevisionRecord, after: &RevisionRecord) -> Vec<wire::Revisio
 /// Whether a service is what it was then. An image that is gone everywhere is not held to any more.
 fn is_now(now: &Template, then: &Template) -> bool {
     now.revision == then.revision && (now.image.is_none() || now.image == then.image)
-}
-
-fn is_same(a: &Template, b: &Template) -> bool {
-    a.revision == b.revision && a.image == b.image
 }
 
 /// Why a service's replicas are where they are.

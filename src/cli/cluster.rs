@@ -18,7 +18,7 @@ use super::{
     Invocation,
     client::{Client, Route},
     error::CliError,
-    output::ListFormat,
+    output::{ListFormat, Listing},
     tokens::span,
 };
 use crate::{
@@ -97,15 +97,8 @@ pub(super) enum ClusterCommand {
 /// `fizz cluster status`.
 #[derive(Args, Debug)]
 pub(super) struct StatusArgs {
-    /// Output format
-    #[arg(
-        short = 'o',
-        long = "output",
-        visible_alias = "format",
-        value_name = "FORMAT",
-        default_value = "table"
-    )]
-    pub(super) format: ListFormat,
+    #[command(flatten)]
+    pub(super) listing: Listing,
 }
 
 /// `fizz cluster rotate-keys`.
@@ -311,7 +304,7 @@ pub(super) async fn cluster(
 
 async fn status(invocation: &Invocation, args: &StatusArgs) -> Result<(), CliError> {
     let cluster: Cluster = invocation.client.get(&Route::to(&["cluster"])).await?;
-    match args.format {
+    match args.listing.format {
         ListFormat::Json => invocation.output.json(&cluster),
         ListFormat::Table => invocation.output.line(&status_text(&cluster)),
     }

@@ -8,7 +8,7 @@ use super::{
     client::{Client, Route},
     error::{CliError, shell_status},
     format::{ago, now, rough_span, shortened},
-    output::ListFormat,
+    output::{ListFormat, Listing},
     project::no_such_service,
     table::table,
 };
@@ -43,15 +43,8 @@ pub(super) struct PsArgs {
     /// Don't truncate output
     #[arg(long)]
     pub(super) no_trunc: bool,
-    /// Output format
-    #[arg(
-        short = 'o',
-        long = "output",
-        visible_alias = "format",
-        value_name = "FORMAT",
-        default_value = "table"
-    )]
-    pub(super) format: ListFormat,
+    #[command(flatten)]
+    pub(super) listing: Listing,
 }
 
 /// `fizz port`.
@@ -74,15 +67,8 @@ pub(super) struct PortArgs {
 pub(super) struct TopArgs {
     /// Services; all by default
     pub(super) services: Vec<String>,
-    /// Output format
-    #[arg(
-        short = 'o',
-        long = "output",
-        visible_alias = "format",
-        value_name = "FORMAT",
-        default_value = "table"
-    )]
-    pub(super) format: ListFormat,
+    #[command(flatten)]
+    pub(super) listing: Listing,
 }
 
 /// `fizz inspect`.
@@ -198,7 +184,7 @@ pub(super) async fn ps(invocation: &Invocation, args: PsArgs) -> Result<(), CliE
     if args.quiet {
         return containers.iter().try_for_each(|it| output.line(&it.id));
     }
-    match args.format {
+    match args.listing.format {
         ListFormat::Json => output.json(&containers),
         ListFormat::Table => {
             let nodes: Vec<Node> = invocation.client.get(&Route::to(&["nodes"])).await?;
@@ -365,7 +351,7 @@ pub(super) async fn top(invocation: &Invocation, args: TopArgs) -> Result<(), Cl
     for container in containers.iter().filter(|it| is_running(it)) {
         tops.push(client.get(&Route::to(&["containers", &container.id, "top"])).await?);
     }
-    match args.format {
+    match args.listing.format {
         ListFormat::Json => invocation.output.json(&tops),
         ListFormat::Table => tops.iter().try_for_each(|top| invocation.output.line(&top_text(top))),
     }

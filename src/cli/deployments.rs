@@ -6,7 +6,7 @@ use super::{
     Invocation,
     client::{Client, Route},
     error::CliError,
-    output::ListFormat,
+    output::{ListFormat, Listing},
     table::columns,
 };
 use crate::api::wire::Deployment;
@@ -23,15 +23,8 @@ pub(super) struct LsArgs {
     /// Filter: name=TEXT
     #[arg(long, value_name = "KEY=VALUE")]
     pub(super) filter: Vec<String>,
-    /// Output format
-    #[arg(
-        short = 'o',
-        long = "output",
-        visible_alias = "format",
-        value_name = "FORMAT",
-        default_value = "table"
-    )]
-    pub(super) format: ListFormat,
+    #[command(flatten)]
+    pub(super) listing: Listing,
 }
 
 /// A deployed project.
@@ -71,7 +64,7 @@ pub(super) async fn ls(invocation: &Invocation, args: LsArgs) -> Result<(), CliE
     if args.quiet {
         return list.iter().try_for_each(|it| output.line(&it.name));
     }
-    match args.format {
+    match args.listing.format {
         ListFormat::Json => output.json(&list),
         ListFormat::Table => output.line(&deployments_table(&list)),
     }

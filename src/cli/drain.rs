@@ -148,7 +148,7 @@ impl Drain<'_> {
             }
             if heard && self.asked.is_none_or(|it| ASK_AGAIN <= it.elapsed()) {
                 self.ask(&left).await?;
-                self.asked = Some(now());
+                self.asked = Some(Instant::now());
             }
             tokio::select! {
                 () = tokio::time::sleep(LOOK_AGAIN) => {}
@@ -216,11 +216,6 @@ impl Drain<'_> {
 fn is_left(container: &Container, node: &str) -> bool {
     let busy = container.doing.is_some() || container.state == "pending";
     container.node == node && (containers::is_running(container) || busy)
-}
-
-fn now() -> Instant {
-    #[allow(clippy::disallowed_methods, reason = "the command line is shell: this is its clock")]
-    Instant::now()
 }
 
 #[cfg(test)]

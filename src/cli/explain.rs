@@ -2,7 +2,13 @@
 
 use clap::Args;
 
-use super::{Invocation, client::Route, error::CliError, output::ListFormat, table::columns};
+use super::{
+    Invocation,
+    client::Route,
+    error::CliError,
+    output::{ListFormat, Listing},
+    table::columns,
+};
 use crate::api::wire::{Explanation, NodeVerdict, ReplicaPlace};
 
 /// `fizz explain`.
@@ -10,22 +16,15 @@ use crate::api::wire::{Explanation, NodeVerdict, ReplicaPlace};
 pub(super) struct ExplainArgs {
     /// The service
     pub(super) service: String,
-    /// Output format
-    #[arg(
-        short = 'o',
-        long = "output",
-        visible_alias = "format",
-        value_name = "FORMAT",
-        default_value = "table"
-    )]
-    pub(super) format: ListFormat,
+    #[command(flatten)]
+    pub(super) listing: Listing,
 }
 
 /// `fizz explain`.
 pub(super) async fn explain(invocation: &Invocation, args: ExplainArgs) -> Result<(), CliError> {
     let project = invocation.project_name()?;
     let told = get(invocation, &project, &args.service).await?;
-    match args.format {
+    match args.listing.format {
         ListFormat::Json => invocation.output.json(&told),
         ListFormat::Table => invocation.output.line(&text(&told)),
     }

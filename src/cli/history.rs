@@ -7,7 +7,7 @@ use super::{
     client::Route,
     error::CliError,
     format::{ago, now},
-    output::ListFormat,
+    output::{ListFormat, Listing},
     subject::Subject,
     table::columns,
 };
@@ -19,15 +19,8 @@ pub(super) struct HistoryArgs {
     /// A project, or a service of the project of this folder or of -p; the project by default
     #[arg(value_name = "PROJECT|SERVICE")]
     pub(super) subject: Option<String>,
-    /// Output format
-    #[arg(
-        short = 'o',
-        long = "output",
-        visible_alias = "format",
-        value_name = "FORMAT",
-        default_value = "table"
-    )]
-    pub(super) format: ListFormat,
+    #[command(flatten)]
+    pub(super) listing: Listing,
 }
 
 /// `fizz history`.
@@ -38,7 +31,7 @@ pub(super) async fn history(invocation: &Invocation, args: HistoryArgs) -> Resul
         list = of_service(list, service);
     }
     let output = &invocation.output;
-    match args.format {
+    match args.listing.format {
         ListFormat::Json => output.json(&list),
         ListFormat::Table => {
             output.line(&history_table(&list, now()))?;

@@ -13,7 +13,7 @@ use super::{
     credentials,
     error::{CliError, problem_text},
     format::{ago, decimal_bytes, now},
-    output::ListFormat,
+    output::{ListFormat, Listing},
     project::Project,
     screen::Screen,
     table::columns,
@@ -92,15 +92,8 @@ pub(super) struct ImagesArgs {
     /// Only display IDs
     #[arg(short, long)]
     pub(super) quiet: bool,
-    /// Output format
-    #[arg(
-        short = 'o',
-        long = "output",
-        visible_alias = "format",
-        value_name = "FORMAT",
-        default_value = "table"
-    )]
-    pub(super) format: ListFormat,
+    #[command(flatten)]
+    pub(super) listing: Listing,
 }
 
 /// What the command line says about images.
@@ -397,7 +390,7 @@ pub(super) async fn images(invocation: &Invocation, args: ImagesArgs) -> Result<
         let ids: BTreeSet<&str> = list.iter().map(|it| short_id(&it.id)).collect();
         return ids.iter().try_for_each(|it| output.line(it));
     }
-    match args.format {
+    match args.listing.format {
         ListFormat::Json => output.json(&list),
         ListFormat::Table => output.line(&images_table(&list, now())),
     }

@@ -10,7 +10,7 @@ use super::{
     client::Route,
     error::CliError,
     format::{binary_bytes, now, rough_span, shortened},
-    output::ListFormat,
+    output::{ListFormat, Listing},
     table::table,
 };
 use crate::{
@@ -30,15 +30,8 @@ pub(super) struct NodesArgs {
     /// Only display ids
     #[arg(short, long)]
     pub(super) quiet: bool,
-    /// Output format
-    #[arg(
-        short = 'o',
-        long = "output",
-        visible_alias = "format",
-        value_name = "FORMAT",
-        default_value = "table"
-    )]
-    pub(super) format: ListFormat,
+    #[command(flatten)]
+    pub(super) listing: Listing,
 }
 
 /// `fizz node`.
@@ -107,7 +100,7 @@ pub(super) async fn nodes(invocation: &Invocation, args: NodesArgs) -> Result<()
     if args.quiet {
         return list.iter().try_for_each(|it| output.line(&it.id));
     }
-    match args.format {
+    match args.listing.format {
         ListFormat::Json => output.json(&list),
         ListFormat::Table => {
             output.line(&nodes_table(&list, now()))?;

@@ -41,6 +41,20 @@ pub(super) enum ListFormat {
     Json,
 }
 
+/// How a command prints its listing, as it was asked.
+#[derive(clap::Args, Clone, Copy, Debug, Default)]
+pub(super) struct Listing {
+    /// Output format
+    #[arg(
+        short = 'o',
+        long = "output",
+        visible_alias = "format",
+        value_name = "FORMAT",
+        default_value = "table"
+    )]
+    pub(super) format: ListFormat,
+}
+
 /// A colour or weight, as a "select graphic rendition" number (ECMA-48, 8.3.117).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Style(pub(super) &'static str);

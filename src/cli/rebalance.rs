@@ -2,7 +2,12 @@
 
 use clap::Args;
 
-use super::{Invocation, client::Route, error::CliError, output::ListFormat};
+use super::{
+    Invocation,
+    client::Route,
+    error::CliError,
+    output::{ListFormat, Listing},
+};
 use crate::api::wire::{Move, Rebalance};
 
 /// `fizz rebalance`.
@@ -11,15 +16,8 @@ pub(super) struct RebalanceArgs {
     /// Show what would move, and move nothing
     #[arg(long)]
     pub(super) dry_run: bool,
-    /// Output format
-    #[arg(
-        short = 'o',
-        long = "output",
-        visible_alias = "format",
-        value_name = "FORMAT",
-        default_value = "table"
-    )]
-    pub(super) format: ListFormat,
+    #[command(flatten)]
+    pub(super) listing: Listing,
 }
 
 /// `fizz rebalance`.
@@ -30,7 +28,7 @@ pub(super) async fn rebalance(
     let request = Rebalance { dry_run: args.dry_run };
     let moves: Vec<Move> = invocation.client.post(&Route::to(&["rebalance"]), &request).await?;
     let output = &invocation.output;
-    match args.format {
+    match args.listing.format {
         ListFormat::Json => return output.json(&moves),
         ListFormat::Table => {}
     }

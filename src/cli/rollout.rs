@@ -7,7 +7,7 @@ use super::{
     client::Route,
     deploy, deployments,
     error::CliError,
-    output::{ListFormat, ProgressMode},
+    output::{ListFormat, Listing, ProgressMode},
     plan,
     progress::{self, Waiting},
     project::no_such_service,
@@ -37,15 +37,8 @@ pub(super) enum RolloutCommand {
 pub(super) struct StatusArgs {
     /// Services; all by default
     pub(super) services: Vec<String>,
-    /// Output format
-    #[arg(
-        short = 'o',
-        long = "output",
-        visible_alias = "format",
-        value_name = "FORMAT",
-        default_value = "table"
-    )]
-    pub(super) format: ListFormat,
+    #[command(flatten)]
+    pub(super) listing: Listing,
 }
 
 /// `fizz rollout pause`, `resume`, `promote` and `abort`.
@@ -117,7 +110,7 @@ pub(super) async fn rollout(
 async fn status(invocation: &Invocation, args: &StatusArgs) -> Result<(), CliError> {
     let project = invocation.project_name()?;
     let services = services(invocation, &project, &args.services).await?;
-    match args.format {
+    match args.listing.format {
         ListFormat::Json => invocation.output.json(&services),
         ListFormat::Table => invocation.output.line(&status_table(&services)),
     }

@@ -11,7 +11,7 @@ use super::{
     containers,
     error::{CliError, EXIT_INTERRUPTED},
     format::{binary_bytes, decimal_bytes},
-    output::ListFormat,
+    output::{ListFormat, Listing},
     table::columns,
 };
 use crate::api::wire::Stats;
@@ -30,15 +30,8 @@ pub(super) struct StatsArgs {
     /// Do not truncate output
     #[arg(long)]
     pub(super) no_trunc: bool,
-    /// Output format
-    #[arg(
-        short = 'o',
-        long = "output",
-        visible_alias = "format",
-        value_name = "FORMAT",
-        default_value = "table"
-    )]
-    pub(super) format: ListFormat,
+    #[command(flatten)]
+    pub(super) listing: Listing,
 }
 
 /// Back to the top left, and everything below away (ECMA-48, CUP and ED).
@@ -60,8 +53,9 @@ pub(super) async fn stats(invocation: &Invocation, args: StatsArgs) -> Result<()
     let mut lines = invocation.client.lines::<Stats>(&route).await?;
     let mut stop = Stop::new()?;
     let output = &invocation.output;
-    let lively =
-        !args.no_stream && std::io::stdout().is_terminal() && args.format == ListFormat::Table;
+    let lively = !args.no_stream
+        && std::io::stdout().is_terminal()
+        && args.listing.format == ListFormat::Table;
     loop {
         let next = tokio::select! {
             next = lines.next() => next?,
@@ -75,7 +69,7 @@ pub(super) async fn stats(invocation: &Invocation, args: StatsArgs) -> Result<()
             output.warn(warning);
             continue;
         }
-        if args.format == ListFormat::Json && !args.no_stream {
+        if args.listing.format == ListFormat::Json && !args.no_stream {
             let text = serde_json::to_string(&stats).unwrap_or_default();
             output.line(&text)?;
             continue;
@@ -85,7 +79,7 @@ pub(super) async fn stats(invocation: &Invocation, args: StatsArgs) -> Result<()
             output.line(&format!("{CLEAR}{}", stats_table(&seen, args.no_trunc)))?;
         }
     }
-    match args.format {
+    match args.listing.format {
         ListFormat::Json if args.no_stream => {
             output.json(&seen.into_values().flatten().collect::<Vec<_>>())
         }

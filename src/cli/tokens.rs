@@ -8,7 +8,7 @@ use super::{
     client::Route,
     error::CliError,
     format::{ago, now, parse_span, rough_span},
-    output::ListFormat,
+    output::{ListFormat, Listing},
     table::columns,
 };
 use crate::{
@@ -46,15 +46,8 @@ pub(super) struct LsArgs {
     /// Only display ids
     #[arg(short, long)]
     pub(super) quiet: bool,
-    /// Output format
-    #[arg(
-        short = 'o',
-        long = "output",
-        visible_alias = "format",
-        value_name = "FORMAT",
-        default_value = "table"
-    )]
-    pub(super) format: ListFormat,
+    #[command(flatten)]
+    pub(super) listing: Listing,
 }
 
 /// `fizz token revoke`.
@@ -93,7 +86,7 @@ async fn ls(invocation: &Invocation, args: &LsArgs) -> Result<(), CliError> {
     if args.quiet {
         return list.iter().try_for_each(|it| output.line(&it.id));
     }
-    match args.format {
+    match args.listing.format {
         ListFormat::Json => output.json(&list),
         ListFormat::Table => output.line(&tokens_table(&list, now())),
     }

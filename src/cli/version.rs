@@ -3,7 +3,12 @@
 use clap::Args;
 use serde_json::json;
 
-use super::{Invocation, client::Route, error::CliError, output::ListFormat};
+use super::{
+    Invocation,
+    client::Route,
+    error::CliError,
+    output::{ListFormat, Listing},
+};
 use crate::api::wire::Version;
 
 /// `fizz version`.
@@ -12,15 +17,8 @@ pub(super) struct VersionArgs {
     /// Show only this command's version number
     #[arg(long)]
     pub(super) short: bool,
-    /// Output format
-    #[arg(
-        short = 'o',
-        long = "output",
-        visible_alias = "format",
-        value_name = "FORMAT",
-        default_value = "table"
-    )]
-    pub(super) format: ListFormat,
+    #[command(flatten)]
+    pub(super) listing: Listing,
 }
 
 /// `fizz version`: this command's version is told even if no daemon answers.
@@ -31,7 +29,7 @@ pub(super) async fn version(invocation: &Invocation, args: VersionArgs) -> Resul
         return output.line(own);
     }
     let daemon = invocation.client.get::<Version>(&Route::to(&["version"])).await;
-    match args.format {
+    match args.listing.format {
         ListFormat::Json => output.json(&json!({"client": own, "daemon": daemon.as_ref().ok()}))?,
         ListFormat::Table => {
             output.line(&format!("Fizz     {own}"))?;

@@ -3,7 +3,13 @@
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use super::{Invocation, client::Route, error::CliError, output::ListFormat, table::table};
+use super::{
+    Invocation,
+    client::Route,
+    error::CliError,
+    output::{ListFormat, Listing},
+    table::table,
+};
 use crate::api::wire::Volume;
 
 /// `fizz volume`.
@@ -24,15 +30,8 @@ pub(super) struct LsArgs {
     /// Only display volume names
     #[arg(short, long)]
     pub(super) quiet: bool,
-    /// Output format
-    #[arg(
-        short = 'o',
-        long = "output",
-        visible_alias = "format",
-        value_name = "FORMAT",
-        default_value = "table"
-    )]
-    pub(super) format: ListFormat,
+    #[command(flatten)]
+    pub(super) listing: Listing,
 }
 
 /// `fizz volume rm`.
@@ -78,7 +77,7 @@ async fn ls(invocation: &Invocation, args: &LsArgs) -> Result<(), CliError> {
     if args.quiet {
         return list.iter().try_for_each(|it| output.line(&it.name));
     }
-    match args.format {
+    match args.listing.format {
         ListFormat::Json => output.json(&list),
         ListFormat::Table => output.line(&volumes_table(&list)),
     }

@@ -310,10 +310,6 @@ impl<'a> Watch<'a> {
             self.failing = None;
             return verdict;
         }
-        #[allow(
-            clippy::disallowed_methods,
-            reason = "the command line is shell: this is its clock"
-        )]
         let since = *self.failing.get_or_insert_with(Instant::now);
         if since.elapsed() < MAY_GO_BACK { Verdict::Waiting } else { verdict }
     }

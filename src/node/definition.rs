@@ -105,13 +105,6 @@ pub(super) fn replicas(mode: Mode) -> u32 {
     }
 }
 
-/// How many containers a definition asks for.
-pub(super) fn replicas_of(definition: &Value) -> u32 {
-    let said = definition.pointer("/deploy/replicas").or_else(|| definition.get("scale"));
-    let said = said.and_then(Value::as_u64).and_then(|it| u32::try_from(it).ok());
-    said.unwrap_or(1)
-}
-
 /// Refuses a number of containers that a service cannot have.
 pub(super) fn scalable(spec: &ServiceSpec, replicas: u32) -> Result<(), Refusal> {
     let service = &spec.name;

@@ -131,31 +131,21 @@ impl Node {
             (None, None) => base,
         };
         let image = self.pin(&key, spec, request);
-        // Creating does not stop what runs as it is wanted.
-        let runs = known.is_some_and(|it| {
-            it.intent == Intent::Run
-                && it.template.revision == revision
-                && it.template.image == image
-        });
-        let intent = if request.no_start && !runs { Intent::Stop } else { Intent::Run };
-        let starts = known.map_or(0, |it| it.starts);
         let template = Template {
             definition: definition.to_string().into(),
             base: kept.map_or(base, |it| it.template.base),
             revision,
             image,
         };
+        // Creating does not stop what runs as it is wanted.
+        let runs =
+            known.is_some_and(|it| it.intent == Intent::Run && it.template.is_same(&template));
+        let intent = if request.no_start && !runs { Intent::Stop } else { Intent::Run };
+        let starts = known.map_or(0, |it| it.starts);
         let gone = |it: &&Arc<ServiceRecord>| matches!(it.intent, Intent::Forget { .. });
         let before = known.filter(|it| !gone(it)).map(AsRef::as_ref);
         let has_canary = spec.extension.canary.is_some();
-        let is_job = spec.deploy.mode.is_job();
-        let (previous, rollout) =
-            reconcile::begin(before, &template, has_canary && !is_job, self.ready.contains(&key));
-        // What has run is nothing to go back to.
-        let previous = previous.filter(|_| !is_job);
-        // Its runs are each what they were made from.
-        let is_timed = spec.extension.cron.is_some();
-        let rollout = if is_timed { Rollout::default() } else { rollout };
+        let (previous, rollout) = self.change_to(&key, spec, before, &template, has_canary);
         let record = ServiceRecord {
             template,
             previous,
@@ -171,6 +161,26 @@ impl Node {
         };
         let plan = self.plan_of(&key, known.map(AsRef::as_ref), &record, definition);
         Ok(Decision { plan, record })
+    }
+
+    /// What a service's record says of a change to a template that begins now.
+    pub(super) fn change_to(
+        &self,
+        key: &ServiceKey,
+        spec: &ServiceSpec,
+        known: Option<&ServiceRecord>,
+        template: &Template,
+        has_canary: bool,
+    ) -> (Option<Arc<Template>>, Rollout) {
+        let is_job = spec.deploy.mode.is_job();
+        let is_ready = self.ready.contains(key);
+        let (previous, rollout) =
+            reconcile::begin(known, template, has_canary && !is_job, is_ready);
+        // Of a job, what has run is nothing to go back to; and runs by the clock are each what they were
+        // made from.
+        let is_timed = spec.extension.cron.is_some();
+        let rollout = if is_timed { Rollout::default() } else { rollout };
+        (previous.filter(|_| !is_job), rollout)
     }
 
     /// The image by content that a service is to run: the one that is asked for, or the one before while

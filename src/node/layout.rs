@@ -50,7 +50,8 @@ impl Layout {
         });
         let previous = previous.collect();
         let rules = spec.services.iter().map(|(name, it)| (name.clone(), Rules::of(it, &spec)));
-        let (rules, units) = (rules.collect(), units(&spec));
+        let rules: BTreeMap<ServiceName, Rules> = rules.collect();
+        let units = units(&spec, &rules);
         Some(Ok(Self { spec: Arc::new(spec), previous, rules, units }))
     }
 
@@ -75,10 +76,10 @@ impl Layout {
 
 /// Services that share what only one node has: namespaces, volumes of that node, and as long as no
 /// mesh joins the nodes, networks.
-fn units(project: &ProjectSpec) -> Vec<Vec<ServiceName>> {
+fn units(project: &ProjectSpec, rules: &BTreeMap<ServiceName, Rules>) -> Vec<Vec<ServiceName>> {
     let mut units: Vec<(BTreeSet<String>, Vec<ServiceName>)> = vec![];
     for (name, service) in &project.services {
-        let mut shares = shared(project, service);
+        let mut shares = shared(service, rules.get(name));
         shares.insert(format!("service {name}"));
         let mut members = vec![name.clone()];
         // All that it shares something with become one with it.
@@ -98,10 +99,9 @@ fn units(project: &ProjectSpec) -> Vec<Vec<ServiceName>> {
     units
 }
 
-fn shared(project: &ProjectSpec, service: &ServiceSpec) -> BTreeSet<String> {
+fn shared(service: &ServiceSpec, rules: Option<&Rules>) -> BTreeSet<String> {
     let peers = reconcile::peers(service).into_iter().map(|it| format!("service {it}"));
-    let volumes = Rules::of(service, project);
-    let volumes = volumes.volumes().map(|it| format!("volume {it}")).collect::<Vec<_>>();
+    let volumes = rules.into_iter().flat_map(Rules::volumes).map(|it| format!("volume {it}"));
     let networks = match &service.container.network {
         NetworkMode::Networks(networks) => {
             networks.keys().map(|it| format!("network {it}")).collect()

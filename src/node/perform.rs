@@ -9,7 +9,7 @@ use crate::{
         spec::{ContainerSpec, PullPolicy, ServiceSpec},
     },
     reconcile::{Cause, Step, Which},
-    state::{Change, ContainerRecord, Intent, ServiceRecord, Template},
+    state::{Change, ContainerRecord, Intent, ServiceRecord},
 };
 
 impl Node {
@@ -22,18 +22,14 @@ impl Node {
                 self.say_going(key, container, now);
                 self.halt(container);
             }
-            Step::Again(container) => {
-                // It has followed no request to start yet: so it will, once it has stopped.
-                self.amend(container, now, |record| record.starts = 0);
-                self.halt(container);
-            }
             Step::Discard { container, volumes } => self.discard(container, volumes),
             Step::Wait(container, reason) => self.wait(container, reason),
         }
     }
 
     /// What stops though its service is to run says so at once, not only once it has stopped: others
-    /// count on it until then, and might stop theirs as well.
+    /// count on it until then, and might stop theirs as well. Having followed no request to start yet, it
+    /// starts again where it is still wanted.
     fn say_going(&mut self, key: &ServiceKey, container: ContainerId, now: Now) {
         let intent = self.state.services().get(key).map(|it| it.intent);
         // What was given up is over already, by its record.
@@ -189,7 +185,7 @@ impl Node {
         let layout = self.layouts.get(&record.service.project)?;
         let (project, service) = layout.made_from(&record.service.service, record.revision)?;
         let wanted = self.state.services().get(&record.service)?;
-        let template = template_of(wanted, record.revision);
+        let template = wanted.template_of(record.revision);
         let spec = match &record.one_off {
             Some(one_off) => self.one_off_spec(&record.service, &one_off.definition)?,
             None => Arc::new(service.container.clone()),
@@ -261,10 +257,4 @@ impl Node {
             }
         });
     }
-}
-
-/// What a container of this revision is made from.
-fn template_of(service: &ServiceRecord, revision: Revision) -> &Template {
-    let before = service.previous.as_deref().filter(|it| it.revision == revision);
-    before.unwrap_or(&service.template)
 }

@@ -6,7 +6,7 @@ use super::{Explained, Node, Now, Refusal, Response, layout::Layout};
 use crate::{
     model::{ContainerState, NodeId, NodeState, ProjectName, ServiceKey, ServiceName, Slot},
     reconcile::{Post, Runs},
-    scheduler::{self, Count, Demand, Holder, Objection, Site, Sites, Standing, Unit},
+    scheduler::{self, Count, Demand, Holder, Objection, Placement, Site, Sites, Standing, Unit},
     state::{Availability, Change, ContainerRecord, Intent, NodeRecord, ServiceRecord},
 };
 
@@ -71,48 +71,36 @@ impl Node {
         now: Now,
     ) {
         let services = self.wanted(project, unit, now);
-        let asked = Unit { demands: demands(layout, &services), together: 1 < unit.len() };
-        let placement = scheduler::place(&asked, &self.sites, self.fleet.usage());
-        let over = |service: &ServiceName| {
-            let it = services.iter().find(|it| it.key.service == *service);
-            it.and_then(|it| it.runs.as_ref()).map_or(&[][..], |it| it.over.as_slice())
-        };
-        // Of a job that runs on each node: where it is done it is neither placed nor missing.
-        let done_on = |service: &ServiceName, node: Option<NodeId>| {
-            let spec = layout.spec.services.get(service);
-            spec.is_some_and(|it| it.deploy.mode.is_on_each_node())
-                && over(service).iter().any(|it| Some(it.node) == node)
-        };
+        let asked = asked(layout, &services, 1 < unit.len());
+        let placement = self.placement(layout, &services, &asked);
         for post in placement.posts {
-            if !done_on(&post.service, Some(post.node)) {
-                let posts = places.posts.entry(post.service).or_default();
-                posts.push(Post { slot: post.slot, node: post.node });
-            }
+            let posts = places.posts.entry(post.service).or_default();
+            posts.push(Post { slot: post.slot, node: post.node });
         }
         for lack in placement.pending {
-            if !done_on(&lack.service, lack.node) {
-                let why = self.words(&lack.why);
-                places.unplaced.entry(lack.service).or_default().push((lack.slot, why.into()));
-            }
+            let why = self.words(&lack.why);
+            places.unplaced.entry(lack.service).or_default().push((lack.slot, why.into()));
         }
-        for it in services.iter().filter(|it| !over(&it.key.service).is_empty()) {
+        for it in services.iter().filter(|it| !it.over().is_empty()) {
             let posts = places.posts.entry(it.key.service.clone()).or_default();
-            posts.extend_from_slice(over(&it.key.service));
+            posts.extend_from_slice(it.over());
         }
         places.posts.values_mut().for_each(|it| it.sort());
     }
 
-    /// What the scheduler is asked of services that are placed in one go.
-    fn with_unit<T>(
-        &self,
-        project: &ProjectName,
-        layout: &Layout,
-        unit: &[ServiceName],
-        now: Now,
-        ask: impl FnOnce(&Unit<'_>) -> T,
-    ) -> T {
-        let services = self.wanted(project, unit, now);
-        ask(&Unit { demands: demands(layout, &services), together: 1 < unit.len() })
+    /// Where the scheduler puts what is asked. Where a job that runs on each node is done, it is neither
+    /// placed nor missing.
+    fn placement(&self, layout: &Layout, services: &[Wanted], asked: &Unit<'_>) -> Placement {
+        let mut placement = scheduler::place(asked, &self.sites, self.fleet.usage());
+        let done_on = |service: &ServiceName, node: Option<NodeId>| {
+            let spec = layout.spec.services.get(service);
+            let known = services.iter().find(|it| it.key.service == *service);
+            spec.is_some_and(|it| it.deploy.mode.is_on_each_node())
+                && known.is_some_and(|it| it.over().iter().any(|it| Some(it.node) == node))
+        };
+        placement.posts.retain(|it| !done_on(&it.service, Some(it.node)));
+        placement.pending.retain(|it| !done_on(&it.service, it.node));
+        placement
     }
 
     fn wanted(&self, project: &ProjectName, unit: &[ServiceName], now: Now) -> Vec<Wanted> {
@@ -133,10 +121,7 @@ impl Node {
             layout.units.iter().map(move |unit| (layout, node.wanted(name, unit, now)))
         });
         let services: Vec<(&Layout, Vec<Wanted>)> = services.collect();
-        let units = services.iter().map(|(layout, wanted)| Unit {
-            demands: demands(layout, wanted),
-            together: 1 < wanted.len(),
-        });
+        let units = services.iter().map(|(layout, wanted)| asked(layout, wanted, 1 < wanted.len()));
         let units: Vec<Unit<'_>> = units.collect();
         let moves = scheduler::rebalance(&units, &node.sites, node.fleet.usage());
         if !dry_run {
@@ -190,23 +175,22 @@ impl Node {
         let layout = self.layouts.get(&key.project).ok_or_else(missing)?;
         self.state.services().get(key).ok_or_else(missing)?;
         let unit = layout.unit_of(&key.service);
-        let done = self.wanted(&key.project, std::slice::from_ref(&key.service), now);
-        let done = done.into_iter().find_map(|it| it.runs).unwrap_or_default().over;
+        let services = self.wanted(&key.project, unit, now);
+        let asked = asked(layout, &services, 1 < unit.len());
+        let placement = self.placement(layout, &services, &asked);
+        let done = services.iter().find(|it| it.key == *key).map_or(&[][..], Wanted::over);
         let mut told = Explained::default();
-        self.with_unit(&key.project, layout, unit, now, |unit| {
-            let placement = scheduler::place(unit, &self.sites, self.fleet.usage());
-            let posts = placement.posts.iter().filter(|it| it.service == key.service);
-            told.posts = posts.map(|it| (it.slot, it.node, it.why.to_string())).collect();
-            told.posts.extend(done.iter().map(|it| (it.slot, it.node, DONE.to_owned())));
-            let pending = placement.pending.iter().filter(|it| it.service == key.service);
-            told.unplaced = pending.map(|it| (it.slot, self.words(&it.why))).collect();
-            let verdicts = scheduler::explain(unit, &key.service, &self.sites, self.fleet.usage());
-            let words = |it: &Objection| it.to_string();
-            told.nodes = verdicts
-                .iter()
-                .map(|it| (it.node, it.objections.iter().map(words).collect()))
-                .collect();
-        });
+        let posts = placement.posts.iter().filter(|it| it.service == key.service);
+        told.posts = posts.map(|it| (it.slot, it.node, it.why.to_string())).collect();
+        told.posts.extend(done.iter().map(|it| (it.slot, it.node, DONE.to_owned())));
+        let pending = placement.pending.iter().filter(|it| it.service == key.service);
+        told.unplaced = pending.map(|it| (it.slot, self.words(&it.why))).collect();
+        let verdicts = scheduler::explain(&asked, &key.service, &self.sites, self.fleet.usage());
+        let words = |it: &Objection| it.to_string();
+        told.nodes = verdicts
+            .iter()
+            .map(|it| (it.node, it.objections.iter().map(words).collect()))
+            .collect();
         told.with = unit.iter().filter(|it| **it != key.service).cloned().collect();
         Ok(Response::Explained(Box::new(told)))
     }
@@ -330,8 +314,16 @@ struct Wanted {
     runs: Option<Runs>,
 }
 
-fn demands<'a>(layout: &'a Layout, services: &'a [Wanted]) -> Vec<Demand<'a>> {
-    services.iter().filter_map(|it| demand(layout, it)).collect()
+impl Wanted {
+    /// Of a job: where it is done.
+    fn over(&self) -> &[Post] {
+        self.runs.as_ref().map_or(&[], |it| it.over.as_slice())
+    }
+}
+
+/// What the scheduler is asked of services that are placed in one go.
+fn asked<'a>(layout: &'a Layout, services: &'a [Wanted], together: bool) -> Unit<'a> {
+    Unit { demands: services.iter().filter_map(|it| demand(layout, it)).collect(), together }
 }
 
 fn demand<'a>(layout: &'a Layout, wanted: &'a Wanted) -> Option<Demand<'a>> {

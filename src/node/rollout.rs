@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     compose::diff,
-    model::{ProjectName, Revision, ServiceKey, ServiceName, Tick},
+    model::{ProjectName, Revision, ServiceKey, ServiceName, spec::ServiceSpec},
     reconcile,
     state::{Change, Intent, RevisionKey, RevisionRecord, Rollout, ServiceRecord, Stage, Template},
 };
@@ -66,11 +66,14 @@ impl Node {
             return Err(Refusal::Overtaken { project: name.clone(), version, planned });
         }
         let (target, record) = self.target(request, &keys)?;
+        let services = record.services.iter().map(|(name, it)| (name.clone(), &*it.definition));
+        let then = definition::assemble(&record.model, services)?;
         let mut decisions = vec![];
         for (service, template) in &record.services {
-            if request.service.as_ref().is_none_or(|it| it == service) {
+            let asked = request.service.as_ref().is_none_or(|it| it == service);
+            if let Some(spec) = then.services.get(service).filter(|_| asked) {
                 let key = ServiceKey { project: name.clone(), service: service.clone() };
-                decisions.push(self.decide_back(&key, template, now));
+                decisions.push(self.decide_back(&key, template, spec, now));
             }
         }
         let planned = Planned {
@@ -139,23 +142,23 @@ impl Node {
         }
     }
 
-    fn decide_back(&self, key: &ServiceKey, template: &Template, now: Now) -> Decision {
+    fn decide_back(
+        &self,
+        key: &ServiceKey,
+        template: &Template,
+        spec: &ServiceSpec,
+        now: Now,
+    ) -> Decision {
         let known = self.state.services().get(key).map(AsRef::as_ref);
         let definition: Value = template.definition.parse().unwrap_or_default();
-        let (previous, rollout) =
-            reconcile::begin(known, template, false, self.ready.contains(key));
-        let is_job = self.spec_of(key).is_some_and(|it| it.deploy.mode.is_job());
-        let previous = previous.filter(|_| !is_job);
-        let is_timed = self.spec_of(key).is_some_and(|it| it.extension.cron.is_some());
-        let rollout = if is_timed { Rollout::default() } else { rollout };
-        let ticks_after = is_timed.then(|| Tick::of(self.time_of_day(now)));
+        let (previous, rollout) = self.change_to(key, spec, known, template, false);
         let fresh = ServiceRecord {
             template: template.clone(),
             previous,
             rollout,
             moves: std::collections::BTreeMap::new(),
-            ticks_after,
-            replicas: definition::replicas_of(&definition),
+            ticks_after: self.ticks_after(key, spec, now),
+            replicas: definition::replicas(spec.deploy.mode),
             intent: Intent::Run,
             restarts: 0,
             starts: 1,

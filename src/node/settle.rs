@@ -87,10 +87,18 @@ impl Node {
         self.agenda.again(project, wake.into_iter().chain(look).min());
         // What is written for all from here on is to be settled too, though nothing else may happen.
         self.agenda.looked_at(project);
-        if self.stands_for(project) {
+        if self.has_a_say(project, &outcome) && self.stands_for(project) {
             self.speak_for(project, outcome, now);
         }
         self.clear(project, now);
+    }
+
+    /// Whether there is anything that one must write for all. Most looks at a project come to nothing of the
+    /// kind, and who would write it takes a look at every member.
+    fn has_a_say(&self, project: &ProjectName, outcome: &Outcome) -> bool {
+        let removed = self.state.deployments().get(project).is_some_and(|it| it.removal.is_some());
+        let wishes = || self.state.services_of(project).any(|(_, it)| !it.moves.is_empty());
+        removed || !outcome.gone.is_empty() || !outcome.verdicts.is_empty() || wishes()
     }
 
     /// Writes what one must write for all.

@@ -25,9 +25,8 @@ impl Node {
     pub(super) fn is_singleton(&self, key: &ServiceKey) -> bool {
         let Some(layout) = self.layouts.get(&key.project) else { return false };
         let partition = layout.rules.get(&key.service).and_then(|it| it.partition());
-        let each_node = |it: &crate::model::spec::ServiceSpec| it.deploy.mode.is_on_each_node();
-        let is_one = !layout.spec.services.get(&key.service).is_some_and(each_node);
-        partition == Some(PartitionMode::Singleton) && is_one
+        let each_node = self.spec_of(key).is_some_and(|it| it.deploy.mode.is_on_each_node());
+        partition == Some(PartitionMode::Singleton) && !each_node
     }
 
     /// Notes whether a project has such services.

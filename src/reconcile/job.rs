@@ -34,9 +34,7 @@ pub fn is_over(it: &ContainerRecord, service: &ServiceRecord, spec: &ServiceSpec
     if spec.extension.cron.is_some() {
         return cron::is_over(it, spec.deploy.restart);
     }
-    has_completed(it)
-        && slot::is_made_from(it, &service.template)
-        && service.restarts <= it.restarts
+    has_completed(it) && it.is_made_from(&service.template) && service.restarts <= it.restarts
 }
 
 /// Whether it ended with status 0 of its own: what was asked to stop may do so politely.

@@ -38,7 +38,7 @@ pub fn begin(
     is_ready: bool,
 ) -> (Option<Arc<Template>>, Rollout) {
     let Some(known) = known else { return (None, Rollout { stage: Stage::Going, failed: None }) };
-    if known.template.revision == template.revision && known.template.image == template.image {
+    if known.template.is_same(template) {
         return (known.previous.clone(), known.rollout.clone());
     }
     let proven = match known.rollout.stage {
@@ -46,7 +46,7 @@ pub fn begin(
         Stage::Going if is_ready => Some(Arc::new(known.template.clone())),
         Stage::Going | Stage::Canary | Stage::Paused => known.previous.clone(),
     };
-    let proven = proven.filter(|it| it.revision != template.revision || it.image != template.image);
+    let proven = proven.filter(|it| !it.is_same(template));
     let stage = if has_canary && proven.is_some() { Stage::Canary } else { Stage::Going };
     (proven, Rollout { stage, failed: None })
 }

@@ -94,6 +94,7 @@ fn steps(
     progress: &Progress,
 ) -> Vec<Step> {
     let mut steps = vec![];
+    let stops_first = rollout::stops_first(share);
     for &post in &share.posts {
         let replica = share.replica(post.slot, post.node);
         let Some(&turn) = progress.turns.get(&replica) else { continue };
@@ -103,7 +104,7 @@ fn steps(
             unmade: waits.unmade.as_ref(),
             needed: waits.needed,
             turn,
-            stops_first: rollout::stops_first(share),
+            stops_first,
             restart: share.spec.deploy.restart,
             gate: share.gate.as_ref(),
         };

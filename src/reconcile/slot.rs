@@ -68,8 +68,6 @@ pub enum Step {
     Start(ContainerId, Cause),
     /// Stop it.
     Halt(ContainerId),
-    /// Stop it, so that it starts again.
-    Again(ContainerId),
     /// Remove it.
     Discard {
         /// Which.
@@ -123,7 +121,7 @@ pub(super) struct Around<'a> {
 impl Instance<'_> {
     /// Whether it is made from what is wanted.
     pub(super) fn is_made_from(&self, wanted: &Template) -> bool {
-        is_made_from(self.record, wanted)
+        self.record.is_made_from(wanted)
     }
 
     /// Whether it is made from what is wanted, and not to be replaced because it was given up or those
@@ -178,12 +176,6 @@ impl Instance<'_> {
             && self.record.starts != 0
             && !(self.once && self.record.held)
     }
-}
-
-/// Whether a container is made from what is wanted.
-pub(super) fn is_made_from(it: &ContainerRecord, wanted: &Template) -> bool {
-    let image = |image| it.image.as_ref().is_none_or(|mine| mine == image);
-    it.revision == wanted.revision && wanted.image.as_ref().is_none_or(image)
 }
 
 /// This node's steps for a replica that is to be somewhere.
@@ -257,10 +249,10 @@ fn run(
             && it.is_usable(around.restart)
             && (it.is_made_from(&service.template) || !around.turn.changes)
     };
-    // The oldest that is right stays: it has run longest.
     // What is elsewhere too, as after a partition, has nothing to wait for once it is well here.
     let serves_there = instances.iter().any(|it| it.record.node == post.node && it.serves());
     let surplus = |it: &&Instance<'_>| !here && serves_there && it.record.node == around.me;
+    // The oldest that is right stays: it has run longest.
     let Some(keeper) = instances.iter().filter(right).min_by_key(|it| it.age()) else {
         if instances.iter().any(|it| surplus(&it)) {
             let surplus = instances.iter().filter(surplus);
@@ -328,11 +320,9 @@ pub(super) fn alone(
             Some(begin(it, barred.as_ref().or(around.blocked), around.unmade))
         }
         ContainerState::Running | ContainerState::Healthy | ContainerState::Unhealthy => {
-            match (record.restarts < service.restarts, it.owners) {
-                (true, _) => Some(Step::Halt(container)),
-                (false, Owners::BeganAnew) => Some(Step::Again(container)),
-                (false, Owners::Keep | Owners::Gone) => None,
-            }
+            // It starts again once it has stopped.
+            let anew = record.restarts < service.restarts || it.owners == Owners::BeganAnew;
+            anew.then_some(Step::Halt(container))
         }
         ContainerState::Stopped | ContainerState::Failed if it.alive => Some(Step::Halt(container)),
         ContainerState::Stopped | ContainerState::Failed => {

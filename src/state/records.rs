@@ -267,6 +267,32 @@ pub struct RevisionRecord {
     pub services: BTreeMap<ServiceName, Template>,
 }
 
+impl Template {
+    /// Whether containers of one are as containers of the other.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.revision == other.revision && self.image == other.image
+    }
+}
+
+impl ServiceRecord {
+    /// What its containers of a revision are made from.
+    #[must_use]
+    pub fn template_of(&self, revision: Revision) -> &Template {
+        let before = self.previous.as_deref().filter(|it| it.revision == revision);
+        before.unwrap_or(&self.template)
+    }
+}
+
+impl ContainerRecord {
+    /// Whether it is made from this.
+    #[must_use]
+    pub fn is_made_from(&self, template: &Template) -> bool {
+        let image = |image| self.image.as_ref().is_none_or(|mine| mine == image);
+        self.revision == template.revision && template.image.as_ref().is_none_or(image)
+    }
+}
+
 /// What a user wants of a service's containers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Intent {

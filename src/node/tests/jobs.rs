@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 
 use super::world::World;
-use crate::{model::ContainerState as S, node::ServiceVerb};
+use crate::{
+    model::ContainerState as S,
+    node::{Request, RollbackRequest, ServiceVerb},
+};
 
 fn job(image: &str) -> Value {
     json!({"image": image, "deploy": {"mode": "replicated-job"}, "restart": "on-failure:2"})
@@ -25,6 +28,32 @@ fn a_job_that_completed_runs_again_only_when_its_definition_changes_or_a_person_
     world.up(json!({"job": job("job:2"), "web": {"image": "web"}}));
     assert_eq!((world.images("job"), world.starts("shop-job-1")), (vec!["job:2".to_owned()], 1));
     assert!(world.is_ready("job"));
+}
+
+#[test]
+fn what_was_a_job_is_one_again_when_its_deployment_goes_back() {
+    let mut world = World::new();
+    world.exits("task", 0);
+    world.up(json!({"task": job("task:1")}));
+    world.goes_on("task");
+    world.up(json!({"task": {"image": "task:2"}}));
+    assert_eq!(world.images("task"), ["task:2"]);
+    world.exits("task", 0);
+    let request = RollbackRequest {
+        project: "shop".parse().unwrap(),
+        service: None,
+        version: None,
+        content: None,
+        if_version: None,
+        dry_run: false,
+    };
+    world.ask(Request::Rollback(Box::new(request))).unwrap();
+    assert_eq!((world.images("task"), world.running().len()), (vec!["task:1".to_owned()], 0));
+    assert!(world.is_ready("task"));
+    let view = world.view();
+    let (_, record) = view.state.services().iter().next().unwrap();
+    assert_eq!(record.previous, None, "what has run is nothing to go back to");
+    assert_eq!(view.state.deployments().iter().next().unwrap().1.version, 3);
 }
 
 #[test]
