@@ -72,6 +72,8 @@ pub(super) struct Local {
     pub(super) stalls: u32,
     /// It was told to stop, so that its end is no crash.
     pub(super) told_to_stop: bool,
+    /// It is removed, and only the rest of its project is not.
+    pub(super) gone: bool,
     /// It waits for somebody to attach.
     pub(super) held_back: bool,
     /// It has run, and while it did this node could be sure that it may.

@@ -281,11 +281,11 @@ impl Node {
             }
             Clearing::Done => is_removed(name),
         });
-        self.introduce(now);
         if !self.nodes_changed.is_empty() {
             self.meet(now);
         }
         self.settle(now);
+        self.introduce(now);
         self.probe(now);
     }
 

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     model::{ContainerId, Millis, ProjectName, ServiceKey, ServiceName},
     reconcile::{self, Instance, Outcome, Owners, Post, Project, Share, Step, Verdict},
-    state::{Change, ContainerRecord, Intent, Rollout, Stage},
+    state::{Change, ContainerRecord, Intent, Removal, Rollout, Stage},
 };
 
 /// A recorded container's launch is planned in the pass after the record, and no step of that pass
@@ -96,7 +96,7 @@ impl Node {
     /// Whether there is anything that one must write for all. Most looks at a project come to nothing of the
     /// kind, and who would write it takes a look at every member.
     fn has_a_say(&self, project: &ProjectName, outcome: &Outcome) -> bool {
-        let removed = self.state.deployments().get(project).is_some_and(|it| it.removal.is_some());
+        let removed = self.removal_of(project).is_some();
         let wishes = || self.state.services_of(project).any(|(_, it)| !it.moves.is_empty());
         removed || !outcome.gone.is_empty() || !outcome.verdicts.is_empty() || wishes()
     }
@@ -122,8 +122,7 @@ impl Node {
     /// Who wanted something of a service when a deployment was to go had not heard of that yet: whoever
     /// has is refused. The deployment goes, and all of its services with it.
     fn take_all_along(&mut self, project: &ProjectName, now: Now) {
-        let Some(deployment) = self.state.deployments().get(project) else { return };
-        let Some(removal) = deployment.removal.clone() else { return };
+        let Some(removal) = self.removal_of(project).cloned() else { return };
         let stay = self.state.services_of(project);
         let stay = stay.filter(|(_, it)| !matches!(it.intent, Intent::Forget { .. }));
         let stay: Vec<ServiceKey> = stay.map(|(key, _)| key.clone()).collect();
@@ -184,9 +183,7 @@ impl Node {
     /// Deployments that this version cannot read can still be removed, without their order and their
     /// grace periods.
     fn remove_unread(&mut self, name: &ProjectName, now: Now) {
-        let deployment = self.state.deployments().get(name);
-        let going = deployment.is_some_and(|it| it.removal.is_some());
-        if !going || self.layouts.contains_key(name) {
+        if self.removal_of(name).is_none() || self.layouts.contains_key(name) {
             return;
         }
         let keys: Vec<ServiceKey> =
@@ -333,9 +330,12 @@ impl Node {
 
     /// When nothing else is left here of a project that is to go, this node's networks and volumes of it go.
     fn clear(&mut self, name: &ProjectName, now: Now) {
-        let Some(deployment) = self.state.deployments().get(name) else { return };
-        let Some(removal) = deployment.removal.clone() else { return };
-        let left = self.fleet.of(name).any(|it| it.node == self.me);
+        // It may be deployed again since.
+        let Some(removal) = self.removal_of(name).cloned() else {
+            return self.forget_gone(name, now);
+        };
+        let is_gone = |id| self.local.get(&id).is_some_and(|it| it.gone);
+        let left = self.fleet.of(name).any(|it| it.node == self.me && !is_gone(it.id));
         let waits = match self.clearing.get(name) {
             None => false,
             Some(Clearing::Begun) => true,
@@ -350,11 +350,15 @@ impl Node {
         self.effects.push(Effect::Clear { project, volumes, images });
     }
 
+    /// How a project is to go, if it is.
+    pub(super) fn removal_of(&self, project: &ProjectName) -> Option<&Removal> {
+        self.state.deployments().get(project)?.removal.as_ref()
+    }
+
     /// Every node clears what it has of a project. That it is gone is said once, when nothing is left of
     /// it anywhere; should who says it be lost meanwhile, by the next.
     pub(super) fn forget_cleared(&mut self, name: &ProjectName, now: Now) {
-        // It may be deployed again since.
-        let removed = self.state.deployments().get(name).is_some_and(|it| it.removal.is_some());
+        let removed = self.removal_of(name).is_some();
         let left = self.state.services_of(name).next().is_some()
             || self.fleet.of(name).any(|it| it.node == self.me || self.is_alive(it.node));
         if removed && !left && self.stands_for(name) {

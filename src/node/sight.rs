@@ -12,7 +12,7 @@ use super::{
 use crate::{
     model::{
         ContainerEvent, ContainerId, ContainerName, ContainerState, ImageId, Millis, Observed,
-        RuntimeState, ServiceKey, WallTime,
+        ProjectName, RuntimeState, ServiceKey, WallTime,
         spec::{HealthSpec, RestartCondition},
     },
     state::{Change, ContainerRecord, Intent},
@@ -101,7 +101,7 @@ impl Node {
         local.activity = None;
         let gone = sight.as_ref().is_some_and(|it| it.container.is_none());
         match (operation, result) {
-            (Some(Operation::Discard), Ok(())) => return self.forget(id, now),
+            (Some(Operation::Discard), Ok(())) => return self.discarded(id, now),
             (None, _) => {}
             (Some(_), Ok(())) => local.stalls = 0,
             (Some(Operation::Halt), Err(_)) => local.stall(now.moment),
@@ -121,6 +121,29 @@ impl Node {
         {
             local.told_to_stop = false;
         }
+    }
+
+    /// A container is gone. The last that a node has of a project that goes still counts until that node's
+    /// networks and volumes of it are gone, too: then all know that they are.
+    fn discarded(&mut self, id: ContainerId, now: Now) {
+        let project = self.state.container(id).map(|it| &it.service.project);
+        let is_last = project.is_some_and(|it| {
+            let mut others = self.fleet.of(it).filter(|it| it.node == self.me && it.id != id);
+            self.removal_of(it).is_some() && others.next().is_none()
+        });
+        let local = self.local.get_mut(&id).filter(|_| is_last);
+        match local {
+            Some(local) => (local.operation, local.gone) = (Some(Operation::Discard), true),
+            None => self.forget(id, now),
+        }
+    }
+
+    /// Forgets containers that are gone, and waited for the rest of their project.
+    pub(super) fn forget_gone(&mut self, project: &ProjectName, now: Now) {
+        let is_gone = |it: &ContainerId| self.local.get(it).is_some_and(|it| it.gone);
+        let gone: Vec<ContainerId> =
+            self.fleet.of(project).map(|it| it.id).filter(is_gone).collect();
+        gone.into_iter().for_each(|it| self.forget(it, now));
     }
 
     /// A container came out from another image than it was to be made from: that one is gone, and the
@@ -371,12 +394,7 @@ impl Node {
     }
 
     /// A project's networks and volumes are gone, or could not be removed.
-    pub(super) fn cleared(
-        &mut self,
-        project: &crate::model::ProjectName,
-        result: Result<(), Failure>,
-        now: Now,
-    ) {
+    pub(super) fn cleared(&mut self, project: &ProjectName, result: Result<(), Failure>, now: Now) {
         self.clearing.remove(project);
         match result {
             Err(failure) if failure.passing => {
@@ -391,6 +409,7 @@ impl Node {
             Ok(()) => {}
         }
         self.clearing.insert(project.clone(), super::Clearing::Done);
+        self.forget_gone(project, now);
         self.forget_cleared(project, now);
     }
 

@@ -91,7 +91,7 @@ impl fmt::Display for Objection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed(standing) => write!(f, "{standing}"),
-            Self::NoRuntime => f.write_str("it has no container runtime"),
+            Self::NoRuntime => f.write_str("it has no container runtime (runtime.kind: none)"),
             Self::Platform { asked, has } => {
                 write!(f, "it is {has}, platform {asked} is asked for")
             }

@@ -62,6 +62,7 @@ impl World {
             let machine = &mut self.machines[at];
             (machine.skew, machine.drift, machine.commit_max) = (0, 0, 4 * MILLI);
             machine.paused_until = 0;
+            self.queue.put(self.queue.now, What::GoOn(at));
             let when = self.soon(SECOND);
             self.queue.put(when, What::Boot(at));
         }

@@ -15,7 +15,10 @@ use fizz::{
     swim::Config,
 };
 
-use crate::queue::{MILLI, Micros, SECOND};
+use crate::{
+    queue::{MILLI, Micros, SECOND},
+    world::What,
+};
 
 /// Where wall clocks begin: a time in 2026, in milliseconds.
 const WALL: u64 = 1_780_000_000_000;
@@ -60,6 +63,8 @@ pub(crate) struct Machine {
     pub(crate) commit_max: Micros,
     /// It does nothing until then, as after SIGSTOP.
     pub(crate) paused_until: Micros,
+    /// What came meanwhile.
+    pub(crate) backlog: VecDeque<What>,
     /// Its last life; not even a backup takes it back.
     life: u32,
 }
@@ -197,6 +202,7 @@ impl Machine {
             drift: 0,
             commit_max: 4 * MILLI,
             paused_until: 0,
+            backlog: VecDeque::new(),
             life: 0,
         }
     }

@@ -335,6 +335,7 @@ impl World {
         self.plan.sheltered = self.queue.now + 12 * SECOND;
         for other in 0..self.machines.len() {
             self.machines[other].paused_until = 0;
+            self.queue.put(self.queue.now, What::GoOn(other));
             self.machines[other].commit_max = 4 * MILLI;
             if other != at {
                 self.boot(other);

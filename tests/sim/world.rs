@@ -80,6 +80,8 @@ pub(crate) enum What {
     Mend,
     /// Everything is looked at.
     Look,
+    /// A machine that was stopped goes on, unless it was stopped again.
+    GoOn(usize),
     /// A runtime has done a part of its work. Which machine, how often its power was cut before, and what.
     Deed(usize, u64, Deed),
 }
@@ -201,28 +203,36 @@ impl World {
     }
 
     fn happen(&mut self, what: What) {
-        let to = match &what {
-            What::Datagram { to, .. } => Some(*to),
-            What::Wake(at, _) | What::Commit(at, _) | What::Tell(at, ..) => Some(*at),
-            What::Piece { client, .. } | What::Silence { client, .. } => Some(*client),
-            What::Serve { server, .. } => Some(*server),
-            What::Knock { introducer, .. } => Some(*introducer),
-            What::TurnAway(..)
-            | What::Come(..)
-            | What::Boot(_)
-            | What::Wipe(_)
-            | What::Act
-            | What::Mend
-            | What::Look
-            // Containers live on while their node is stopped.
-            | What::Deed(..) => None,
-        };
-        if let Some((at, until)) = to.and_then(|at| Some((at, self.is_paused(at)?))) {
-            if let (What::Wake(..), Some(run)) = (&what, &mut self.machines[at].run) {
-                run.wake = until;
+        let Some(at) = who_handles(&what) else { return self.carry_on(what) };
+        match (self.is_paused(at), what) {
+            (Some(until), what @ What::Wake(..)) => {
+                if let Some(run) = &mut self.machines[at].run {
+                    run.wake = until;
+                }
+                self.queue.put(until, what);
             }
-            return self.queue.put(until, what);
+            (Some(until), what) => {
+                self.machines[at].backlog.push_back(what);
+                self.queue.put(until, What::GoOn(at));
+            }
+            (None, what) => {
+                self.go_on(at);
+                self.carry_on(what);
+            }
         }
+    }
+
+    /// What came while a machine was stopped, in the order in which it came: streams stay in order.
+    fn go_on(&mut self, at: usize) {
+        if self.is_paused(at).is_some() {
+            return;
+        }
+        while let Some(what) = self.machines[at].backlog.pop_front() {
+            self.carry_on(what);
+        }
+    }
+
+    fn carry_on(&mut self, what: What) {
         match what {
             What::Datagram { from, to, datagram, kind } => self.arrive(from, to, datagram, kind),
             What::Wake(at, number) => self.wake(at, number),
@@ -252,6 +262,7 @@ impl World {
             What::Act => self.act(),
             What::Mend => self.mend(),
             What::Look => self.look(),
+            What::GoOn(at) => self.go_on(at),
             What::Deed(at, outages, deed) => self.deed(at, outages, deed),
         }
     }
@@ -479,5 +490,26 @@ impl World {
         self.machines[at].disk.keys.add(epoch, key.clone());
         let when = self.soon(20 * MILLI);
         self.queue.put(when, What::Tell(at, number, Event::Unwrapped(epoch, Some(key))));
+    }
+}
+
+/// The machine whose processor it takes; `None` where none has to run for it.
+fn who_handles(what: &What) -> Option<usize> {
+    match what {
+        What::Datagram { to, .. } => Some(*to),
+        What::Wake(at, _) | What::Commit(at, _) | What::Tell(at, ..) => Some(*at),
+        What::Piece { client, .. } | What::Silence { client, .. } => Some(*client),
+        What::Serve { server, .. } => Some(*server),
+        What::Knock { introducer, .. } => Some(*introducer),
+        What::TurnAway(..)
+        | What::Come(..)
+        | What::Boot(_)
+        | What::Wipe(_)
+        | What::Act
+        | What::Mend
+        | What::Look
+        | What::GoOn(_)
+        // Containers live on while their node is stopped.
+        | What::Deed(..) => None,
     }
 }

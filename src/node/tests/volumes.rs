@@ -52,3 +52,17 @@ fn a_daemon_that_starts_anew_forgets_no_volume_before_it_has_looked() {
     look(&mut world, &[], &[]);
     assert_eq!(told(&world), names(&[]));
 }
+
+#[test]
+fn the_last_container_of_a_project_counts_until_its_volumes_are_gone_too() {
+    let mut world = World::new();
+    world.up(json!({"web": {"image": "web", "deploy": {"replicas": 2}}}));
+    world.keep_volumes(true);
+    world.down();
+    assert_eq!(world.running().len(), 0);
+    assert_eq!(world.view().state.containers().count(), 1, "others would think that all is done");
+    world.keep_volumes(false);
+    world.pass(2_000);
+    let view = world.view();
+    assert_eq!((view.state.containers().count(), view.state.deployments().iter().count()), (0, 0));
+}

@@ -38,6 +38,7 @@ pub(super) struct World {
     hooks_fail: BTreeSet<String>,
     pruned: BTreeSet<ImageId>,
     stops_hang: bool,
+    keeps_volumes: bool,
     hanging: Vec<(ContainerId, RuntimeId)>,
     log: Vec<String>,
     last: Value,
@@ -89,6 +90,7 @@ impl World {
             hooks_fail: BTreeSet::new(),
             pruned: BTreeSet::new(),
             stops_hang: false,
+            keeps_volumes: false,
             hanging: vec![],
             log: vec![],
             last: Value::Null,
@@ -284,6 +286,11 @@ impl World {
     /// From now on processes do not stop when they are asked to, until [`Self::let_stop`].
     pub(super) fn hang_stops(&mut self) {
         self.stops_hang = true;
+    }
+
+    /// What a project has beside containers cannot be removed for now.
+    pub(super) fn keep_volumes(&mut self, keep: bool) {
+        self.keeps_volumes = keep;
     }
 
     pub(super) fn let_stop(&mut self) {
@@ -598,7 +605,7 @@ impl World {
                 self.events.push_back(Event::Finished(container, Err(away()), None));
             }
             Effect::Signal { .. } if self.lost => {}
-            Effect::Clear { project, .. } if self.lost => {
+            Effect::Clear { project, .. } if self.lost || self.keeps_volumes => {
                 self.events.push_back(Event::Cleared(project, Err(away())));
             }
             Effect::Look(..) if self.lost => {}

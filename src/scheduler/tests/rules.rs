@@ -81,7 +81,7 @@ fn a_node_without_a_runtime_gets_nothing() {
     world.node(1).runtime = false;
     assert_eq!(allowed(&world, &json!({})), [2, 3, 4]);
     world.deploy(&json!({"web": {}}), &json!({}));
-    assert_eq!(world.against("web", 1), "it has no container runtime");
+    assert_eq!(world.against("web", 1), "it has no container runtime (runtime.kind: none)");
 }
 
 #[test]

@@ -66,7 +66,7 @@ fn a_node_without_a_runtime_says_so_and_is_quiet() {
     let output =
         lab.command(&["exec", "a", "--", "timeout", "20", "sh", "-c", &up]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.contains("this node has no container runtime (runtime.kind: none)"), "{text}");
+    assert!(text.contains("a: it has no container runtime (runtime.kind: none)"), "{text}");
     lab.on("a", "fizz -p x down");
 
     let ticks = |lab: &Made| -> u64 {
