@@ -420,6 +420,7 @@ pub(super) fn image(info: ImageInfo, containers: Vec<String>) -> wire::Image {
     wire::Image {
         id: info.id.to_string(),
         references: info.references,
+        digests: info.digests,
         size_bytes: info.size_bytes,
         created_ms: info.created.0,
         platform: info.platform,

@@ -76,7 +76,7 @@ fn changes(before: &RevisionRecord, after: &RevisionRecord) -> Vec<wire::Revisio
     told.collect()
 }
 
-/// Whether a service is what it was then. An image that is gone everywhere is not held to any more.
+/// Whether a service is what it was then.
 fn is_now(now: &Template, then: &Template) -> bool {
     now.revision == then.revision && (now.image.is_none() || now.image == then.image)
 }

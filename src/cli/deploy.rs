@@ -119,7 +119,7 @@ pub(super) async fn deploy(
     let involved = involved(project, &request.services, request.no_deps)?;
     request.credentials = images::credentials_for(invocation, &involved).await?;
     let there = images::all_present(invocation, &involved).await?;
-    request.images = images::ids(&involved, &there);
+    request.images = images::pins(&involved, &there);
     let shown = plan_of(invocation, &request).await?;
     if !accepted(invocation, &shown, flags)? {
         return Ok(None);

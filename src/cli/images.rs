@@ -188,16 +188,34 @@ pub(super) async fn all_present(
     Ok(found.into_iter().flatten().collect())
 }
 
-/// The ids of the images of services, where there is one.
+/// What the images of services are by content, where there is one.
 #[must_use]
-pub(super) fn ids(
+pub(super) fn pins(
     services: &[&ServiceSpec],
     present: &BTreeMap<String, Image>,
 ) -> BTreeMap<String, String> {
     let one = |it: &&ServiceSpec| {
-        Some((it.name.to_string(), present.get(&it.container.image)?.id.clone()))
+        let reference = &it.container.image;
+        Some((it.name.to_string(), pin(reference, present.get(reference)?)))
     };
     services.iter().filter_map(one).collect()
+}
+
+/// What an image is on every node: its digest in the registry of this name; else its id, which other nodes
+/// have too if it was loaded there.
+fn pin(reference: &str, image: &Image) -> String {
+    let of_name =
+        |it: &&String| it.split_once('@').is_some_and(|(it, _)| name(it) == name(reference));
+    image.digests.iter().find(of_name).unwrap_or(&image.id).clone()
+}
+
+/// A reference without tag and digest, and without what Docker Hub's names go without.
+fn name(reference: &str) -> &str {
+    let it = reference.split_once('@').map_or(reference, |(it, _)| it);
+    let last = it.rfind('/').map_or(0, |it| it + 1);
+    let it = it[last..].find(':').map_or(it, |colon| &it[..last + colon]);
+    let it = it.strip_prefix("docker.io/").unwrap_or(it);
+    it.strip_prefix("library/").unwrap_or(it)
 }
 
 /// The credentials for the images of services; what cannot be had is a warning.
@@ -225,7 +243,6 @@ pub(super) async fn prepare(
         return Ok(BTreeMap::new());
     }
     let there = all_present(invocation, services).await?;
-    let mut images = ids(services, &there);
     let now = now();
     let step_of = |it: &ServiceSpec| {
         let made = there.get(&it.container.image).map(|it| it.created_ms);
@@ -233,19 +250,17 @@ pub(super) async fn prepare(
     };
     let builds: Vec<&ServiceSpec> =
         services.iter().filter(|it| step_of(it) == Step::Build).copied().collect();
-    images.extend(
-        build::build_all(invocation, project, &builds, &BuildFlags::default(), screen).await?,
-    );
+    let built =
+        build::build_all(invocation, project, &builds, &BuildFlags::default(), screen).await?;
     let pulls: Vec<&ServiceSpec> =
         services.iter().filter(|it| step_of(it) == Step::Pull).copied().collect();
-    for (image, result) in pull_all(invocation, &pulls, credentials, flags.quiet_pull, screen).await
-    {
-        let id = result?;
-        for service in services.iter().filter(|it| it.container.image == image) {
-            images.insert(service.name.to_string(), id.clone());
-        }
+    let pulled = pull_all(invocation, &pulls, credentials, flags.quiet_pull, screen).await;
+    for (_, result) in pulled {
+        result?;
     }
     screen.finish();
+    let mut images = pins(services, &all_present(invocation, services).await?);
+    images.extend(built);
     Ok(images)
 }
 
@@ -483,8 +498,33 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn an_image_is_the_same_on_all_nodes_by_its_digest_in_the_registry_of_its_name() {
+        let image = |digests: &[&str]| Image {
+            id: "sha256:1".into(),
+            references: vec![],
+            digests: digests.iter().map(|it| (*it).to_owned()).collect(),
+            size_bytes: 0,
+            created_ms: 0,
+            platform: String::new(),
+            containers: vec![],
+        };
+        let redis = image(&["mirror.example:5000/redis@sha256:2", "redis@sha256:3"]);
+        for (reference, expected) in [
+            ("redis", "redis@sha256:3"),
+            ("docker.io/library/redis:7.2", "redis@sha256:3"),
+            ("mirror.example:5000/redis:7", "mirror.example:5000/redis@sha256:2"),
+            ("redis@sha256:3", "redis@sha256:3"),
+            ("ghcr.io/redis", "sha256:1"),
+        ] {
+            assert_eq!(pin(reference, &redis), expected, "{reference}");
+        }
+        assert_eq!(pin("redis", &image(&[])), "sha256:1");
+    }
+
+    #[test]
     fn images_are_listed_for_each_container() {
         let image = Image {
+            digests: vec![],
             id: "sha256:0123456789abcdef".into(),
             references: vec!["127.0.0.1:5000/web:1.2".into()],
             size_bytes: 4_310_000,

@@ -183,7 +183,7 @@ impl Node {
         (previous.filter(|_| !is_job), rollout)
     }
 
-    /// The image by content that a service is to run: the one that is asked for, or the one before while
+    /// The image by digest or id that a service is to run: the one that is asked for, or the one before while
     /// its name stays.
     fn pin(
         &self,
@@ -253,8 +253,8 @@ impl Node {
         let old = known.and_then(|it| serde_json::from_str(&it.template.definition).ok());
         let changes = old.map(|old: Value| diff::changes(&old, definition)).unwrap_or_default();
         let image_changes = record.template.image.as_ref().is_some_and(|wanted| {
-            let mine = self.fleet.of(&key.project).filter(|it| it.service == *key);
-            mine.filter_map(|it| it.image.as_ref()).any(|image| image != wanted)
+            let mut mine = self.fleet.of(&key.project).filter(|it| it.service == *key);
+            mine.any(|it| !it.is_for_image(wanted))
         });
         let action = match known {
             None => PlannedAction::Create,

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use super::{Activity, CheckResult, Now};
 use crate::{
     health::Monitor,
-    model::{ImageId, Millis, Moment, RuntimeId, WallTime, spec::HealthSpec},
+    model::{Millis, Moment, RuntimeId, WallTime, spec::HealthSpec},
 };
 
 /// How many health checks a container's listing shows.
@@ -52,8 +52,6 @@ pub(super) struct Local {
     pub(super) shares: Vec<RuntimeId>,
     /// An end that was told and is older than that: late, or by a clock that was set back.
     pub(super) doubted: Option<WallTime>,
-    /// The image that it was to be made from.
-    pub(super) pin: Option<ImageId>,
     /// Its health check.
     pub(super) monitor: Option<Monitor>,
     /// Its image's own health check.
@@ -95,7 +93,7 @@ impl Local {
 
     /// Whether a health check could tell anything.
     pub(super) fn is_checkable(&self) -> bool {
-        self.alive && !self.paused
+        self.alive && !self.paused && !self.told_to_stop
     }
 
     /// Keeps it from being tried again for a while, longer each time.

@@ -56,6 +56,7 @@ impl Node {
         });
         record.attempts = replaced.map(|it| it.attempts.saturating_add(1)).max().unwrap_or(0);
         (record.slot, record.name, record.revision) = (slot, name, template.revision);
+        record.wanted_image.clone_from(&template.image);
         self.commit(Change::Container(record.id, Some(Arc::new(record))), now);
         self.tell(id, ContainerState::Pending, None);
         self.uphold(now);
@@ -77,6 +78,7 @@ impl Node {
             name: ContainerName::of(id),
             revision: service.template.revision,
             one_off: None,
+            wanted_image: service.template.image.clone(),
             image: None,
             command: String::new(),
             runtime_id: None,
@@ -107,11 +109,7 @@ impl Node {
             self.follow(id, true, now);
         }
         let Some(launch) = self.launch_of(id, !start) else { return };
-        let pin = launch.image.clone();
         self.begin(id, Operation::Launch, Effect::Launch(Box::new(launch)));
-        if let Some(local) = self.local.get_mut(&id) {
-            local.pin = pin;
-        }
     }
 
     fn start(&mut self, id: ContainerId, cause: Cause, now: Now) {
@@ -185,7 +183,6 @@ impl Node {
         let layout = self.layouts.get(&record.service.project)?;
         let (project, service) = layout.made_from(&record.service.service, record.revision)?;
         let wanted = self.state.services().get(&record.service)?;
-        let template = wanted.template_of(record.revision);
         let spec = match &record.one_off {
             Some(one_off) => self.one_off_spec(&record.service, &one_off.definition)?,
             None => Arc::new(service.container.clone()),
@@ -219,7 +216,7 @@ impl Node {
                 | PullPolicy::Build
                 | PullPolicy::OlderThanSeconds(_) => PullPolicy::Missing,
             },
-            image: template.image.clone(),
+            image: record.wanted_image.clone(),
             runtime_id: record.runtime_id.clone(),
             beside: !namesakes.is_empty(),
             replaces: replaced.and_then(|it| it.runtime_id.clone()),

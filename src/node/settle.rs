@@ -334,16 +334,19 @@ impl Node {
         let Some(removal) = self.removal_of(name).cloned() else {
             return self.forget_gone(name, now);
         };
+        let mine = || self.fleet.of(name).filter(|it| it.node == self.me);
         let is_gone = |id| self.local.get(&id).is_some_and(|it| it.gone);
-        let left = self.fleet.of(name).any(|it| it.node == self.me && !is_gone(it.id));
-        let waits = match self.clearing.get(name) {
-            None => false,
-            Some(Clearing::Begun) => true,
-            Some(Clearing::Stalled(until)) => now.moment < *until,
-            Some(Clearing::Done) => return self.forget_cleared(name, now),
-        };
-        if left || waits {
+        if mine().any(|it| !is_gone(it.id)) {
             return;
+        }
+        match self.clearing.get(name) {
+            Some(Clearing::Begun) => return,
+            Some(Clearing::Stalled(until)) if now.moment < *until => return,
+            // What is gone now came after that: it was deployed, and removed, once more.
+            Some(Clearing::Done) if mine().next().is_none() => {
+                return self.forget_cleared(name, now);
+            }
+            Some(Clearing::Stalled(_) | Clearing::Done) | None => {}
         }
         self.clearing.insert(name.clone(), Clearing::Begun);
         let (project, volumes, images) = (name.clone(), removal.volumes, removal.images);

@@ -115,7 +115,6 @@ impl Node {
             return self.forget(id, now);
         }
         self.sight_of(id, sight, now);
-        self.unpin(id, now);
         if operation == Some(Operation::Halt)
             && let Some(local) = self.local.get_mut(&id)
         {
@@ -146,19 +145,6 @@ impl Node {
         gone.into_iter().for_each(|it| self.forget(it, now));
     }
 
-    /// A container came out from another image than it was to be made from: that one is gone, and the
-    /// name means another by now. To go on asking for it would replace the container forever.
-    fn unpin(&mut self, id: ContainerId, now: Now) {
-        let Some(pin) = self.local.get_mut(&id).and_then(|it| it.pin.take()) else { return };
-        let Some(record) = self.state.container(id).cloned() else { return };
-        if record.image.as_ref().is_some_and(|it| *it != pin) {
-            self.note(&record.service, now, |service| {
-                let template = &mut service.template;
-                template.image = template.image.take().filter(|it| *it != pin);
-            });
-        }
-    }
-
     fn sight_of(&mut self, id: ContainerId, sight: Option<Sight>, now: Now) {
         if let Some(sight) = sight {
             self.seen(id, sight, now);
@@ -172,7 +158,7 @@ impl Node {
         let spec = self.spec_from(&record.service, record.revision);
         let restart = spec.map_or(RestartCondition::Never, |it| it.deploy.restart.condition);
         let Some(local) = self.local.get_mut(&id) else { return };
-        (local.monitor, local.pin) = (None, None);
+        local.monitor = None;
         if failure.passing {
             local.stall(now.moment);
             self.amend(id, now, |record| record.reason = Some(failure.reason.clone()));
@@ -359,6 +345,7 @@ impl Node {
             name,
             revision: seen.revision,
             one_off: None,
+            wanted_image: None,
             image: Some(seen.image.clone()),
             command: String::new(),
             runtime_id: Some(seen.runtime_id.clone()),

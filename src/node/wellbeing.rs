@@ -69,9 +69,10 @@ impl Node {
     /// Takes in a check's result.
     pub(super) fn probed(&mut self, id: ContainerId, result: Option<ProbeResult>, now: Now) {
         let Some(local) = self.local.get_mut(&id) else { return };
+        let checkable = local.is_checkable();
         let Some(monitor) = &mut local.monitor else { return };
-        // A check of a container that was paused meanwhile says nothing of it.
-        let result = result.filter(|it| it.passed || !local.paused);
+        // A check of a container that was paused or told to stop meanwhile says nothing of it.
+        let result = result.filter(|it| it.passed || checkable);
         let Some(ProbeResult { passed, output }) = result else {
             monitor.skip(now.moment);
             return;

@@ -61,6 +61,7 @@ fn container(
         name: ContainerName::of(id),
         revision: Revision(1),
         one_off: None,
+        wanted_image: None,
         image: None,
         command: String::new(),
         runtime_id: Some(crate::model::RuntimeId(number.to_string().into())),

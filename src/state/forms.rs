@@ -111,6 +111,7 @@ pub(super) struct ContainerForm {
     name: String,
     revision: u128,
     one_off: Option<(String, bool, bool)>,
+    wanted_image: Option<String>,
     image: Option<String>,
     command: String,
     runtime_id: Option<String>,
@@ -403,6 +404,7 @@ impl From<&ContainerRecord> for ContainerForm {
                 .one_off
                 .as_ref()
                 .map(|it| (it.definition.to_string(), it.remove, it.no_deps)),
+            wanted_image: it.wanted_image.as_ref().map(ToString::to_string),
             image: it.image.as_ref().map(ToString::to_string),
             command: it.command.clone(),
             runtime_id: it.runtime_id.as_ref().map(ToString::to_string),
@@ -453,6 +455,7 @@ impl ContainerForm {
                 remove,
                 no_deps,
             }),
+            wanted_image: self.wanted_image.map(|it| ImageId(it.into())),
             image: self.image.map(|it| ImageId(it.into())),
             command: self.command,
             runtime_id: self.runtime_id.map(|it| RuntimeId(it.into())),

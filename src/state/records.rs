@@ -203,7 +203,8 @@ pub struct Template {
     pub base: Revision,
     /// `base`, or another one where the user forced new containers.
     pub revision: Revision,
-    /// The image that they must run, where `up` knew it.
+    /// The image that they must run, where `up` knew it: by the digest that a registry gave it, which is
+    /// the same on every node and for every architecture, else by its id.
     pub image: Option<ImageId>,
 }
 
@@ -288,8 +289,16 @@ impl ContainerRecord {
     /// Whether it is made from this.
     #[must_use]
     pub fn is_made_from(&self, template: &Template) -> bool {
-        let image = |image| self.image.as_ref().is_none_or(|mine| mine == image);
+        let image = |it| self.is_for_image(it);
         self.revision == template.revision && template.image.as_ref().is_none_or(image)
+    }
+
+    /// Whether it was made to run an image, or runs it. Where that cannot be had any more, its node takes
+    /// what bears the name by then: to ask again would replace it for ever.
+    #[must_use]
+    pub fn is_for_image(&self, image: &ImageId) -> bool {
+        let mine = self.wanted_image.as_ref().or(self.image.as_ref());
+        mine.is_none_or(|it| it == image)
     }
 }
 
@@ -329,7 +338,9 @@ pub struct ContainerRecord {
     pub revision: Revision,
     /// A container of `fizz run`.
     pub one_off: Option<OneOff>,
-    /// The image it runs, once known.
+    /// The image that it is to run, as its template said when it was recorded.
+    pub wanted_image: Option<ImageId>,
+    /// The image it runs, once known, by its id on its node.
     pub image: Option<ImageId>,
     /// What its process runs, once known.
     pub command: String,

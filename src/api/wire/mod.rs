@@ -640,6 +640,9 @@ pub struct Image {
     pub id: String,
     /// Its names.
     pub references: Vec<String>,
+    /// Its names by digest: `redis@sha256:...`.
+    #[serde(default)]
+    pub digests: Vec<String>,
     /// Its size.
     pub size_bytes: u64,
     /// When it was made.

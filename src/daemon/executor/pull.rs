@@ -55,19 +55,44 @@ impl Inner {
         }
         let reference = &launch.spec.image;
         if let Some(wanted) = &launch.image {
-            let named = self.find(reference).await?;
-            if named.as_ref() == Some(wanted) {
-                return Ok(None);
+            let (named, there) = (self.find(reference).await?, self.find(&wanted.0).await?);
+            if there.is_some() {
+                return Ok((named != there).then(|| wanted.to_string()));
             }
-            if self.find(&wanted.0).await?.is_some() {
+            if self.fetch_by_digest(launch, &wanted.0, named.is_some()).await? {
                 return Ok(Some(wanted.to_string()));
             }
-            warn!(image = reference, %wanted, "the image that was deployed is gone; fetching it by name");
+            warn!(image = reference, %wanted, "the image that was deployed cannot be had; taking what has its name");
         }
         if self.must_pull(launch).await? {
             self.pull(launch, reference).await?;
         }
         Ok(None)
+    }
+
+    /// Fetches the very image that was deployed; whether it could be had. An id says nothing to a registry,
+    /// and where the registry lacks it what has the name here may do instead.
+    async fn fetch_by_digest(
+        self: &Arc<Self>,
+        launch: &Launch,
+        wanted: &str,
+        has_other: bool,
+    ) -> Result<bool, Failure> {
+        let fetches = match launch.pull {
+            PullPolicy::Always | PullPolicy::Missing | PullPolicy::OlderThanSeconds(_) => true,
+            PullPolicy::Never | PullPolicy::Build => false,
+        };
+        if !fetches || !wanted.contains('@') {
+            return Ok(false);
+        }
+        match self.pull(launch, wanted).await {
+            Ok(_) => Ok(true),
+            Err(failure) if has_other => {
+                warn!(image = wanted, why = %failure.reason, "it cannot be fetched");
+                Ok(false)
+            }
+            Err(failure) => Err(failure),
+        }
     }
 
     async fn find(&self, reference: &str) -> Result<Option<ImageId>, Failure> {

@@ -75,3 +75,15 @@ fn a_container_of_run_is_never_given_up() {
     assert_eq!(world.view().state.container(id).unwrap().state, S::Unhealthy);
     assert_eq!(world.running().len(), 1);
 }
+
+#[test]
+fn a_container_that_is_told_to_stop_is_not_checked() {
+    let mut world = World::new();
+    world.up(web(1));
+    world.pass(2_000);
+    world.hang_stops();
+    world.health("web", false);
+    world.down();
+    world.pass(30_000);
+    assert_eq!(world.state("shop-web-1"), S::Healthy);
+}

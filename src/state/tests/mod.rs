@@ -84,6 +84,7 @@ fn container(id: ContainerId, value: u8) -> ContainerRecord {
         name: "shop-web-1".parse().unwrap(),
         revision: Revision(3),
         one_off: None,
+        wanted_image: None,
         image: None,
         command: "sleep".to_owned(),
         runtime_id: None,

@@ -138,6 +138,7 @@ impl Picture {
             name: request.name.clone(),
             revision: request.revision,
             one_off,
+            wanted_image: None,
             image: None,
             command: String::new(),
             runtime_id: Some(runtime_id.clone()),
