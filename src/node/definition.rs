@@ -10,7 +10,7 @@ use crate::{
     compose::{decode, json, problem::Problems, tree::Node},
     model::{
         ContainerName, InvalidName, Revision, ServiceKey, ServiceName, Slot,
-        spec::{Mode, ProjectSpec, ServiceSpec},
+        spec::{Mode, ProjectSpec, REPLICAS_MAX, ServiceSpec},
     },
 };
 
@@ -109,6 +109,9 @@ pub(super) fn replicas(mode: Mode) -> u32 {
 pub(super) fn scalable(spec: &ServiceSpec, replicas: u32) -> Result<(), Refusal> {
     let service = &spec.name;
     let why = match spec.deploy.mode {
+        Mode::Replicated(_) | Mode::ReplicatedJob(_) if REPLICAS_MAX < replicas => {
+            format!("`{service}` cannot have {replicas} containers: {REPLICAS_MAX} are the most")
+        }
         Mode::Global | Mode::GlobalJob => format!(
             "`{service}` runs once on each node, so it cannot be scaled: set its `deploy.mode` to \
              `replicated`, then `fizz up`"

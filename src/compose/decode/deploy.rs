@@ -5,7 +5,7 @@ use crate::model::{
     Millis,
     spec::{
         Constraint, DeploySpec, FailureAction, InvalidPlacement, Mode, NodeFact, PlacementSpec,
-        RestartCondition, RestartSpec, SpreadLabel, UpdateOrder, UpdateSpec,
+        REPLICAS_MAX, RestartCondition, RestartSpec, SpreadLabel, UpdateOrder, UpdateSpec,
     },
 };
 
@@ -22,7 +22,7 @@ pub(super) fn decode(service: &Cursor<'_>) -> DeploySpec {
 }
 
 fn mode(service: &Cursor<'_>, place: &Cursor<'_>) -> Mode {
-    let count = |place: &Cursor<'_>| place.integer::<u32>(0, u32::MAX.into());
+    let count = |place: &Cursor<'_>| place.integer::<u32>(0, REPLICAS_MAX.into());
     let (scale, replicas) = (count(&service.key("scale")), count(&place.key("replicas")));
     if scale.is_some() && replicas.is_some() && scale != replicas {
         service.key("scale").error("differs from `deploy.replicas`; set one, or both alike");

@@ -87,14 +87,38 @@ fn check_pre_deploy(root: &Cursor<'_>, services: &BTreeMap<ServiceName, ServiceS
         };
         let message = if !job.deploy.mode.is_job() || job.extension.cron.is_some() {
             format!("`{first}` is no job that completes; give it `x-fizz.job`")
-        } else if job.depends_on.contains_key(name) {
-            format!("`{first}` waits for this service itself; remove that from its `depends_on`")
+        } else if let Some(circle) = circle(services, first, name) {
+            format!("`{first}` waits for this service itself ({circle}); take one of these out")
         } else {
             continue;
         };
         let place = root.key("services");
         place.key(name.as_str()).key("x-fizz").key("pre_deploy").error(message);
     }
+}
+
+/// How a service comes to wait for another, if it does: by `depends_on`, or by `pre_deploy`.
+fn circle(
+    services: &BTreeMap<ServiceName, ServiceSpec>,
+    from: &ServiceName,
+    to: &ServiceName,
+) -> Option<String> {
+    let mut came_from: BTreeMap<&ServiceName, &ServiceName> = BTreeMap::new();
+    let mut open = vec![from];
+    while let Some(name) = open.pop() {
+        for next in services.get(name).into_iter().flat_map(|it| it.depends_on.keys()) {
+            if next != from && !came_from.contains_key(next) {
+                came_from.insert(next, name);
+                open.push(next);
+            }
+        }
+    }
+    let mut way = vec![to];
+    while let Some(before) = way.last().and_then(|it| came_from.get(it)) {
+        way.push(before);
+    }
+    let names: Vec<&str> = way.iter().rev().map(|it| it.as_str()).collect();
+    (1 < names.len()).then(|| names.join(" -> "))
 }
 
 /// What a service may refer to.

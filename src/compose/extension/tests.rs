@@ -210,7 +210,9 @@ fn a_job_that_always_restarts_is_refused() {
 fn what_comes_before_a_service_is_a_job_and_does_not_wait_for_it() {
     let decoded = |first: Value| {
         let web = json!({"image": "web", "x-fizz": {"pre_deploy": {"service": "first"}}});
-        let root = json!({"name": "p", "services": {"web": web, "first": first}});
+        let more =
+            json!({"image": "more", "depends_on": {"web": {"condition": "service_started"}}});
+        let root = json!({"name": "p", "services": {"web": web, "first": first, "more": more}});
         let mut problems = Problems::default();
         let project = decode::project(&to_tree(&root), &mut problems);
         project.filter(|_| !problems.has_errors()).ok_or_else(|| problems.to_string())
@@ -221,7 +223,10 @@ fn what_comes_before_a_service_is_a_job_and_does_not_wait_for_it() {
     let web = &decoded(job.clone()).unwrap().services[&"web".parse().unwrap()];
     let dependency = web.depends_on[&"first".parse().unwrap()];
     assert_eq!(dependency.condition, Condition::Completed);
-    job["depends_on"] = json!({"web": {"condition": "service_started"}});
-    let error = decoded(job).unwrap_err();
-    assert!(error.contains("pre_deploy: `first` waits for this service itself"), "{error}");
+    for (way, circle) in [("web", "(first -> web)"), ("more", "(first -> more -> web)")] {
+        job["depends_on"] = json!({way: {"condition": "service_started"}});
+        let error = decoded(job.clone()).unwrap_err();
+        let expected = format!("pre_deploy: `first` waits for this service itself {circle}");
+        assert!(error.contains(&expected), "{error}");
+    }
 }

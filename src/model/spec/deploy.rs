@@ -20,6 +20,10 @@ pub struct DeploySpec {
     pub rollback: UpdateSpec,
 }
 
+/// How many replicas a service may have. What one cluster is meant to run in all, so that a slip of the
+/// keyboard asks for no more.
+pub const REPLICAS_MAX: u32 = 10_000;
+
 /// How many containers there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {

@@ -18,8 +18,8 @@ pub use container::{
     PublishedPorts, ResourceLimits, Security, Ulimit,
 };
 pub use deploy::{
-    Condition, Dependency, DeploySpec, FailureAction, Mode, RestartCondition, RestartSpec,
-    UpdateOrder, UpdateSpec,
+    Condition, Dependency, DeploySpec, FailureAction, Mode, REPLICAS_MAX, RestartCondition,
+    RestartSpec, UpdateOrder, UpdateSpec,
 };
 pub use extension::{
     Affinity, ConcurrencyPolicy, CronSpec, HttpCheck, IngressSpec, JobSpec, MissedRunPolicy,
