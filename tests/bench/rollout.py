@@ -151,7 +151,7 @@ class Fizz:
         known = {it["runtime_id"]: it["state"] for it in self.lab.ask(self.lab.daemon, "/v1/containers")}
         return [(it["Image"], known.get(it["Id"]) == "healthy") for it in self.lab.running()]
 
-    def remove(self, file):
+    def remove(self):
         self.lab.on(self.lab.asked.fizz, "-p", STACK, "down")
 
 
@@ -170,7 +170,7 @@ class Swarm:
     def well(self):
         return [(it["Image"], "(healthy)" in it["Status"]) for it in self.lab.running()]
 
-    def remove(self, file):
+    def remove(self):
         self.lab.on("docker", "stack", "rm", STACK)
 
 
@@ -233,8 +233,7 @@ def compare(lab, name):
             time.sleep(2)
             second = Deed(tool, lab.file(2, update), 2)
             found[tool.name].append((first, second))
-            tool.remove(lab.file(2, update))
-            until_gone(lab)
+            until_gone(lab, tool)
         pairs = [found[tool.name][-1] for tool, _ in tools]
         each = ", ".join(f"{first.took:.2f} and {second.took:.2f} s" for first, second in pairs)
         print(f"  round {number + 1}: first deploy and update {each}   (load {before} to {load()})", flush=True)
@@ -262,16 +261,26 @@ def spread(times):
     return f"{statistics.median(times):.2f} ({min(times):.2f} to {max(times):.2f})"
 
 
-def until_gone(lab):
-    """Until nothing is left of either: containers, ended ones too, and networks."""
-    end = time.monotonic() + GIVEN_UP
-    while lab.ask(lab.engine, "/containers/json?all=1") or any(
-        STACK in it["Name"] for it in lab.ask(lab.engine, "/networks")
-    ):
-        if end < time.monotonic():
-            raise RuntimeError("what was removed is still there")
+def until_gone(lab, tool):
+    """Removes it, until nothing is left: containers, ended ones too, and networks."""
+    begun = asked = time.monotonic()
+    tool.remove()
+    while left := leftovers(lab):
+        now = time.monotonic()
+        if begun + GIVEN_UP < now:
+            raise RuntimeError(f"{tool.name}: what was removed is still there: {left}")
+        if asked + 20 < now:
+            print(f"    {tool.name}: after {now - begun:.0f} s there is still {left}; removed once more", flush=True)
+            asked = now
+            tool.remove()
         time.sleep(0.2)
     time.sleep(1)
+
+
+def leftovers(lab):
+    containers = [it["Names"][0] for it in lab.ask(lab.engine, "/containers/json?all=1")]
+    networks = [it for it in lab.ask(lab.engine, "/networks") if STACK in it["Name"]]
+    return containers + [f"{it['Name']}, {it['Driver']} of {it['Labels']}" for it in networks]
 
 
 if __name__ == "__main__":
