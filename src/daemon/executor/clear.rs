@@ -1,7 +1,8 @@
 //! Removes what a project leaves behind: networks, and volumes and images where asked to.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use tokio::time::sleep;
 use tracing::warn;
 
 use super::{Inner, failure};
@@ -11,6 +12,11 @@ use crate::{
     node::Failure,
     runtime::{RuntimeError, labels},
 };
+
+/// How often a network that is said to be in use is tried, and how long between: a busy engine counts
+/// containers that are removed for a moment more.
+const IN_USE_TRIES: u32 = 6;
+const IN_USE_PAUSE: Duration = Duration::from_millis(400);
 
 impl Inner {
     /// What is gone already is fine. What somebody else uses stays, and is told: it is no reason to
@@ -25,7 +31,7 @@ impl Inner {
         let found = runtime.networks(labels::PROJECT, project.as_str()).await.map_err(failure)?;
         for name in found {
             let _turn = self.resources.lock(format!("network {name}")).await;
-            let result = runtime.remove_network(&name).await;
+            let result = self.remove_network(&name).await;
             self.removed(project, "network", &name, result)?;
         }
         if volumes {
@@ -42,6 +48,16 @@ impl Inner {
             self.removed(project, "image", image, result)?;
         }
         Ok(())
+    }
+
+    async fn remove_network(&self, name: &str) -> Result<(), RuntimeError> {
+        for _ in 1..IN_USE_TRIES {
+            match self.means.runtime.remove_network(name).await {
+                Err(RuntimeError::Conflict(_)) => sleep(IN_USE_PAUSE).await,
+                result => return result,
+            }
+        }
+        self.means.runtime.remove_network(name).await
     }
 
     fn removed(
