@@ -12,12 +12,14 @@ pub mod swim;
 pub mod gossip;
 pub mod scheduler;
 pub mod health;
+pub mod topology;
 pub mod reconcile;
 pub mod secrets;
 pub mod node;
 
 // Rooms that touch the world.
 pub mod runtime;
+pub mod network;
 pub mod api;
 pub mod daemon;
 pub mod cli;

@@ -12,5 +12,6 @@ mod cluster;
 mod daemon;
 mod harness;
 mod lab;
+mod network;
 mod runtime;
 mod stacks;

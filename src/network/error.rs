@@ -1,0 +1,44 @@
+//! What can go wrong with the kernel's links.
+
+use std::io;
+
+/// Why a link is not as it is to be.
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkError {
+    /// The kernel refused.
+    #[error("can't {doing}: {why}")]
+    Refused {
+        /// What was being done.
+        doing: String,
+        /// What the kernel said.
+        why: io::Error,
+    },
+    /// What the kernel said was not understood, or it said nothing.
+    #[error("can't {doing}: {why}")]
+    Unclear {
+        /// What was being done.
+        doing: String,
+        /// In which way.
+        why: String,
+    },
+    /// A link has one of our names, and is something else.
+    #[error("can't {doing}: {name} is there, and it is no {wanted}: rename it or take it away")]
+    Taken {
+        /// What was being done.
+        doing: String,
+        /// The link.
+        name: String,
+        /// What it is to be.
+        wanted: &'static str,
+    },
+}
+
+impl NetworkError {
+    pub(super) fn new(doing: &str, why: rtnetlink::Error) -> Self {
+        let doing = doing.to_owned();
+        if let rtnetlink::Error::NetlinkError(why) = &why {
+            return Self::Refused { doing, why: why.to_io() };
+        }
+        Self::Unclear { doing, why: why.to_string() }
+    }
+}

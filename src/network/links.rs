@@ -1,0 +1,137 @@
+//! A link's addresses and routes: what differs from what is wanted is changed, and nothing else.
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use futures_util::TryStreamExt;
+use ipnet::IpNet;
+use rtnetlink::{
+    Error, Handle, LinkUnspec, RouteMessageBuilder,
+    packet_route::{
+        address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope},
+        link::{LinkAttribute, LinkFlags, LinkMessage},
+    },
+};
+
+/// A link as the kernel has it.
+#[derive(Clone, Debug)]
+pub(super) struct Link {
+    pub(super) index: u32,
+    pub(super) mtu: u32,
+    pub(super) up: bool,
+    /// The bridge that it is a port of.
+    pub(super) controller: Option<u32>,
+    pub(super) message: LinkMessage,
+}
+
+/// Looks for a link.
+pub(super) async fn find(links: &Handle, name: &str) -> Result<Option<Link>, Error> {
+    let mut found = links.link().get().match_name(name.to_owned()).execute();
+    match found.try_next().await {
+        Ok(link) => Ok(link.map(seen)),
+        Err(Error::NetlinkError(why)) if why.raw_code() == -nix::libc::ENODEV => Ok(None),
+        Err(why) => Err(why),
+    }
+}
+
+fn seen(message: LinkMessage) -> Link {
+    let mut link = Link {
+        index: message.header.index,
+        mtu: 0,
+        up: message.header.flags.contains(LinkFlags::Up),
+        controller: None,
+        message,
+    };
+    for attribute in &link.message.attributes {
+        if let LinkAttribute::Mtu(mtu) = attribute {
+            link.mtu = *mtu;
+        }
+        if let LinkAttribute::Controller(index) = attribute {
+            link.controller = Some(*index).filter(|it| *it != 0);
+        }
+    }
+    link
+}
+
+/// Gives a link a hardware address that stays.
+pub(super) async fn identify(links: &Handle, link: &Link, mac: [u8; 6]) -> Result<(), Error> {
+    let mac = mac.to_vec();
+    if link.message.attributes.contains(&LinkAttribute::Address(mac.clone())) {
+        return Ok(());
+    }
+    let message = LinkUnspec::new_with_index(link.index).address(mac).build();
+    links.link().set(message).execute().await
+}
+
+/// Sets a link's largest packet, and has it work.
+pub(super) async fn tune(links: &Handle, link: &Link, mtu: u32) -> Result<(), Error> {
+    if link.mtu != mtu {
+        let message = LinkUnspec::new_with_index(link.index).mtu(mtu).build();
+        links.link().set(message).execute().await?;
+    }
+    if !link.up {
+        let message = LinkUnspec::new_with_index(link.index).up().build();
+        links.link().set(message).execute().await?;
+    }
+    Ok(())
+}
+
+/// Gives a link just these addresses. Those that the kernel gives by itself (RFC 4862) stay.
+pub(super) async fn address(
+    links: &Handle,
+    index: u32,
+    wanted: &BTreeSet<IpNet>,
+) -> Result<(), Error> {
+    let all = links.address().get().set_link_index_filter(index).execute();
+    let mut there = BTreeSet::new();
+    for message in all.try_collect::<Vec<_>>().await? {
+        let Some(net) = net_of(&message).filter(|_| message.header.scope != AddressScope::Link)
+        else {
+            continue;
+        };
+        if wanted.contains(&net) {
+            there.insert(net);
+        } else {
+            links.address().del(message).execute().await?;
+        }
+    }
+    for net in wanted.difference(&there) {
+        let mut add = links.address().add(index, net.addr(), net.prefix_len()).replace();
+        // Whoever allocates them sees to it that they are unique: nothing has to wait for the kernel to ask
+        // around first (RFC 4862, 5.4).
+        add.message_mut().header.flags |= AddressHeaderFlags::Nodad;
+        add.execute().await?;
+    }
+    Ok(())
+}
+
+/// Of a link between two the first is this end, and the second the other; of the rest both are one.
+fn net_of(message: &AddressMessage) -> Option<IpNet> {
+    let (mut here, mut there) = (None, None);
+    for attribute in &message.attributes {
+        if let AddressAttribute::Local(address) = attribute {
+            here = Some(*address);
+        }
+        if let AddressAttribute::Address(address) = attribute {
+            there = Some(*address);
+        }
+    }
+    IpNet::new(here.or(there)?, message.header.prefix_len).ok()
+}
+
+/// Sends through a gateway whatever is nowhere nearer.
+pub(super) async fn route_out(links: &Handle, index: u32, gateway: IpAddr) -> Result<(), Error> {
+    let message = match gateway {
+        IpAddr::V4(gateway) => {
+            let route = RouteMessageBuilder::<Ipv4Addr>::new();
+            route.gateway(gateway).output_interface(index).build()
+        }
+        IpAddr::V6(gateway) => {
+            let route = RouteMessageBuilder::<Ipv6Addr>::new();
+            route.gateway(gateway).output_interface(index).build()
+        }
+    };
+    links.route().add(message).replace().execute().await
+}

@@ -1,0 +1,66 @@
+//! Network namespaces (network_namespaces(7)), and the way to work in one.
+//!
+//! A netlink socket belongs to the namespace of the thread that made it, and then works from any thread. So
+//! a thread of its own enters the namespace, makes the socket there and ends; no other thread of the daemon
+//! is ever anywhere else.
+
+use std::{
+    fs::File,
+    io,
+    os::fd::{AsRawFd, RawFd},
+    path::Path,
+    thread,
+};
+
+use nix::sched::{CloneFlags, setns};
+use rtnetlink::Handle;
+use tokio::runtime;
+
+use super::error::NetworkError;
+
+/// A network namespace that is held open.
+#[derive(Debug)]
+pub struct Namespace(File);
+
+impl Namespace {
+    /// The one that a path names: `/run/netns/NAME`, `/proc/PID/ns/net`.
+    pub fn open(path: &Path) -> Result<Self, NetworkError> {
+        let doing = || format!("open the network namespace {}", path.display());
+        File::open(path).map(Self).map_err(|why| NetworkError::Refused { doing: doing(), why })
+    }
+
+    /// The one that this thread is in.
+    pub fn here() -> Result<Self, NetworkError> {
+        Self::open(Path::new("/proc/thread-self/ns/net"))
+    }
+
+    pub(super) fn fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+
+    /// Works on the links of this namespace. The connection to the kernel lives as long as the work.
+    pub(super) async fn work<T>(
+        &self,
+        doing: &str,
+        work: impl AsyncFnOnce(&Handle) -> Result<T, rtnetlink::Error>,
+    ) -> Result<T, NetworkError> {
+        let refused = |why| NetworkError::Refused { doing: doing.to_owned(), why };
+        let reactor = runtime::Handle::current();
+        let (connection, links, _) = thread::scope(|scope| {
+            let connect = || {
+                setns(&self.0, CloneFlags::CLONE_NEWNET)?;
+                let _reactor = reactor.enter();
+                rtnetlink::new_connection()
+            };
+            let thread = thread::Builder::new().name("netns".to_owned());
+            let thread = thread.spawn_scoped(scope, connect)?;
+            thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread panicked")))
+        })
+        .map_err(refused)?;
+        let result = tokio::select! {
+            result = work(&links) => result,
+            () = connection => Err(rtnetlink::Error::RequestFailed),
+        };
+        result.map_err(|why| NetworkError::new(doing, why))
+    }
+}

@@ -1,0 +1,122 @@
+//! A container's place on its node's bridge: a pair of links, one end on the bridge, the other in the
+//! container's network.
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use ipnet::IpNet;
+use rtnetlink::{
+    Error, Handle, LinkMessageBuilder, LinkUnspec, LinkVeth,
+    packet_route::link::{InfoData, InfoKind, InfoVeth},
+};
+
+use super::{Namespace, NetworkError, bridge, links};
+
+/// A container's place as it is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// The end's name on the host.
+    pub name: String,
+    /// The bridge.
+    pub bridge: String,
+    /// The end's name in the container.
+    pub inside: String,
+    /// The container's addresses, each with how much of the network is on the same bridge.
+    pub addresses: BTreeSet<IpNet>,
+    /// Its ways out, one of each family that it has.
+    pub gateways: BTreeSet<IpAddr>,
+    /// The largest packet.
+    pub mtu: u32,
+}
+
+impl Port {
+    /// Makes it, or makes it so: what fits stays as it is, and what goes through it is not disturbed.
+    pub async fn ensure(
+        &self,
+        host: &Namespace,
+        container: &Namespace,
+    ) -> Result<(), NetworkError> {
+        let doing = format!("connect {} to {}", self.name, self.bridge);
+        let inside =
+            container.work(&doing, async |handle| links::find(handle, &self.inside).await).await?;
+        let here = host.work(&doing, async |handle| links::find(handle, &self.name).await).await?;
+        for (found, name) in [(&inside, &self.inside), (&here, &self.name)] {
+            if found.as_ref().is_some_and(|it| !bridge::is_kind(it, &InfoKind::Veth)) {
+                let name = name.clone();
+                return Err(NetworkError::Taken { doing, name, wanted: "pair of links" });
+            }
+        }
+        let whole = inside.is_some() && here.is_some();
+        host.work(&doing, async |handle| {
+            if let Some(half) = here.filter(|_| !whole) {
+                handle.link().del(half.index).execute().await?;
+            }
+            self.on_host(handle, container, !whole).await
+        })
+        .await?;
+        container.work(&doing, async |handle| self.in_container(handle).await).await
+    }
+
+    /// A hardware address that goes with the IP address: whoever takes that over is found at once by those
+    /// that spoke to the one before. Locally administered (IEEE 802, 8.4).
+    fn mac(&self) -> [u8; 6] {
+        let v4 = self.addresses.iter().find_map(|it| match it.addr() {
+            IpAddr::V4(address) => Some(address.octets()),
+            IpAddr::V6(_) => None,
+        });
+        let [a, b, c, d] = v4.unwrap_or_default();
+        [0x02, 0xf1, a, b, c, d]
+    }
+
+    async fn on_host(
+        &self,
+        handle: &Handle,
+        container: &Namespace,
+        make: bool,
+    ) -> Result<(), Error> {
+        let bridge = links::find(handle, &self.bridge).await?.ok_or(Error::RequestFailed)?;
+        if make {
+            let inside = LinkMessageBuilder::<LinkUnspec>::new()
+                .name(&self.inside)
+                .mtu(self.mtu)
+                .address(self.mac().to_vec())
+                .setns_by_fd(container.fd());
+            let peer = InfoData::Veth(InfoVeth::Peer(inside.build()));
+            let pair = LinkMessageBuilder::<LinkVeth>::new(&self.name, &self.inside)
+                .set_info_data(peer)
+                .mtu(self.mtu);
+            handle.link().add(pair.build()).execute().await?;
+        }
+        let link = links::find(handle, &self.name).await?.ok_or(Error::RequestFailed)?;
+        if link.controller != Some(bridge.index) {
+            let message = LinkUnspec::new_with_index(link.index).controller(bridge.index).build();
+            handle.link().set(message).execute().await?;
+        }
+        links::tune(handle, &link, self.mtu).await
+    }
+
+    async fn in_container(&self, handle: &Handle) -> Result<(), Error> {
+        if let Some(loopback) = links::find(handle, "lo").await? {
+            links::tune(handle, &loopback, loopback.mtu).await?;
+        }
+        let link = links::find(handle, &self.inside).await?.ok_or(Error::RequestFailed)?;
+        links::address(handle, link.index, &self.addresses).await?;
+        links::tune(handle, &link, self.mtu).await?;
+        for gateway in &self.gateways {
+            links::route_out(handle, link.index, *gateway).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes a place away, both ends.
+    pub async fn remove(name: &str, host: &Namespace) -> Result<(), NetworkError> {
+        host.work(&format!("remove the port {name}"), async |handle| {
+            match links::find(handle, name).await? {
+                Some(link) if bridge::is_kind(&link, &InfoKind::Veth) => {
+                    handle.link().del(link.index).execute().await
+                }
+                Some(_) | None => Ok(()),
+            }
+        })
+        .await
+    }
+}

@@ -1,0 +1,231 @@
+//! A node's bridge and its containers' places on it, in real network namespaces.
+
+use std::{
+    collections::BTreeSet,
+    path::PathBuf,
+    process::{Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use fizz::network::{Bridge, Namespace, NetworkError, Port};
+
+const BRIDGE: &str = "fizz0";
+
+/// A namespace with a name, until it is dropped.
+struct Net(String);
+
+impl Net {
+    fn new(what: &str) -> Self {
+        static NUMBERS: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        let name = format!("fizz-e2e-{}-{number}-{what}", std::process::id());
+        run(&["ip", "netns", "add", &name]);
+        Self(name)
+    }
+
+    fn open(&self) -> Namespace {
+        Namespace::open(&PathBuf::from("/run/netns").join(&self.0)).unwrap()
+    }
+
+    /// Runs a command in it; what it printed.
+    fn run(&self, words: &[&str]) -> String {
+        run(&[&["ip", "netns", "exec", &self.0], words].concat())
+    }
+
+    fn reaches(&self, address: &str) -> bool {
+        let words = ["ip", "netns", "exec", &self.0, "busybox", "ping", "-c1", "-W2", address];
+        command(&words).status().unwrap().success()
+    }
+
+    fn index(&self, link: &str) -> String {
+        self.run(&["cat", &format!("/sys/class/net/{link}/ifindex")])
+    }
+}
+
+impl Drop for Net {
+    fn drop(&mut self) {
+        run(&["ip", "netns", "del", &self.0]);
+    }
+}
+
+fn command(words: &[&str]) -> Command {
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+fn run(words: &[&str]) -> String {
+    let mut command = command(words);
+    let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap();
+    assert!(output.status.success(), "{words:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+fn bridge() -> Bridge {
+    let addresses = ["10.100.4.1/24", "fd00:f122:1:1::a64:401/120"];
+    Bridge {
+        name: BRIDGE.to_owned(),
+        addresses: addresses.iter().map(|it| it.parse().unwrap()).collect(),
+        mtu: 1420,
+    }
+}
+
+fn port(number: u8) -> Port {
+    let addresses =
+        [format!("10.100.4.{number}/24"), format!("fd00:f122:1:1::a64:4{number:02x}/120")];
+    let gateways = ["10.100.4.1", "fd00:f122:1:1::a64:401"];
+    Port {
+        name: format!("fizz-p{number}"),
+        bridge: BRIDGE.to_owned(),
+        inside: "eth0".to_owned(),
+        addresses: addresses.iter().map(|it| it.parse().unwrap()).collect(),
+        gateways: gateways.iter().map(|it| it.parse().unwrap()).collect(),
+        mtu: 1420,
+    }
+}
+
+/// A host with a bridge, and two containers' networks on it.
+struct Host {
+    host: Net,
+    containers: [Net; 2],
+}
+
+impl Host {
+    async fn new() -> Self {
+        let all = Self { host: Net::new("host"), containers: [Net::new("one"), Net::new("two")] };
+        all.ensure().await;
+        all
+    }
+
+    /// Says how all is to be.
+    async fn ensure(&self) {
+        let host = self.host.open();
+        bridge().ensure(&host).await.unwrap();
+        for (net, number) in self.containers.iter().zip([2, 3]) {
+            port(number).ensure(&host, &net.open()).await.unwrap();
+        }
+    }
+
+    /// How all is, for whoever has to find out.
+    fn describe(&self) -> String {
+        let nets = self.containers.iter().chain([&self.host]);
+        let each = nets.map(|it| it.run(&["sh", "-c", "ip addr; ip route; ip -6 route; ip neigh"]));
+        each.collect::<Vec<_>>().join("\n---\n")
+    }
+
+    fn is_whole(&self) -> bool {
+        let [one, two] = &self.containers;
+        one.reaches("10.100.4.3")
+            && one.reaches("fd00:f122:1:1::a64:403")
+            && two.reaches("10.100.4.1")
+            && two.reaches("fd00:f122:1:1::a64:401")
+    }
+}
+
+#[tokio::test]
+async fn containers_on_one_bridge_reach_each_other_and_their_way_out_in_both_families() {
+    let all = Host::new().await;
+    assert!(all.is_whole());
+    let routes = all.containers[0].run(&["ip", "route", "show", "default"]);
+    assert!(routes.contains("via 10.100.4.1 dev eth0"), "{routes}");
+    let routes = all.containers[0].run(&["ip", "-6", "route", "show", "default"]);
+    assert!(routes.contains("via fd00:f122:1:1::a64:401 dev eth0"), "{routes}");
+}
+
+#[tokio::test]
+async fn saying_again_how_it_is_to_be_changes_nothing_and_loses_no_packet() {
+    let all = Host::new().await;
+    let [one, _] = &all.containers;
+    let indices = || (all.host.index(BRIDGE), all.host.index("fizz-p2"), one.index("eth0"));
+    let before = indices();
+    let words =
+        ["ip", "netns", "exec", &one.0, "busybox", "ping", "-c", "100", "-i", "0.02", "10.100.4.3"];
+    let ping = command(&words).stdout(Stdio::piped()).spawn().unwrap();
+    for _ in 0..20 {
+        all.ensure().await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let said = String::from_utf8(ping.wait_with_output().unwrap().stdout).unwrap();
+    assert!(said.contains("100 packets received, 0% packet loss"), "{said}");
+    assert_eq!(indices(), before);
+}
+
+#[tokio::test]
+async fn containers_that_come_and_go_cost_the_others_no_packet() {
+    let all = Host::new().await;
+    let (host, third) = (all.host.open(), Net::new("third"));
+    let one = &all.containers[0].0;
+    let words =
+        ["ip", "netns", "exec", one, "busybox", "ping", "-c", "100", "-i", "0.02", "10.100.4.1"];
+    let ping = command(&words).stdout(Stdio::piped()).spawn().unwrap();
+    for _ in 0..20 {
+        port(9).ensure(&host, &third.open()).await.unwrap();
+        assert!(third.reaches("10.100.4.1"));
+        Port::remove("fizz-p9", &host).await.unwrap();
+    }
+    let said = String::from_utf8(ping.wait_with_output().unwrap().stdout).unwrap();
+    assert!(said.contains("100 packets received, 0% packet loss"), "{said}");
+}
+
+#[tokio::test]
+async fn whatever_somebody_changes_is_mended() {
+    let all = Host::new().await;
+    let [one, two] = &all.containers;
+    for (what, where_, change) in [
+        ("an address went", one, "ip addr flush dev eth0"),
+        ("a port came off", &all.host, "ip link set fizz-p2 nomaster"),
+        ("a link is down", &all.host, "ip link set fizz-p3 down"),
+        ("the bridge is down", &all.host, "ip link set fizz0 down"),
+        ("the way out went", two, "ip link set eth0 down"),
+        ("the pair went", &all.host, "ip link del fizz-p2"),
+        ("the bridge went", &all.host, "ip link del fizz0"),
+    ] {
+        where_.run(&["sh", "-c", change]);
+        assert!(!all.is_whole(), "{what}: it goes on working");
+        all.ensure().await;
+        let deadline = Duration::from_secs(5);
+        let whole = tokio::time::timeout(deadline, async {
+            while !all.is_whole() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        });
+        assert!(whole.await.is_ok(), "{what}: it is not mended:\n{}", all.describe());
+    }
+    one.run(&["sh", "-c", "ip addr add 10.100.4.99/24 dev eth0; ip link set eth0 mtu 1300"]);
+    all.ensure().await;
+    let shown = one.run(&["ip", "addr", "show", "dev", "eth0"]);
+    assert!(!shown.contains("10.100.4.99") && shown.contains("mtu 1420"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_container_that_begins_anew_gets_its_place_and_what_is_taken_away_is_gone() {
+    let mut all = Host::new().await;
+    all.containers[0] = Net::new("again");
+    all.ensure().await;
+    assert!(all.containers[0].reaches("10.100.4.3"));
+    let host = all.host.open();
+    Port::remove("fizz-p2", &host).await.unwrap();
+    Port::remove("fizz-p2", &host).await.unwrap();
+    assert!(!all.containers[0].run(&["ip", "link"]).contains("eth0"));
+    Bridge::remove(BRIDGE, &host).await.unwrap();
+    Bridge::remove(BRIDGE, &host).await.unwrap();
+    let left: BTreeSet<String> =
+        all.host.run(&["ls", "/sys/class/net"]).lines().map(str::to_owned).collect();
+    assert!(!left.contains(BRIDGE) && !left.contains("fizz-p2"), "{left:?}");
+}
+
+#[tokio::test]
+async fn a_link_of_another_kind_with_our_name_is_told_and_left_alone() {
+    let host = Net::new("taken");
+    host.run(&["ip", "link", "add", BRIDGE, "type", "veth", "peer", "name", "other"]);
+    let error = bridge().ensure(&host.open()).await.unwrap_err();
+    assert!(matches!(error, NetworkError::Taken { .. }), "{error}");
+    assert!(error.to_string().contains("fizz0 is there, and it is no bridge"), "{error}");
+    Bridge::remove(BRIDGE, &host.open()).await.unwrap();
+    assert!(host.run(&["ip", "link"]).contains("fizz0"));
+    let missing = Port { bridge: "nowhere".to_owned(), ..port(2) };
+    let container = Net::new("alone");
+    let error = missing.ensure(&host.open(), &container.open()).await.unwrap_err().to_string();
+    assert!(error.contains("can't connect fizz-p2 to nowhere"), "{error}");
+}
