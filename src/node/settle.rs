@@ -335,11 +335,14 @@ impl Node {
             return self.forget_gone(name, now);
         };
         let is_gone = |id| self.local.get(&id).is_some_and(|it| it.gone);
-        let left = self.fleet.of(name).any(|it| it.node == self.me && !is_gone(it.id));
+        let mine = || self.fleet.of(name).filter(|it| it.node == self.me);
+        let left = mine().any(|it| !is_gone(it.id));
         let waits = match self.clearing.get(name) {
             None => false,
             Some(Clearing::Begun) => true,
             Some(Clearing::Stalled(until)) => now.moment < *until,
+            // Who had not heard yet that it goes wanted something of it, and what was made for that goes, too.
+            Some(Clearing::Done) if mine().next().is_some() => false,
             Some(Clearing::Done) => return self.forget_cleared(name, now),
         };
         if left || waits {
