@@ -9,8 +9,12 @@
 mod census;
 #[path = "sim/checks.rs"]
 mod checks;
+#[path = "sim/effort.rs"]
+mod effort;
 #[path = "sim/engine.rs"]
 mod engine;
+#[path = "sim/guarantees.rs"]
+mod guarantees;
 #[path = "sim/ledger.rs"]
 mod ledger;
 #[path = "sim/lives.rs"]
@@ -52,7 +56,7 @@ use std::{
 
 use fizz::model::Random;
 use regressions::REGRESSIONS;
-use tally::Tally;
+use tally::{MUST_HAPPEN, ORCHESTRA_MUST_HAPPEN, Tally};
 use world::World;
 
 /// Seeds of the short form: about a minute.
@@ -63,6 +67,9 @@ const ORCHESTRA_SEEDS_DEFAULT: u64 = 20;
 
 /// So many seeds must have met every fault.
 const SEEDS_FOR_ALL_FAULTS: u64 = 50;
+
+/// The same of the stories about what runs where.
+const ORCHESTRA_SEEDS_FOR_ALL: u64 = 20;
 
 const THREADS: usize = 2;
 
@@ -94,7 +101,7 @@ fn play(seed: u64, log: bool) -> Told {
         _ => 3 + random.below(7),
     };
     let stacks = orchestra::stacks(machines, &mut random);
-    tell_one(machines, seed, log, |world| world.concert(stacks))
+    tell_one(machines, seed, log, |world| world.concert(stacks, seed))
 }
 
 /// A story about who is a member, and what all agree on.
@@ -163,7 +170,7 @@ fn whatever_happens_all_agree_in_the_end_and_nothing_that_was_promised_is_lost()
         failed.join("\n")
     );
     if SEEDS_FOR_ALL_FAULTS <= seeds.len() as u64 {
-        assert_eq!(tally.missing(), Vec::<&str>::new(), "these never happened");
+        assert_eq!(tally.missing(MUST_HAPPEN), Vec::<&str>::new(), "these never happened");
     }
 }
 
@@ -176,6 +183,10 @@ fn everything_runs_once_where_it_should_whatever_happens() {
     let report = format!("\n{:>12} seeds\n{}", seeds.len(), tally.lines());
     std::io::stderr().write_all(report.as_bytes()).unwrap();
     assert!(failed.is_empty(), "{} of {} failed", failed.len(), seeds.len());
+    if ORCHESTRA_SEEDS_FOR_ALL <= seeds.len() as u64 {
+        let missing = tally.missing(ORCHESTRA_MUST_HAPPEN);
+        assert_eq!(missing, Vec::<&str>::new(), "these never happened");
+    }
 }
 
 #[test]
