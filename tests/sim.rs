@@ -15,6 +15,8 @@ mod effort;
 mod engine;
 #[path = "sim/guarantees.rs"]
 mod guarantees;
+#[path = "sim/large.rs"]
+mod large;
 #[path = "sim/ledger.rs"]
 mod ledger;
 #[path = "sim/lives.rs"]
@@ -187,6 +189,21 @@ fn everything_runs_once_where_it_should_whatever_happens() {
         let missing = tally.missing(ORCHESTRA_MUST_HAPPEN);
         assert_eq!(missing, Vec::<&str>::new(), "these never happened");
     }
+}
+
+/// Nodes and services of the large story, where `FIZZ_SIM_LARGE=300x1000` does not say it.
+const LARGE_DEFAULT: (usize, usize) = (12, 24);
+
+#[test]
+fn a_large_cluster_comes_to_rest_too() {
+    let (nodes, services) = std::env::var("FIZZ_SIM_LARGE").map_or(LARGE_DEFAULT, |text| {
+        let (nodes, services) = text.split_once('x').expect("nodes and services: 300x1000");
+        (nodes.parse().unwrap(), services.parse().unwrap())
+    });
+    let log = std::env::var("FIZZ_SIM_LOG").is_ok();
+    let told = tell_one(nodes, 1, log, |world| world.crowd(services));
+    std::io::stderr().write_all(told.tally.lines().as_bytes()).unwrap();
+    assert_eq!(told.complaint, None);
 }
 
 #[test]
