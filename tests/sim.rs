@@ -9,8 +9,14 @@
 mod census;
 #[path = "sim/checks.rs"]
 mod checks;
+#[path = "sim/effort.rs"]
+mod effort;
 #[path = "sim/engine.rs"]
 mod engine;
+#[path = "sim/guarantees.rs"]
+mod guarantees;
+#[path = "sim/large.rs"]
+mod large;
 #[path = "sim/ledger.rs"]
 mod ledger;
 #[path = "sim/lives.rs"]
@@ -52,7 +58,7 @@ use std::{
 
 use fizz::model::Random;
 use regressions::REGRESSIONS;
-use tally::Tally;
+use tally::{MUST_HAPPEN, ORCHESTRA_MUST_HAPPEN, Tally};
 use world::World;
 
 /// Seeds of the short form: about a minute.
@@ -63,6 +69,9 @@ const ORCHESTRA_SEEDS_DEFAULT: u64 = 20;
 
 /// So many seeds must have met every fault.
 const SEEDS_FOR_ALL_FAULTS: u64 = 50;
+
+/// The same of the stories about what runs where.
+const ORCHESTRA_SEEDS_FOR_ALL: u64 = 20;
 
 const THREADS: usize = 2;
 
@@ -94,7 +103,7 @@ fn play(seed: u64, log: bool) -> Told {
         _ => 3 + random.below(7),
     };
     let stacks = orchestra::stacks(machines, &mut random);
-    tell_one(machines, seed, log, |world| world.concert(stacks))
+    tell_one(machines, seed, log, |world| world.concert(stacks, seed))
 }
 
 /// A story about who is a member, and what all agree on.
@@ -163,7 +172,7 @@ fn whatever_happens_all_agree_in_the_end_and_nothing_that_was_promised_is_lost()
         failed.join("\n")
     );
     if SEEDS_FOR_ALL_FAULTS <= seeds.len() as u64 {
-        assert_eq!(tally.missing(), Vec::<&str>::new(), "these never happened");
+        assert_eq!(tally.missing(MUST_HAPPEN), Vec::<&str>::new(), "these never happened");
     }
 }
 
@@ -176,6 +185,25 @@ fn everything_runs_once_where_it_should_whatever_happens() {
     let report = format!("\n{:>12} seeds\n{}", seeds.len(), tally.lines());
     std::io::stderr().write_all(report.as_bytes()).unwrap();
     assert!(failed.is_empty(), "{} of {} failed", failed.len(), seeds.len());
+    if ORCHESTRA_SEEDS_FOR_ALL <= seeds.len() as u64 {
+        let missing = tally.missing(ORCHESTRA_MUST_HAPPEN);
+        assert_eq!(missing, Vec::<&str>::new(), "these never happened");
+    }
+}
+
+/// Nodes and services of the large story, where `FIZZ_SIM_LARGE=300x1000` does not say it.
+const LARGE_DEFAULT: (usize, usize) = (12, 24);
+
+#[test]
+fn a_large_cluster_comes_to_rest_too() {
+    let (nodes, services) = std::env::var("FIZZ_SIM_LARGE").map_or(LARGE_DEFAULT, |text| {
+        let (nodes, services) = text.split_once('x').expect("nodes and services: 300x1000");
+        (nodes.parse().unwrap(), services.parse().unwrap())
+    });
+    let log = std::env::var("FIZZ_SIM_LOG").is_ok();
+    let told = tell_one(nodes, 1, log, |world| world.crowd(services));
+    std::io::stderr().write_all(told.tally.lines().as_bytes()).unwrap();
+    assert_eq!(told.complaint, None);
 }
 
 #[test]

@@ -302,8 +302,11 @@ impl Node {
             Clearing::Begun | Clearing::Done => None,
             Clearing::Stalled(until) => Some(*until),
         });
+        // The nodes are to be looked at anew: where this one wrote of itself last, nothing else may follow.
+        let survey = self.sites_stale.then_some(Moment(0));
         // Until it may write, it settles nothing.
-        let agenda = self.agenda.next().filter(|_| self.may_write());
+        let agenda = self.agenda.next().into_iter().chain(survey).min();
+        let agenda = agenda.filter(|_| self.may_write());
         containers.chain(clearing).chain(agenda).chain(self.quorum.due()).min()
     }
 

@@ -345,7 +345,7 @@ impl Node {
         match self.clearing.get(name) {
             Some(Clearing::Begun) => return,
             Some(Clearing::Stalled(until)) if now.moment < *until => return,
-            // What is gone now came after that: it was deployed, and removed, once more.
+            // Who had not heard yet that it goes wanted something of it, and what was made for that goes, too.
             Some(Clearing::Done) if mine().next().is_none() => {
                 return self.forget_cleared(name, now);
             }

@@ -59,6 +59,8 @@ pub(super) fn is_over(it: &ContainerRecord, restart: RestartSpec) -> bool {
 }
 
 /// The runs that are to be: the one that is due, those that go on, and the last of those that are over.
+/// What is over stays known for longer where another of the same tick, of which nobody may hear any more, had
+/// begun: it would have to be run again.
 pub(super) fn runs<'a>(
     service: &ServiceRecord,
     cron: &CronSpec,
@@ -80,6 +82,8 @@ pub(super) fn runs<'a>(
             *known = it;
         }
     }
+    let doubled: Vec<&ContainerRecord> =
+        open.iter().filter_map(|it| over.get(it)).copied().collect();
     open.retain(|it| !over.contains_key(it));
     if let Some(after) = service.ticks_after
         && service.intent == Intent::Run
@@ -92,12 +96,13 @@ pub(super) fn runs<'a>(
     let last = open.iter().chain(over.keys()).max().copied();
     let replaces = cron.concurrency == ConcurrencyPolicy::Replace;
     open.retain(|it| !(replaces && Some(*it) < last));
-    let kept = |completed: bool| {
+    let last_of = |completed: bool| {
         let of_kind = over.values().rev().filter(move |it| job::has_completed(it) == completed);
-        of_kind.take(KEPT_MAX).map(|it| Post { slot: it.slot, node: it.node })
+        of_kind.take(KEPT_MAX).copied()
     };
-    let mut over: Vec<Post> = kept(true).chain(kept(false)).collect();
-    over.sort();
+    let kept = last_of(true).chain(last_of(false)).chain(doubled);
+    let kept: BTreeSet<Post> = kept.map(|it| Post { slot: it.slot, node: it.node }).collect();
+    let over: Vec<Post> = kept.into_iter().collect();
     Runs { open: open.into_iter().collect(), over }
 }
 

@@ -81,15 +81,19 @@ pub fn runs<'a>(
 }
 
 /// Which of a job's replicas may begin now: as many run at a time as its update settings say, the first
-/// first. Whatever of them is out of date is no use any more.
+/// first. Whatever of them is out of date is no use any more, but for runs by the clock, which stay what they
+/// were made from.
 pub(super) fn progress(share: &Share<'_>, by_replica: &ByReplica<'_>) -> Progress {
     let at_once = match share.spec.deploy.update.parallelism {
         0 => share.posts.len(),
         some => some as usize,
     };
     let restart = share.spec.deploy.restart;
+    let timed = share.spec.extension.cron.is_some();
+    let is_right = |it: &Instance<'_>| timed || it.is_made_from(&share.record.template);
     let goes_on = |it: &Instance<'_>| {
-        it.is_made_from(&share.record.template)
+        is_right(it)
+            && !is_over(it.record, share.record, share.spec)
             && !it.is_completed()
             && !slot::is_final(it, share.record, restart)
     };
@@ -100,7 +104,7 @@ pub(super) fn progress(share: &Share<'_>, by_replica: &ByReplica<'_>) -> Progres
     let mut room = at_once.saturating_sub(replicas.iter().filter(begun).count());
     let mut progress = Progress::default();
     for replica in replicas {
-        let fresh = !them(&replica).iter().any(|it| it.is_made_from(&share.record.template));
+        let fresh = !them(&replica).iter().any(is_right);
         let may_begin = !fresh || 0 < room;
         room -= usize::from(fresh && may_begin);
         let turn = Turn { changes: true, may_begin, may_stop: true, monitor: Millis(0) };

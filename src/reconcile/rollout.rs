@@ -236,11 +236,16 @@ pub(super) fn verdict(share: &Share<'_>, by_replica: &ByReplica<'_>) -> Option<V
     // What has no place can neither change nor fail.
     let all = share.posts.len();
     if let Some(why) = failure(share, by_replica, rules, all) {
-        return match (rules.failure_action, stage) {
-            (FailureAction::Continue, _) => None,
-            (FailureAction::Rollback, Stage::Going | Stage::Canary) => Some(Verdict::Return(why)),
-            (FailureAction::Pause | FailureAction::Rollback, _) => Some(Verdict::Pause(why)),
-        };
+        match (rules.failure_action, stage) {
+            // It is proven all the same, once what failed is well again.
+            (FailureAction::Continue, _) => {}
+            (FailureAction::Rollback, Stage::Going | Stage::Canary) => {
+                return Some(Verdict::Return(why));
+            }
+            (FailureAction::Pause | FailureAction::Rollback, _) => {
+                return Some(Verdict::Pause(why));
+            }
+        }
     }
     let settled = |post: &Post| {
         let instances = by_replica.get(&share.replica(post.slot, post.node));

@@ -292,3 +292,15 @@ fn the_last_runs_of_either_kind_are_kept() {
     let kept: Vec<u32> = found.over.iter().map(|it| it.slot.0 - NOON).collect();
     assert_eq!(kept, [5, 6, 7, 8, 9, 10]);
 }
+
+#[test]
+fn what_is_done_is_kept_while_another_of_its_tick_may_go_on_somewhere() {
+    let spec = timed("allow", "skip");
+    let done = (1..=5).map(|it| container(it.into(), NOON + it, ME, S::Stopped, Some(0)));
+    // Its node died, and what it ran was run again here.
+    let unheard = container(9, NOON + 1, OTHER, S::Pending, None);
+    let all: Vec<ContainerRecord> = done.chain([unheard]).collect();
+    let found = runs(&service(1), &spec, all.iter(), at(NOON + 5, 30)).unwrap();
+    let kept: Vec<u32> = found.over.iter().map(|it| it.slot.0 - NOON).collect();
+    assert_eq!((kept, found.open), (vec![1, 3, 4, 5], vec![]));
+}

@@ -145,7 +145,7 @@ impl World {
     }
 
     /// Who was let in and did not get all asks again; a rotation that broke off is made again.
-    fn let_in_the_waiting(&mut self) {
+    pub(crate) fn let_in_the_waiting(&mut self) {
         let introducer = self.machines.iter().find(|it| it.is_member() && it.is_running());
         let Some(introducer) = introducer.map(|it| it.index) else { return };
         let Some(run) = &self.machines[introducer].run else { return };

@@ -18,6 +18,11 @@ pub(crate) const UNMAKEABLE: &str = "unmakeable";
 pub(crate) const CRASHING: &str = "crashing";
 /// One whose container never passes a health check.
 pub(crate) const BAD: &str = "bad";
+/// One whose container does something, and ends.
+pub(crate) const TASK: &str = "task";
+
+/// How long a task takes at most.
+const TASK_MAX: Micros = 4 * SECOND;
 
 /// How long a stop may take where nobody says.
 const GRACE_DEFAULT: Micros = 2 * SECOND;
@@ -30,8 +35,8 @@ pub(crate) enum Deed {
     Remove(ContainerId, u64),
     Check(ContainerId, u64),
     Look(ContainerId, u64),
-    /// A process ends by itself: the one that began then.
-    Die(RuntimeId, WallTime),
+    /// A process ends by itself, with this status: the one that began then.
+    Die(RuntimeId, WallTime, i64),
 }
 
 impl World {
@@ -98,13 +103,16 @@ impl World {
                 let sight = self.sight(at, container);
                 self.tell(at, run, Event::Seen(container, sight));
             }
-            Deed::Die(id, since) => {
+            Deed::Die(id, since, code) => {
                 let runs = RuntimeState::Running { since, paused: false };
                 let dies = |it: &&fizz::model::Observed| it.state == runs;
                 let Some(it) = self.machines[at].containers.get(&id).filter(dies) else { return };
-                let container = it.container;
-                self.tally.count("containers that ended by themselves");
-                self.end(at, 1, |it| it.runtime_id == id);
+                let (container, project) = (it.container, it.project.clone());
+                if code != 0 {
+                    self.tally.count("containers that ended by themselves");
+                    self.orchestra().effort.failed(&project);
+                }
+                self.end(at, code, |it| it.runtime_id == id);
                 let run = self.machines[at].run.as_ref().map(|it| it.number);
                 let sight = self.sight(at, container);
                 if let Some(run) = run {
@@ -119,6 +127,7 @@ impl World {
         if launch.spec.image.contains(UNMAKEABLE) {
             let failure = Failure { reason: "there is no such image".into(), passing: false };
             self.tally.count("containers that could not be made");
+            self.orchestra().effort.failed(&launch.service.project);
             return self.finish(at, run, container, Some(failure));
         }
         let wall = self.machines[at].now(self.queue.now).wall;
@@ -149,11 +158,13 @@ impl World {
         if taken {
             self.tally.count("starts that met a taken port");
             let failure = Failure { reason: "the port is taken".into(), passing: false };
+            self.orchestra().effort.failed(&launch.service.project);
             return self.finish(at, run, container, Some(failure));
         }
         let since = self.machines[at].now(self.queue.now).wall;
         let id = RuntimeId(format!("{container}").into());
         let Some(it) = self.machines[at].containers.get_mut(&id) else {
+            self.orchestra().effort.failed(&launch.service.project);
             let failure = Failure { reason: "there is no such container".into(), passing: false };
             return self.finish(at, run, container, Some(failure));
         };
@@ -161,8 +172,13 @@ impl World {
             it.state = RuntimeState::Running { since, paused: false };
             it.ports = wanted.into_iter().map(port).collect();
             if it.image.0.contains(CRASHING) {
-                self.put_deed(at, Deed::Die(id, since), 400 * MILLI);
+                self.put_deed(at, Deed::Die(id, since, 1), 400 * MILLI);
+            } else if it.image.0.contains(TASK) {
+                // Now and then it fails, and is tried again.
+                let code = i64::from(self.random.below(4) == 0);
+                self.put_deed(at, Deed::Die(id, since, code), TASK_MAX);
             }
+            self.note_run(at, container);
         }
         self.finish(at, run, container, None);
     }

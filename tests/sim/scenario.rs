@@ -78,6 +78,11 @@ const WILD: &[Act] = &[
     Act::CutOff,
 ];
 
+/// What services that must never run twice are proof against, together: daemons live, members are not
+/// put out on one side of a split, and runtimes obey in time (`docs/decisions/015-singleton.md`).
+const FENCED: &[Act] =
+    &[Act::Part, Act::PartOneWay, Act::Weather, Act::BreakStreams, Act::CutOff, Act::CutOff];
+
 /// What may happen in one scenario.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Plan {
@@ -122,11 +127,14 @@ impl World {
     }
 
     /// For a while things go wrong while users go on.
-    pub(crate) fn go_wild(&mut self, length: Micros) {
-        let most = if self.random.below(4) == 0 { WILD.len() } else { 3 };
+    pub(crate) fn go_wild(&mut self, length: Micros, is_fenced: bool, seed: usize) {
+        let kinds = if is_fenced { FENCED } else { WILD };
+        let most = if self.random.below(4) == 0 { kinds.len() } else { 3 };
         let mut acts = vec![Act::Play; 3];
+        // By its number too, so that a few dozen seeds have all.
+        acts.push(kinds[seed % kinds.len()]);
         for _ in 0..most {
-            acts.push(WILD[self.random.below(WILD.len())]);
+            acts.push(kinds[self.random.below(kinds.len())]);
         }
         let pause = (300 + self.random.below(3_000) as Micros) * MILLI;
         self.plan = Plan { acts, pause, end: self.queue.now + length, sheltered: 0 };
@@ -162,6 +170,9 @@ impl World {
             && !matches!(act, Act::Wish | Act::Forge | Act::Join)
         {
             return;
+        }
+        if let Some(orchestra) = &mut self.orchestra {
+            orchestra.effort.shock();
         }
         match act {
             Act::Wish => {

@@ -40,6 +40,42 @@ pub(crate) const MUST_HAPPEN: &[&str] = &[
     "containers made",
 ];
 
+/// The same for stories about what runs where.
+pub(crate) const ORCHESTRA_MUST_HAPPEN: &[&str] = &[
+    "crashes",
+    "datagrams lost",
+    "datagrams lost to a partition",
+    "disks slow",
+    "joins",
+    "leaves",
+    "machines without power",
+    "members paused",
+    "outages of the whole cluster",
+    "partitions",
+    "partitions of one way",
+    "removals of members",
+    "bad changes",
+    "changes that stopped",
+    "changes that went back",
+    "containers given up",
+    "containers made",
+    "containers that could not be made",
+    "containers that ended by themselves",
+    "cordons",
+    "deployments removed",
+    "drains",
+    "good changes",
+    "jobs completed",
+    "jobs completed on each node",
+    "rebalances",
+    "rollbacks asked for",
+    "scalings",
+    "singletons moved",
+    "singletons started",
+    "ticks run",
+    "uncordons",
+];
+
 /// How often each thing happened.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally(BTreeMap<&'static str, u64>);
@@ -57,8 +93,9 @@ impl Tally {
         other.0.iter().for_each(|(what, times)| self.add(what, *times));
     }
 
-    pub(crate) fn missing(&self) -> Vec<&'static str> {
-        MUST_HAPPEN.iter().copied().filter(|it| !self.0.contains_key(it)).collect()
+    /// What must have happened, and never did.
+    pub(crate) fn missing(&self, must: &[&'static str]) -> Vec<&'static str> {
+        must.iter().copied().filter(|it| !self.0.contains_key(it)).collect()
     }
 
     /// A line for each.

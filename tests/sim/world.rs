@@ -431,7 +431,15 @@ impl World {
     fn carry(&mut self, at: usize, effect: Effect) {
         let Some(number) = self.machines[at].run.as_ref().map(|it| it.number) else { return };
         match effect {
-            Effect::Persist(_) | Effect::Notify(_) => {}
+            Effect::Persist(_) => {}
+            Effect::Notify(notice) => {
+                // What a node believes of another changed.
+                if notice.kind == "node.state"
+                    && let Some(orchestra) = &mut self.orchestra
+                {
+                    orchestra.effort.shock();
+                }
+            }
             Effect::Reply(id, answer) => self.answered(at, number, id, answer),
             Effect::Send { to, datagram, .. } => {
                 let to = self.machines.iter().position(|it| it.address == to);

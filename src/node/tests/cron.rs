@@ -84,6 +84,22 @@ fn a_run_is_retried_like_a_job_and_stays_what_it_was_made_from() {
 }
 
 #[test]
+fn runs_that_are_done_take_the_place_of_none_that_is_due() {
+    let mut world = world();
+    world.exits("job", 0);
+    let mut service = timed("*/5 * * * *", json!({}));
+    service["deploy"] = json!({"update_config": {"parallelism": 1}});
+    world.up(json!({"job": service.clone()}));
+    world.pass(5 * MINUTE);
+    service["image"] = json!("job:2");
+    world.exits("job:2", 0);
+    world.up(json!({"job": service}));
+    world.pass(10 * MINUTE);
+    let ran: Vec<String> = world.runs("job").into_iter().map(|it| it.0).collect();
+    assert_eq!(ran, names(&[5, 10, 15]));
+}
+
+#[test]
 fn a_tick_is_skipped_while_a_run_goes_on_unless_the_service_says_otherwise() {
     let after = |policy: &str| {
         let mut world = world();

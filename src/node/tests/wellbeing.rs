@@ -87,3 +87,21 @@ fn a_container_that_is_told_to_stop_is_not_checked() {
     world.pass(30_000);
     assert_eq!(world.state("shop-web-1"), S::Healthy);
 }
+
+#[test]
+fn a_change_that_goes_on_whatever_fails_is_proven_once_all_is_well() {
+    let mut world = World::new();
+    let web = |image: &str| {
+        let update = json!({"failure_action": "continue", "monitor": "2s"});
+        json!({"web": {"image": image, "restart": "always", "deploy": {"update_config": update}}})
+    };
+    world.up(web("web:1"));
+    world.pass(5_000);
+    world.up(web("web:2"));
+    world.crash("shop-web-1", 1);
+    world.pass(20_000);
+    let view = world.view();
+    let (_, record) = view.state.services().iter().next().unwrap();
+    assert_eq!(world.images("web"), ["web:2"]);
+    assert_eq!(record.rollout.stage, crate::state::Stage::Done);
+}

@@ -48,6 +48,7 @@ struct Machine {
     state: ClusterState,
     life: u32,
     containers: BTreeMap<RuntimeId, Observed>,
+    labels: BTreeMap<String, String>,
     persisted: u64,
     /// What it has told of deployments and nodes, since that was last asked for.
     told: Vec<String>,
@@ -84,8 +85,16 @@ impl Cluster {
             for write in &writes {
                 drop(state.apply(write.clone(), now.wall));
             }
-            let (node, containers) = (None, BTreeMap::new());
-            Machine { id: id(at), node, state, life: 1, containers, persisted: 0, told: vec![] }
+            Machine {
+                id: id(at),
+                node: None,
+                state,
+                life: 1,
+                containers: BTreeMap::new(),
+                labels: BTreeMap::new(),
+                persisted: 0,
+                told: vec![],
+            }
         };
         let mut cluster = Self {
             now,
@@ -152,6 +161,11 @@ impl Cluster {
     pub(super) fn boot(&mut self, at: usize) {
         self.machines[at].life += 1;
         self.boot_daemon(at);
+    }
+
+    /// From its daemon's next start on a machine is labelled so.
+    pub(super) fn label(&mut self, at: usize, name: &str, value: &str) {
+        self.machines[at].labels.insert(name.to_owned(), value.to_owned());
     }
 
     pub(super) fn restart_daemon(&mut self, at: usize, after: u64) {
@@ -251,7 +265,8 @@ impl Cluster {
         let keys = Keyring::new(Epoch(0), Key::new([7; 32]));
         let seat = Seat { keys, life: machine.life, config: Config::lan() };
         let seed = at as u64 + 100 * u64::from(machine.life);
-        let node = Node::new(machine.id, record(at), machine.state.clone(), seed);
+        let facts = NodeRecord { labels: machine.labels.clone(), ..record(at) };
+        let node = Node::new(machine.id, facts, machine.state.clone(), seed);
         machine.node = Some(node.seated(seat, self.now));
         machine.persisted = 0;
         let all = machine.containers.values().cloned().collect();
