@@ -3,7 +3,7 @@
 use super::{Node, Now, local::Local};
 use crate::{
     model::{ContainerId, Millis, ProjectName, ServiceKey, spec::ServiceSpec},
-    reconcile::{self, Post, Runs},
+    reconcile::{self, Runs},
     state::{ContainerRecord, ServiceRecord},
 };
 
@@ -13,13 +13,6 @@ impl Node {
         let service = self.state.services().get(&it.service);
         let known = service.zip(self.spec_of(&it.service));
         known.is_some_and(|(service, spec)| reconcile::is_over(it, service, spec))
-    }
-
-    /// Whether it is a run of a job that is done, and not to be done again though its node is gone.
-    pub(super) fn stays_done(&self, it: &ContainerRecord) -> bool {
-        let post = Post { slot: it.slot, node: it.node };
-        let posts = self.places.get(&it.service.project).map(|all| all.posts(&it.service.service));
-        self.is_over(it) && posts.is_some_and(|it| it.binary_search(&post).is_ok())
     }
 
     /// Whether a container is a job's, which runs to completion.

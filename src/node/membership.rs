@@ -116,8 +116,7 @@ impl Node {
             self.notify_peer(node, NodeState::Left);
         }
         // Only a container's node writes of it, and this one does no more.
-        let theirs = self.state.containers().filter(|it| it.node == node && !self.stays_done(it));
-        let theirs = theirs.map(|it| it.id);
+        let theirs = self.state.containers().filter(|it| it.node == node).map(|it| it.id);
         let theirs: Vec<ContainerId> = theirs.collect();
         for id in theirs {
             let subject = self.subject(id);

@@ -280,13 +280,10 @@ impl Node {
         }
     }
 
-    /// Drops what is said of containers on nodes that have left, but for runs of jobs that are done: those
-    /// stay done. Who put such a node out did so already, but the node may not have known yet, and have
-    /// written of them once more.
+    /// Drops what is said of containers on nodes that have left. Who put such a node out did so already, but
+    /// the node may not have known yet, and have written of them once more.
     fn forget_left(&mut self, project: &ProjectName, now: Now) {
-        let left = |it: &&Arc<ContainerRecord>| {
-            it.node != self.me && self.state.has_left(it.node) && !self.stays_done(it)
-        };
+        let left = |it: &&Arc<ContainerRecord>| it.node != self.me && self.state.has_left(it.node);
         let theirs: Vec<ContainerId> =
             self.fleet.of(project).filter(left).map(|it| it.id).collect();
         if theirs.is_empty() || !self.stands_for(project) {

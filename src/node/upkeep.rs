@@ -85,8 +85,7 @@ impl Node {
         others.map(|(id, it)| (it.replica, seen(*id))).collect()
     }
 
-    /// A member that has left is forgotten by the first of those that know that all others know, once nothing
-    /// is said of its containers either.
+    /// A member that has left is forgotten by the first of those that know that all others know.
     fn forget_the_left(&mut self, now: Now) {
         let Some(cluster) = &self.cluster else { return };
         let first = cluster.gossip.membership().ring().first();
@@ -105,9 +104,7 @@ impl Node {
             };
             stay.iter().all(knows)
         };
-        let holds = |id: &NodeId| self.state.containers().any(|it| it.node == *id);
-        let over = left.into_iter().filter(|it| known_to_all(it) && !holds(it));
-        let left: Vec<NodeId> = over.collect();
+        let left: Vec<NodeId> = left.into_iter().filter(known_to_all).collect();
         for id in left {
             self.commit(Change::Node(id, None), now);
         }

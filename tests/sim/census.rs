@@ -146,6 +146,17 @@ impl World {
         all.filter(|(_, it)| is_troubled(it)).map(|(key, _)| key.project.clone()).collect()
     }
 
+    /// Deployments of which a replica is nowhere: room for it may come from whatever happens to others.
+    pub(crate) fn lacking(&self) -> BTreeSet<ProjectName> {
+        let nodes = self.playing();
+        let Some(node) = nodes.first().and_then(|it| node(it)) else { return BTreeSet::new() };
+        let lacks = |key: &ServiceKey| {
+            node.places(&key.project).is_some_and(|it| !it.unplaced(&key.service).is_empty())
+        };
+        let all = node.state().services().iter().map(|(key, _)| key);
+        all.filter(|it| lacks(it)).map(|it| it.project.clone()).collect()
+    }
+
     /// Services whose last change is over.
     pub(crate) fn done(&self) -> BTreeSet<ServiceKey> {
         let nodes = self.playing();

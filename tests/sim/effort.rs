@@ -33,6 +33,8 @@ pub(crate) struct Work {
     failures: u64,
     /// How many replicas there can have been at a time.
     width: u64,
+    /// One of them was nowhere.
+    lacks: bool,
 }
 
 impl Effort {
@@ -81,17 +83,19 @@ impl World {
         let machines = self.machines.len();
         let now = self.queue.now;
         // What still goes wrong is not at rest: what is done about it later has its reasons now.
-        let troubled = self.troubled();
+        let (troubled, lacking) = (self.troubled(), self.lacking());
         let Some(orchestra) = &mut self.orchestra else { return };
         let mut effort = std::mem::take(&mut orchestra.effort);
         orchestra.effort.since = now;
         let minutes = 1 + (now - effort.since) / (60 * SECOND);
+        let others: u64 = effort.projects.values().map(|it| it.wishes + it.failures).sum();
         let mut most = 0;
         for stack in &orchestra.stacks {
             let width = stack.width(machines);
             let Some(work) = effort.projects.get(&stack.name) else { continue };
             let runs = if stack.style.kind == crate::stacks::Kind::Timed { minutes } else { 0 };
-            let reasons = work.wishes + effort.shocks + runs;
+            let room = if work.lacks { others } else { 0 };
+            let reasons = work.wishes + effort.shocks + runs + room;
             // Each replica once for each reason, and once back.
             let replaced = 2 * width.max(work.width) * reasons;
             let made_max = replaced + work.failures;
@@ -112,6 +116,9 @@ impl World {
         let projects = projects
             .map(|(name, work)| (name, Work { wishes: work.wishes + effort.shocks, ..work }));
         orchestra.effort.projects = projects.collect();
+        for name in lacking {
+            orchestra.effort.of(&name).lacks = true;
+        }
         self.say(|| format!("at rest: at most {most} % of what may be made"));
     }
 }

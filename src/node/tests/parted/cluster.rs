@@ -16,8 +16,7 @@ use crate::{
         WallTime,
     },
     node::{
-        DeployRequest, DownRequest, Effect, Event, Fetch, Launch, Node, Now, Request, RequestId,
-        Seat, Sight,
+        DeployRequest, Effect, Event, Fetch, Launch, Node, Now, Request, RequestId, Seat, Sight,
     },
     state::{Availability, Change, ClusterState, NodeRecord, ReplicaId},
     swim::Config,
@@ -25,9 +24,6 @@ use crate::{
 
 /// How long a datagram takes, in milliseconds.
 const DELAY: u64 = 2;
-
-/// How long a job takes, in milliseconds.
-const JOB_TAKES: u64 = 20;
 
 pub(super) struct Cluster {
     now: Now,
@@ -121,19 +117,6 @@ impl Cluster {
 
     pub(super) fn drain(&mut self, at: usize) {
         self.ask(at, Request::Avail(Availability::Draining));
-    }
-
-    pub(super) fn down(&mut self, at: usize) {
-        let project = "shop".parse().unwrap();
-        let (services, volumes, images, grace) = (vec![], false, None, None);
-        let request = DownRequest { project, services, volumes, images, grace };
-        self.ask(at, Request::Down(request));
-    }
-
-    /// A person puts out a machine.
-    pub(super) fn remove(&mut self, at: usize, which: usize) {
-        let node = self.machines[which].id;
-        self.ask(at, Request::RemoveNode { node, force: false, rotation: None });
     }
 
     pub(super) fn ask(&mut self, at: usize, request: Request) {
@@ -364,19 +347,6 @@ impl Cluster {
             self.starts += 1;
         }
         self.finish(at, launch.container);
-        if launch.service.service.as_str() == "job" && !launch.no_start {
-            self.complete(at, launch.container);
-        }
-    }
-
-    /// A job is done soon.
-    fn complete(&mut self, at: usize, container: ContainerId) {
-        let end = WallTime(self.now.wall.0 + JOB_TAKES);
-        for it in self.machines[at].containers.values_mut().filter(|it| it.container == container) {
-            it.state = RuntimeState::Exited { code: 0, oom_killed: false, at: end };
-        }
-        let sight = self.sight(at, container);
-        self.later(JOB_TAKES, at, Event::Seen(container, sight));
     }
 
     fn end(&mut self, at: usize, container: ContainerId) {

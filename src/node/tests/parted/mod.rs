@@ -133,27 +133,6 @@ fn it_moves_from_a_node_that_is_drained_and_stops_there_first() {
     assert_ne!(there, at);
 }
 
-#[test]
-fn what_a_job_has_done_stays_done_when_its_node_is_gone() {
-    let mut cluster = Cluster::of(3);
-    cluster.pass(15_000);
-    let deploy = json!({"mode": "replicated-job", "replicas": 3});
-    cluster.up(0, json!({"job": {"image": "job", "deploy": deploy}}));
-    cluster.pass(6_000);
-    assert_eq!((cluster.starts(), cluster.records()), (3, 3));
-    for gone in [1, 2] {
-        cluster.kill(gone);
-        cluster.pass(10_000);
-        assert_eq!((cluster.starts(), cluster.records()), (3, 3), "killed {gone}");
-        cluster.remove(0, gone);
-        cluster.pass(10_000);
-    }
-    assert_eq!((cluster.starts(), cluster.records()), (3, 3));
-    cluster.down(0);
-    cluster.pass(5_000);
-    assert_eq!(cluster.records(), 0);
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 
