@@ -13,6 +13,7 @@ pub(crate) const REGRESSIONS: &[(u64, &str)] = &[
         402,
         "a peer went on relying on what a member had before it was set back, and collected nothing",
     ),
+    (403, "pieces of a stream overtook one another in a member that was stopped"),
     (
         418,
         "a member that was set back did not try the key that a peer had, and trusted one that knew less",
