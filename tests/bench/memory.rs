@@ -220,6 +220,7 @@ fn container(
         name: format!("{}-{}-{}", key.project, key.service, slot.0).parse().unwrap(),
         revision,
         one_off: None,
+        wanted_image: None,
         image: Some(ImageId(format!("sha256:{:064x}", revision.0).into())),
         command: "/usr/local/bin/server --listen 0.0.0.0:8080".to_owned(),
         runtime_id: Some(RuntimeId(format!("{:064x}", id(number)).into())),
