@@ -312,6 +312,12 @@ fn runtime_kind(error: &RuntimeError) -> Kind {
             "the container runtime does not answer",
             format!("start {runtime}; Fizz goes on by itself once it answers"),
         ),
+        RuntimeError::Absent(_) => (
+            S::SERVICE_UNAVAILABLE,
+            "runtime-unreachable",
+            "there is no container runtime",
+            "install or start one; Fizz goes on by itself once it answers".into(),
+        ),
         RuntimeError::NotFound { .. } => (
             S::NOT_FOUND,
             "not-found",

@@ -98,8 +98,8 @@ pub struct ClusterSettings {
 pub struct RuntimeSettings {
     /// Which.
     pub kind: RuntimeKind,
-    /// Where.
-    pub socket: PathBuf,
+    /// Where, if not where its package puts it.
+    pub socket: Option<PathBuf>,
 }
 
 /// The API.
@@ -137,11 +137,13 @@ pub enum NetworkDriver {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RuntimeKind {
-    /// The one that is there.
+    /// The first that answers: Docker, then Podman.
     #[default]
     Auto,
     /// Docker.
     Docker,
+    /// Podman.
+    Podman,
     /// None: a member that runs no containers.
     None,
 }
@@ -264,10 +266,12 @@ impl Config {
 
     fn new(file: File, args: &DaemonArgs) -> Result<Self, ConfigError> {
         let args = args.clone();
-        let path = |flag: Option<PathBuf>, file: Option<PathBuf>, default: &str| {
-            let path = flag.or(file).unwrap_or_else(|| default.into());
+        let absolute = |path: PathBuf| {
             std::path::absolute(&path)
                 .map_err(|why| ConfigError::Unfit(format!("`{}`: {why}", path.display())))
+        };
+        let path = |flag: Option<PathBuf>, file: Option<PathBuf>, default: &str| {
+            absolute(flag.or(file).unwrap_or_else(|| default.into()))
         };
         let name =
             args.node_name.or(file.node.name).or_else(facts::host_name).ok_or_else(|| {
@@ -294,7 +298,7 @@ impl Config {
             network: args.network_driver.or(file.network.driver).unwrap_or_default(),
             runtime: RuntimeSettings {
                 kind: args.runtime.or(file.runtime.kind).unwrap_or_default(),
-                socket: path(args.runtime_socket, file.runtime.socket, "/var/run/docker.sock")?,
+                socket: args.runtime_socket.or(file.runtime.socket).map(absolute).transpose()?,
             },
             api: Api {
                 socket: path(args.api_socket, file.api.socket, "/run/fizz/fizz.sock")?,
@@ -499,7 +503,7 @@ mod tests {
 
     #[test]
     fn what_does_not_work_yet_is_not_accepted() {
-        for text in ["api:\n  listen: 0.0.0.0:1\n", "runtime:\n  kind: podman\n"] {
+        for text in ["api:\n  listen: 0.0.0.0:1\n", "runtime:\n  kind: containerd\n"] {
             assert!(wrong(text).starts_with("config.yaml:2:"), "{}", wrong(text));
         }
     }

@@ -44,7 +44,7 @@ use self::core::{Core, Ended};
 use crate::{
     api::{self, Backend, EventLog, Limits, Metrics, Sealer},
     node::{Node, Seat},
-    runtime::{Docker, NoRuntime, Runtime},
+    runtime::{Docker, Flavour, NoRuntime, Runtime},
     secrets::Vault,
     state::ClusterState,
 };
@@ -164,7 +164,7 @@ async fn once(config: &Config, clock: Clock) -> Result<Ended, DaemonError> {
         node = %me,
         name = %config.node.name,
         cluster = home.store.cluster()?,
-        runtime = %config.runtime.socket.display(),
+        runtime = ?config.runtime.kind,
         socket = %config.api.socket.display(),
         version = env!("CARGO_PKG_VERSION"),
         "fizz runs"
@@ -300,10 +300,11 @@ async fn assemble(
 }
 
 fn runtime(config: &Config) -> Arc<dyn Runtime> {
+    let socket = config.runtime.socket.clone();
     match config.runtime.kind {
-        RuntimeKind::Auto | RuntimeKind::Docker => {
-            Arc::new(Docker::new(config.runtime.socket.clone()))
-        }
+        RuntimeKind::Auto => Arc::new(Docker::find(None, socket)),
+        RuntimeKind::Docker => Arc::new(Docker::find(Some(Flavour::Docker), socket)),
+        RuntimeKind::Podman => Arc::new(Docker::find(Some(Flavour::Podman), socket)),
         RuntimeKind::None => Arc::new(NoRuntime),
     }
 }

@@ -76,7 +76,7 @@ impl Prober {
     async fn probe(&self, id: &RuntimeId, test: HealthTest, limit: Millis) -> Option<ProbeResult> {
         let outcome = match timeout(Duration::from_millis(limit.0), self.check(id, test)).await {
             Ok(Ok(outcome)) => outcome,
-            Ok(Err(error @ RuntimeError::Unreachable { .. })) => {
+            Ok(Err(error)) if error.is_silence() => {
                 debug!(%error, "health check without a result");
                 return None;
             }

@@ -69,7 +69,7 @@ impl Eyes {
         }
         let health = match self.runtime.image(&image.0).await {
             Ok(found) => found.and_then(|it| it.health),
-            Err(error @ RuntimeError::Unreachable { .. }) => return Err(error),
+            Err(error) if error.is_silence() => return Err(error),
             Err(error) => {
                 tracing::debug!(%image, %error, "its own health check is not known");
                 return Ok(None);

@@ -42,7 +42,10 @@ pub type Reply<'a, T> = BoxFuture<'a, Result<T, RuntimeError>>;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RuntimeError {
     /// It cannot be reached, or did not answer in time. Worth waiting for.
-    #[error("{runtime} at {address} does not answer: {why}; start it or set `runtime.socket`")]
+    #[error(
+        "{runtime} at {address} does not answer: {why}; {} or set `runtime.socket`",
+        how_to_start(runtime)
+    )]
     Unreachable {
         /// Which runtime.
         runtime: &'static str,
@@ -51,6 +54,11 @@ pub enum RuntimeError {
         /// What the system said.
         why: String,
     },
+    /// None answers where they usually are. Worth waiting for, too.
+    #[error(
+        "no container runtime answers ({0}); install one, like docker.io, or podman with `systemctl enable --now podman.socket`, or set `runtime.socket` to where one is"
+    )]
+    Absent(String),
     /// What was named is not there.
     #[error("{what} `{name}` is not there")]
     NotFound {
@@ -85,10 +93,33 @@ pub enum RuntimeError {
     },
 }
 
+impl RuntimeError {
+    /// Whether the runtime did not answer, which says nothing about what it was asked for.
+    #[must_use]
+    pub fn is_silence(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Absent(_) => true,
+            Self::NotFound { .. }
+            | Self::Conflict(_)
+            | Self::Unauthorized { .. }
+            | Self::Unsupported(_)
+            | Self::Failed { .. } => false,
+        }
+    }
+}
+
+/// A package's service starts with the machine; Podman's has to be asked to.
+fn how_to_start(runtime: &str) -> &'static str {
+    match runtime {
+        "podman" => "start it by `systemctl enable --now podman.socket`",
+        _ => "start it",
+    }
+}
+
 /// What a runtime is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuntimeInfo {
-    /// `docker`.
+    /// `docker`, `podman`.
     pub name: &'static str,
     /// Its version.
     pub version: String,

@@ -14,5 +14,5 @@ pub use contract::{
     ResolvedNetwork, Runtime, RuntimeError, RuntimeEvent, RuntimeEventKind, RuntimeInfo, Session,
     SessionInput, SessionOutput, StreamKind, VolumeInfo, labels,
 };
-pub use docker::Docker;
+pub use docker::{Docker, Flavour};
 pub use none::NoRuntime;

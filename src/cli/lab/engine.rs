@@ -31,10 +31,11 @@ impl Engine {
         }
     }
 
-    /// The daemon's `runtime.kind`: Podman answers like Docker.
+    /// The daemon's `runtime.kind`.
     pub(super) fn kind(self) -> &'static str {
         match self {
-            Self::Docker | Self::Podman => "docker",
+            Self::Docker => "docker",
+            Self::Podman => "podman",
             Self::None => "none",
         }
     }

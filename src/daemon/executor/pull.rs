@@ -227,7 +227,9 @@ impl Inner {
 /// A registry that fails may be back later; one that refuses, or lacks the image, will go on so.
 fn pull_failure(error: RuntimeError) -> Failure {
     let passing = match &error {
-        RuntimeError::Unreachable { .. } | RuntimeError::Failed { .. } => true,
+        RuntimeError::Unreachable { .. }
+        | RuntimeError::Absent(_)
+        | RuntimeError::Failed { .. } => true,
         RuntimeError::NotFound { .. }
         | RuntimeError::Conflict(_)
         | RuntimeError::Unauthorized { .. }

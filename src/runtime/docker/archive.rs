@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bollard::query_parameters::{DownloadFromContainerOptions, UploadToContainerOptions};
+use bollard::query_parameters::{
+    ContainerArchiveInfoOptions, DownloadFromContainerOptions, UploadToContainerOptions,
+};
 use bytes::Bytes;
 use futures_util::{
     Stream, StreamExt,
@@ -10,8 +12,9 @@ use futures_util::{
 };
 
 use super::{
-    connect::Connection,
+    connect::{ANSWER_MAX, Connection, Engine},
     errors::{Refusal, about},
+    flavour::Flavour,
 };
 use crate::runtime::{RuntimeError, RuntimeId};
 
@@ -75,6 +78,10 @@ pub(super) async fn copy_in(
         path: directory.to_owned(),
         ..UploadToContainerOptions::default()
     };
+    match engine.flavour {
+        Flavour::Docker => {}
+        Flavour::Podman => must_be_there(&engine, id, directory).await?,
+    }
     let (tar, cause) = watched(tar);
     let body = bollard::body_try_stream(tar);
     let sent = engine.client.upload_to_container(&id.0, Some(options), body).await;
@@ -84,4 +91,17 @@ pub(super) async fn copy_in(
             engine.error(Refusal::from(error), about("copy into", "directory", name))
         })
     })
+}
+
+/// Podman takes what is for a directory that is not there, and says nothing.
+async fn must_be_there(
+    engine: &Engine,
+    id: &RuntimeId,
+    directory: &str,
+) -> Result<(), RuntimeError> {
+    let options = ContainerArchiveInfoOptions { path: directory.to_owned() };
+    let call = engine.client.get_container_archive_info(&id.0, Some(options));
+    let there = engine.ask(ANSWER_MAX, call).await;
+    let name = format!("{directory} of {id}");
+    there.map(drop).map_err(|it| engine.error(it, about("copy into", "directory", name)))
 }

@@ -9,7 +9,8 @@ use super::{
     archive::watched,
     connect::Engine,
     errors::{Refusal, about},
-    images,
+    flavour::Flavour,
+    images, podman,
     progress::Reporter,
 };
 use crate::{
@@ -24,6 +25,12 @@ pub(super) async fn build(
     credentials: Vec<Credentials>,
     progress: mpsc::Sender<Progress>,
 ) -> Result<ImageId, RuntimeError> {
+    if request.shm_bytes.is_some() && engine.flavour == Flavour::Podman {
+        return Err(RuntimeError::Unsupported(format!(
+            "Podman {} can't build with `shm_size` through its service; leave it out, or build with `podman build` and name the image",
+            engine.version
+        )));
+    }
     if request.privileged {
         return Err(RuntimeError::Unsupported(
             "Docker's classic builder can't build with `privileged: true`; leave it out, or build with `docker buildx` and name the image".to_owned(),
@@ -31,7 +38,7 @@ pub(super) async fn build(
     }
     let name = request.tags.first().cloned().unwrap_or_else(|| "without a name".to_owned());
     let about = || about("build", "image", &name);
-    let client = engine.client_with(more(&request), None);
+    let client = engine.client_with(more(engine.flavour, &request), None);
     let logins = credentials
         .into_iter()
         .map(|it| (images::server(&it.registry).to_owned(), images::credentials(it)))
@@ -58,7 +65,7 @@ pub(super) async fn build(
             let refusal = output.explain(refusal);
             engine.heard(&refusal);
             let image = output.base.as_deref().unwrap_or(&name);
-            refusal.into_image_error(&engine.address(), image, about())
+            refusal.into_image_error(&engine.whose(), image, about())
         }));
     }
     match output.id {
@@ -90,25 +97,33 @@ fn options(request: &BuildRequest) -> BuildImageOptions {
 }
 
 /// What it has no field for, or too small a one.
-fn more(request: &BuildRequest) -> String {
+fn more(flavour: Flavour, request: &BuildRequest) -> String {
     let mut query = Vec::new();
     query.extend(request.tags.iter().map(|tag| format!("t={}", escaped(tag))));
     query.extend(request.shm_bytes.map(|bytes| format!("shmsize={bytes}")));
-    query.extend(
-        request
-            .extra_hosts
-            .iter()
-            .map(|(name, address)| format!("extrahosts={}", escaped(&format!("{name}:{address}")))),
-    );
-    if !request.ulimits.is_empty() {
-        let limits: serde_json::Value = request
-            .ulimits
-            .iter()
-            .map(|(name, (soft, hard))| {
+    let hosts = request.extra_hosts.iter().map(|(name, address)| format!("{name}:{address}"));
+    let limits = request.ulimits.iter();
+    let limits: Vec<serde_json::Value> = match flavour {
+        Flavour::Docker => {
+            query.extend(hosts.map(|it| format!("extrahosts={}", escaped(&it))));
+            let named = limits.map(|(name, (soft, hard))| {
                 serde_json::json!({ "Name": name, "Soft": soft, "Hard": hard })
-            })
-            .collect();
-        query.push(format!("ulimits={}", escaped(&limits.to_string())));
+            });
+            named.collect()
+        }
+        // Both are lists of what stands on its command line.
+        Flavour::Podman => {
+            let hosts: Vec<String> = hosts.collect();
+            if !hosts.is_empty() {
+                let hosts = serde_json::json!(hosts).to_string();
+                query.push(format!("extrahosts={}", escaped(&hosts)));
+            }
+            limits.map(|(name, (soft, hard))| format!("{name}={soft}:{hard}").into()).collect()
+        }
+    };
+    if !limits.is_empty() {
+        let limits = serde_json::Value::Array(limits).to_string();
+        query.push(format!("ulimits={}", escaped(&limits)));
     }
     query.join("&")
 }
@@ -151,6 +166,8 @@ impl Output {
             });
         }
         for line in said.stream.unwrap_or_default().lines().filter(|it| !it.trim().is_empty()) {
+            let step = podman::build_line(line);
+            let line = step.as_deref().unwrap_or(line);
             if line.starts_with("Step ") {
                 self.step = Some(line.trim_end().to_owned());
                 let base = line.split_once(" : FROM ").map(|(_, base)| base.split_whitespace());
@@ -191,8 +208,12 @@ mod tests {
             ..BuildRequest::default()
         };
         assert_eq!(
-            more(&request),
+            more(Flavour::Docker, &request),
             "t=a%3A1&t=r%3A5000%2Fb&shmsize=8589934592&extrahosts=db%3A%3A%3A1&ulimits=%5B%7B%22Name%22%3A%22nofile%22%2C%22Soft%22%3A1%2C%22Hard%22%3A2%7D%5D"
+        );
+        assert_eq!(
+            more(Flavour::Podman, &request),
+            "t=a%3A1&t=r%3A5000%2Fb&shmsize=8589934592&extrahosts=%5B%22db%3A%3A%3A1%22%5D&ulimits=%5B%22nofile%3D1%3A2%22%5D"
         );
     }
 }

@@ -15,10 +15,11 @@ use std::{
 };
 
 use bollard::{BollardRequest, ClientVersion};
-use serde::Deserialize;
+use tracing::info;
 
 use super::{
-    errors::{About, Refusal, unreachable},
+    errors::{About, Refusal, Whose},
+    flavour::{Flavour, Greeting, Wanted},
     wire,
 };
 use crate::runtime::RuntimeError;
@@ -34,6 +35,9 @@ const API_NEWEST: ApiVersion = ApiVersion(1, 53);
 
 /// The oldest: Docker 20.10, in Debian 11 and 12.
 const API_OLDEST: ApiVersion = ApiVersion(1, 41);
+
+/// Where Podman's own API is, in the version that every Podman since the oldest speaks.
+pub(super) const LIBPOD: &str = "/v4.0.0/libpod";
 
 /// bollard's limit is for a request's head only and the same for all: ours are around it.
 const BOLLARD_SECONDS_MAX: u64 = 24 * 3600;
@@ -60,6 +64,8 @@ impl ApiVersion {
 pub(super) struct Engine {
     /// For typed calls, with every quirk taken care of.
     pub(super) client: bollard::Docker,
+    /// Which it is.
+    pub(super) flavour: Flavour,
     /// Its own version: `20.10.24`.
     pub(super) version: String,
     /// The API's version that is spoken with it.
@@ -73,40 +79,51 @@ pub(super) struct Engine {
 /// Where an engine is, and what is known about it.
 #[derive(Debug)]
 pub(super) struct Connection {
-    socket: PathBuf,
+    wanted: Wanted,
     engine: Mutex<Option<Arc<Engine>>>,
 }
 
-/// The part of `GET /version` that every engine gives.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Greeting {
-    version: String,
-    api_version: String,
-    #[serde(default)]
-    #[serde(rename = "MinAPIVersion")]
-    api_version_min: Option<String>,
-}
-
 impl Connection {
-    pub(super) fn new(socket: PathBuf) -> Self {
-        Self { socket, engine: Mutex::new(None) }
+    pub(super) fn new(wanted: Wanted) -> Self {
+        Self { wanted, engine: Mutex::new(None) }
     }
 
-    pub(super) fn address(&self) -> String {
-        self.socket.display().to_string()
-    }
-
-    /// The engine, greeted if it is not known or was silent.
+    /// The engine, greeted if it is not known or was silent. The one that was found first is kept to: what
+    /// runs there would be nobody's if another took its place while it is away.
     pub(super) async fn engine(&self) -> Result<Arc<Engine>, RuntimeError> {
         let known = self.engine.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(engine) = known.filter(|it| !it.stale.load(Ordering::Relaxed)) {
-            return Ok(engine);
-        }
-        let engine = Arc::new(greet(&self.socket).await?);
+        let engine = match known {
+            Some(engine) if !engine.stale.load(Ordering::Relaxed) => return Ok(engine),
+            Some(engine) => {
+                let same = Wanted::new(Some(engine.flavour), Some(engine.socket.clone()));
+                greet(&engine.socket, &same).await?
+            }
+            None => find(&self.wanted).await?,
+        };
+        let engine = Arc::new(engine);
         *self.engine.lock().unwrap_or_else(PoisonError::into_inner) = Some(engine.clone());
         Ok(engine)
     }
+}
+
+/// The first that answers where it is looked for.
+async fn find(wanted: &Wanted) -> Result<Engine, RuntimeError> {
+    let mut silent = Vec::new();
+    for socket in &wanted.sockets {
+        match greet(socket, wanted).await {
+            Ok(engine) => {
+                let Engine { flavour, version, .. } = &engine;
+                let (socket, why) = (socket.display(), wanted.why(&silent));
+                info!(runtime = flavour.name(), version, %socket, why, "found the container runtime");
+                return Ok(engine);
+            }
+            Err(RuntimeError::Unreachable { address, why, .. }) if wanted.sockets.len() > 1 => {
+                silent.push(format!("{address}: {why}"));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Err(RuntimeError::Absent(silent.join("; ")))
 }
 
 impl Engine {
@@ -125,7 +142,15 @@ impl Engine {
 
     /// A small answer in the engine's own form.
     pub(super) async fn get(&self, path: &str) -> Result<bytes::Bytes, Refusal> {
-        let path = format!("/v{}{path}", self.api);
+        self.get_whole(format!("/v{}{path}", self.api)).await
+    }
+
+    /// The same of Podman's own API.
+    pub(super) async fn get_libpod(&self, path: &str) -> Result<bytes::Bytes, Refusal> {
+        self.get_whole(format!("{LIBPOD}{path}")).await
+    }
+
+    async fn get_whole(&self, path: String) -> Result<bytes::Bytes, Refusal> {
         let answer = tokio::time::timeout(ANSWER_MAX, wire::get(&self.socket, &path)).await;
         answer
             .unwrap_or_else(|_| Err(Refusal::Silent(no_answer(ANSWER_MAX))))
@@ -142,11 +167,12 @@ impl Engine {
     /// A refusal as the error that the caller sees.
     pub(super) fn error(&self, refusal: Refusal, about: About) -> RuntimeError {
         self.heard(&refusal);
-        refusal.into_error(&self.address(), about)
+        refusal.into_error(&self.whose(), about)
     }
 
-    pub(super) fn address(&self) -> String {
-        self.socket.display().to_string()
+    /// Who it is, for errors.
+    pub(super) fn whose(&self) -> Whose {
+        Whose { runtime: self.flavour.name(), address: self.socket.display().to_string() }
     }
 
     /// Refuses what this engine is too old for.
@@ -159,10 +185,18 @@ impl Engine {
         if self.api >= api {
             return Ok(());
         }
-        Err(RuntimeError::Unsupported(format!(
-            "{feature} needs Docker {since} or newer (API {api}); this node has {} (API {}): upgrade it or leave it out",
-            self.version, self.api
-        )))
+        let needs = format!("{feature} needs Docker {since} or newer (API {api}); this node has");
+        Err(RuntimeError::Unsupported(match self.flavour {
+            Flavour::Docker => {
+                format!("{needs} {} (API {}): upgrade it or leave it out", self.version, self.api)
+            }
+            Flavour::Podman => {
+                format!(
+                    "{needs} Podman {}: leave it out, or run this on a node with Docker",
+                    self.version
+                )
+            }
+        }))
     }
 
     /// The client for one request that bollard has no fields for: `query` is added to its address,
@@ -183,23 +217,24 @@ fn no_answer(limit: Duration) -> String {
     format!("no answer in {} s", limit.as_secs())
 }
 
-async fn greet(socket: &Path) -> Result<Engine, RuntimeError> {
+async fn greet(socket: &Path, wanted: &Wanted) -> Result<Engine, RuntimeError> {
     let address = socket.display().to_string();
+    let whose = Whose { runtime: wanted.name(), address: address.clone() };
     let greeting = tokio::time::timeout(ANSWER_MAX, wire::get(socket, "/version"))
         .await
         .unwrap_or_else(|_| Err(Refusal::Silent(no_answer(ANSWER_MAX))))
-        .map_err(|refusal| {
-            refusal.into_error(&address, super::errors::about("greet", "engine", &address))
-        })?;
+        .map_err(|it| it.into_error(&whose, super::errors::about("greet", "engine", &address)))?;
     let greeting: Greeting = serde_json::from_slice(&greeting)
-        .map_err(|error| unreachable(&address, format!("it is no Docker engine: {error}")))?;
+        .map_err(|error| whose.unreachable(format!("it is no container engine: {error}")))?;
     let newest = ApiVersion::parse(&greeting.api_version).ok_or_else(|| {
-        unreachable(&address, format!("its API version `{}` is none", greeting.api_version))
+        whose.unreachable(format!("its API version `{}` is none", greeting.api_version))
     })?;
+    wanted.accept(&address, &greeting)?;
+    let flavour = greeting.flavour();
     let oldest = greeting.api_version_min.as_deref().and_then(ApiVersion::parse);
     if newest < API_OLDEST || oldest.is_some_and(|oldest| oldest > API_NEWEST) {
         return Err(RuntimeError::Unsupported(format!(
-            "Docker {} at {address} speaks API {}{newest}; Fizz speaks {API_OLDEST} to {API_NEWEST}: use Docker 20.10 or newer",
+            "{flavour} {} at {address} speaks API {}{newest}; Fizz speaks {API_OLDEST} to {API_NEWEST}: use Docker 20.10 or newer, or Podman 4.0 or newer",
             greeting.version,
             oldest.map(|it| format!("{it} to ")).unwrap_or_default(),
         )));
@@ -207,10 +242,10 @@ async fn greet(socket: &Path) -> Result<Engine, RuntimeError> {
     let api = newest.min(API_NEWEST);
     let version = ClientVersion { major_version: api.0 as usize, minor_version: api.1 as usize };
     let client = bollard::Docker::connect_with_unix(&address, BOLLARD_SECONDS_MAX, &version)
-        .map_err(|error| unreachable(&address, error.to_string()))?
+        .map_err(|error| whose.unreachable(error.to_string()))?
         .with_request_modifier(move |request| pinned(request, api, ""));
     let (version, stale) = (greeting.version, AtomicBool::new(false));
-    Ok(Engine { client, version, api, socket: socket.to_owned(), stale })
+    Ok(Engine { client, flavour, version, api, socket: socket.to_owned(), stale })
 }
 
 /// What bollard leaves undone for each request: it asks for no version of the API, so that an engine's
@@ -270,7 +305,7 @@ mod tests {
         std::fs::create_dir_all(&dir).unwrap();
         // Connections are taken in, and nobody answers them.
         let listener = tokio::net::UnixListener::bind(dir.join("sock")).unwrap();
-        let connection = Connection::new(dir.join("sock"));
+        let connection = Connection::new(Wanted::new(None, Some(dir.join("sock"))));
         let error = connection.engine().await.unwrap_err();
         drop(listener);
         std::fs::remove_dir_all(&dir).unwrap();

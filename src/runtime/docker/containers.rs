@@ -15,8 +15,10 @@ use super::{
     connect::{ANSWER_MAX, Engine, WORK_MAX},
     create::{self, Creation, Joined},
     errors::{Refusal, about},
+    flavour::Flavour,
     images,
     observed::observed,
+    podman,
 };
 use crate::{
     model::{ContainerName, Millis, NodeId},
@@ -39,7 +41,14 @@ pub(super) async fn inspect(
     engine: &Engine,
     id: &str,
 ) -> Result<ContainerInspectResponse, Refusal> {
-    engine.ask(ANSWER_MAX, engine.client.inspect_container(id, None)).await
+    match engine.flavour {
+        Flavour::Docker => engine.ask(ANSWER_MAX, engine.client.inspect_container(id, None)).await,
+        Flavour::Podman => {
+            let answer = engine.get(&format!("/containers/{id}/json")).await?;
+            let answer = serde_json::from_slice(&answer).and_then(podman::account);
+            answer.map_err(|it| Refusal::said(format!("its answer is not understood: {it}")))
+        }
+    }
 }
 
 pub(super) async fn list(engine: &Engine, node: NodeId) -> Result<Vec<Observed>, RuntimeError> {
@@ -73,9 +82,13 @@ pub(super) async fn create(
     engine: &Engine,
     request: &CreateContainer,
 ) -> Result<RuntimeId, RuntimeError> {
+    match engine.flavour {
+        Flavour::Docker => {}
+        Flavour::Podman => podman::check(engine, request).await?,
+    }
     let entrypoint = kept_entrypoint(engine, request).await?;
     let creation = create::creation(engine, request, entrypoint).await?;
-    let later = creation.later.clone();
+    let (all, later) = (creation.all.clone(), creation.later.clone());
     let name = request.name.as_str();
     match make(engine, request, creation).await {
         Ok(id) => {
@@ -86,8 +99,29 @@ pub(super) async fn create(
             }
             joined.map(|()| RuntimeId(id.into()))
         }
-        Err(refusal) if refusal.status() == Some(409) => adopt(engine, request, &later).await,
-        Err(refusal) => Err(engine.error(refusal, about("create", "container", name))),
+        Err(refusal) if refusal.status() == Some(409) || podman::is_taken(&refusal) => {
+            adopt(engine, request, &all).await
+        }
+        Err(refusal) => {
+            let error = engine.error(refusal, about("create", "container", name));
+            Err(missing_image(error, &request.spec.image))
+        }
+    }
+}
+
+/// The same error; an image that is not there has the name by which it was asked for.
+pub(super) fn missing_image(error: RuntimeError, image: &str) -> RuntimeError {
+    match error {
+        RuntimeError::NotFound { what: "image", .. } => {
+            RuntimeError::NotFound { what: "image", name: image.to_owned() }
+        }
+        RuntimeError::NotFound { .. }
+        | RuntimeError::Unreachable { .. }
+        | RuntimeError::Absent(_)
+        | RuntimeError::Conflict(_)
+        | RuntimeError::Unauthorized { .. }
+        | RuntimeError::Unsupported(_)
+        | RuntimeError::Failed { .. } => error,
     }
 }
 
@@ -139,7 +173,7 @@ async fn make(
 async fn adopt(
     engine: &Engine,
     request: &CreateContainer,
-    later: &[Joined],
+    all: &[Joined],
 ) -> Result<RuntimeId, RuntimeError> {
     let name = request.name.as_str();
     let found = inspect(engine, name).await;
@@ -148,7 +182,7 @@ async fn adopt(
     let present: BTreeSet<String> = networks.unwrap_or_default().into_keys().collect();
     match observed(found) {
         Some(ours) if ours.container == request.container => {
-            join(engine, &ours.runtime_id.0, later, &present).await?;
+            join(engine, &ours.runtime_id.0, all, &present).await?;
             Ok(ours.runtime_id)
         }
         Some(other) => Err(RuntimeError::Conflict(format!(
@@ -268,12 +302,23 @@ pub(super) async fn top(
     id: &str,
     ps_arguments: String,
 ) -> Result<ProcessList, RuntimeError> {
-    let ps_args = if ps_arguments.is_empty() { "-ef".to_owned() } else { ps_arguments };
+    let is_usual = ps_arguments.is_empty() || ps_arguments == "-ef";
+    let ps_args = match engine.flavour {
+        Flavour::Podman if is_usual => podman::PROCESS_COLUMNS.map(|it| it.0).join(","),
+        Flavour::Docker if is_usual => "-ef".to_owned(),
+        Flavour::Docker | Flavour::Podman => ps_arguments,
+    };
     let call = engine.client.top_processes(id, Some(TopOptions { ps_args }));
     let list = engine.ask(ANSWER_MAX, call).await;
     let list = list.map_err(|it| engine.error(it, about("list processes of", "container", id)))?;
+    let titles = match engine.flavour {
+        Flavour::Podman if is_usual => {
+            Some(podman::PROCESS_COLUMNS.map(|it| it.1.to_owned()).to_vec())
+        }
+        Flavour::Docker | Flavour::Podman => list.titles,
+    };
     Ok(ProcessList {
-        titles: list.titles.unwrap_or_default(),
+        titles: titles.unwrap_or_default(),
         processes: list.processes.unwrap_or_default(),
     })
 }

@@ -34,6 +34,15 @@ pub(super) fn about(doing: &'static str, what: &'static str, name: impl Into<Str
     About { what, name: name.into(), doing }
 }
 
+/// Which engine said so, or kept silent.
+#[derive(Clone, Debug)]
+pub(super) struct Whose {
+    /// As `runtime.kind` has it.
+    pub(super) runtime: &'static str,
+    /// Its socket.
+    pub(super) address: String,
+}
+
 impl Refusal {
     pub(super) fn said(message: impl Into<String>) -> Self {
         Self::Said { status: 0, message: message.into() }
@@ -46,7 +55,7 @@ impl Refusal {
         }
     }
 
-    fn message(&self) -> &str {
+    pub(super) fn message(&self) -> &str {
         match self {
             Self::Silent(message) | Self::Said { message, .. } => message,
         }
@@ -58,15 +67,15 @@ impl Refusal {
     }
 
     /// The engine's refusal as the error that the caller sees.
-    pub(super) fn into_error(self, address: &str, about: About) -> RuntimeError {
+    pub(super) fn into_error(self, whose: &Whose, about: About) -> RuntimeError {
         match self {
-            Self::Silent(why) => unreachable(address, why),
+            Self::Silent(why) => whose.unreachable(why),
             Self::Said { status, message } => classify(status, message, about),
         }
     }
 
     /// The same for an image from a registry, which has reasons of its own.
-    pub(super) fn into_image_error(self, address: &str, image: &str, about: About) -> RuntimeError {
+    pub(super) fn into_image_error(self, whose: &Whose, image: &str, about: About) -> RuntimeError {
         let lower = self.message().to_lowercase();
         let said = |words: &[&str]| words.iter().any(|word| lower.contains(word));
         let from_registry = matches!(self, Self::Said { .. });
@@ -80,7 +89,7 @@ impl Refusal {
         if from_registry && said(&UNKNOWN) {
             return RuntimeError::NotFound { what: "image", name: image.to_owned() };
         }
-        self.into_error(address, about)
+        self.into_error(whose, about)
     }
 }
 
@@ -98,8 +107,11 @@ const DENIED: [&str; 5] = [
 const UNKNOWN: [&str; 4] =
     ["manifest unknown", "name unknown", "repository name not known", "no such image"];
 
-pub(super) fn unreachable(address: &str, why: impl Into<String>) -> RuntimeError {
-    RuntimeError::Unreachable { runtime: "docker", address: address.to_owned(), why: why.into() }
+impl Whose {
+    pub(super) fn unreachable(&self, why: impl Into<String>) -> RuntimeError {
+        let Self { runtime, address } = self;
+        RuntimeError::Unreachable { runtime, address: address.clone(), why: why.into() }
+    }
 }
 
 fn classify(status: u16, message: String, about: About) -> RuntimeError {
@@ -118,13 +130,19 @@ fn classify(status: u16, message: String, about: About) -> RuntimeError {
             "{message}; make that path on this node, or let it be made with `create_host_path: true`"
         ));
     }
-    if has("configured logging driver does not support reading") {
+    if has("configured logging driver does not support reading")
+        || has("log driver, cannot read logs")
+    {
         return RuntimeError::Unsupported(format!(
             "the logging driver of {what} {name} cannot be read from: {message}; use `json-file`, `local` or `journald`"
         ));
     }
     if let Some(missing) = missing(&message, &lower) {
         return missing;
+    }
+    // Podman's way to say that a container is not in a state for it, or an image not free to go.
+    if has("container state improper") || has("with more than one tag") {
+        return RuntimeError::Conflict(format!("{doing} {what} {name}: {message}"));
     }
     match status {
         404 if doing != "start" && doing != "create" => RuntimeError::NotFound { what, name },
@@ -140,10 +158,15 @@ fn missing(message: &str, lower: &str) -> Option<RuntimeError> {
         ("no such container: ", "container"),
         ("no such image: ", "image"),
         ("no such volume: ", "volume"),
+        // Podman's words.
+        ("no container with name or id ", "container"),
+        ("unable to find network with name or id ", "network"),
+        ("no volume with name ", "volume"),
     ] {
         if let Some(at) = lower.find(words) {
             let name = message.get(at + words.len()..)?.split_whitespace().next()?;
-            return Some(RuntimeError::NotFound { what, name: name.to_owned() });
+            let name = name.trim_matches('"').trim_end_matches(':').to_owned();
+            return Some(RuntimeError::NotFound { what, name });
         }
     }
     // `network shop_default not found`, and with a prefix at start.
@@ -193,6 +216,10 @@ pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
 mod tests {
     use super::*;
 
+    fn whose() -> Whose {
+        Whose { runtime: "docker", address: "/s".to_owned() }
+    }
+
     fn said(status: u16, message: &str) -> Refusal {
         Refusal::Said { status, message: message.to_owned() }
     }
@@ -200,7 +227,7 @@ mod tests {
     #[test]
     fn a_taken_port_says_what_to_do() {
         let message = "driver failed programming external connectivity on endpoint a: Bind for 0.0.0.0:80 failed: port is already allocated";
-        let error = said(500, message).into_error("/s", about("start", "container", "web"));
+        let error = said(500, message).into_error(&whose(), about("start", "container", "web"));
         assert!(
             matches!(&error, RuntimeError::Conflict(text) if text.contains("publish another")),
             "{error}"
@@ -210,10 +237,10 @@ mod tests {
     #[test]
     fn what_is_missing_is_named() {
         let gone = said(404, "network shop_back not found")
-            .into_error("/s", about("start", "container", "web"));
+            .into_error(&whose(), about("start", "container", "web"));
         assert_eq!(gone, RuntimeError::NotFound { what: "network", name: "shop_back".into() });
         let gone = said(404, "No such image: nix:latest")
-            .into_error("/s", about("create", "container", "web"));
+            .into_error(&whose(), about("create", "container", "web"));
         assert_eq!(gone, RuntimeError::NotFound { what: "image", name: "nix:latest".into() });
     }
 
@@ -221,7 +248,7 @@ mod tests {
     fn a_registrys_no_is_told_from_a_missing_image() {
         let about = || about("pull", "image", "r.example:5000/app:1");
         let error = said(500, "Get https://r/: no basic auth credentials").into_image_error(
-            "/s",
+            &whose(),
             "r.example:5000/app:1",
             about(),
         );
@@ -229,9 +256,9 @@ mod tests {
             matches!(error, RuntimeError::Unauthorized { registry, .. } if registry == "r.example:5000")
         );
         let error = said(404, "manifest for r.example:5000/app:1 not found: manifest unknown: x")
-            .into_image_error("/s", "r.example:5000/app:1", about());
+            .into_image_error(&whose(), "r.example:5000/app:1", about());
         assert!(matches!(error, RuntimeError::NotFound { what: "image", .. }));
-        let error = Refusal::Silent("unauthorized".into()).into_image_error("/s", "x", about());
+        let error = Refusal::Silent("unauthorized".into()).into_image_error(&whose(), "x", about());
         assert!(matches!(error, RuntimeError::Unreachable { .. }));
     }
 }

@@ -10,7 +10,7 @@ use futures_util::{
 
 use super::{
     connect::Connection,
-    errors::{Refusal, about, unreachable},
+    errors::{Refusal, about},
 };
 use crate::{
     model::NodeId,
@@ -34,7 +34,7 @@ pub(super) fn events(
             stream::once(async move {
                 let gone = Refusal::Silent("it ended its events".to_owned());
                 engine.heard(&gone);
-                Some(Err(unreachable(&engine.address(), "it ended its events")))
+                Some(Err(engine.whose().unreachable("it ended its events")))
             })
         };
         let told = told.map(move |message| match message {
@@ -70,7 +70,8 @@ fn kind(action: &str) -> Option<RuntimeEventKind> {
     match action {
         "start" | "unpause" => Some(RuntimeEventKind::Started),
         "die" => Some(RuntimeEventKind::Ended),
-        "destroy" => Some(RuntimeEventKind::Removed),
+        // Podman says `remove`.
+        "destroy" | "remove" => Some(RuntimeEventKind::Removed),
         "create" | "pause" | "rename" | "update" | "oom" => Some(RuntimeEventKind::Changed),
         // `kill` and `stop` go with `die`; `exec_start: true` and its like are our own health checks.
         _ => None,

@@ -13,6 +13,8 @@ use tokio::sync::mpsc;
 use super::{
     connect::{ANSWER_MAX, Engine},
     errors::{Refusal, about},
+    flavour::Flavour,
+    podman,
     progress::Reporter,
     timestamps::wall,
 };
@@ -95,7 +97,7 @@ pub(super) async fn pull(
     let about = || about("pull", "image", image);
     pulled.map_err(|refusal| {
         engine.heard(&refusal);
-        refusal.into_image_error(&engine.address(), image, about())
+        refusal.into_image_error(&engine.whose(), image, about())
     })?;
     match inspect(engine, image).await.map_err(|it| engine.error(it, about()))?.id {
         Some(id) => Ok(ImageId(id.into())),
@@ -157,7 +159,13 @@ pub(super) async fn image(
     reference: &str,
 ) -> Result<Option<ImageInfo>, RuntimeError> {
     match inspect(engine, reference).await {
-        Ok(image) => Ok(info(image)),
+        Ok(image) => {
+            let mut info = info(image);
+            if let (Flavour::Podman, Some(info)) = (engine.flavour, &mut info) {
+                info.health = podman::image_health(engine, reference).await?.and_then(health);
+            }
+            Ok(info)
+        }
         Err(refusal) if refusal.is_missing() => Ok(None),
         Err(refusal) => Err(engine.error(refusal, about("inspect", "image", reference))),
     }

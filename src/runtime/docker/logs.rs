@@ -13,9 +13,10 @@ use futures_util::{
 };
 
 use super::{
-    connect::{ANSWER_MAX, Connection},
+    connect::{ANSWER_MAX, Connection, LIBPOD},
     containers,
     errors::{Refusal, about},
+    flavour::Flavour,
     frames::{Frames, Part},
     timestamps, wire,
 };
@@ -47,10 +48,16 @@ pub(super) fn logs(
         };
         let container = containers::inspect(&engine, &id.0).await.map_err(&error)?;
         let tty = container.config.and_then(|it| it.tty).unwrap_or(false);
-        let path = format!("/v{}/containers/{id}/logs?{}", engine.api, query(request));
+        let (base, framed) = match engine.flavour {
+            Flavour::Docker => (format!("/v{}", engine.api), !tty),
+            // Its own API frames a terminal's output too: it cuts lines wherever it likes, with a time before
+            // each part, which could not be told from the text.
+            Flavour::Podman => (LIBPOD.to_owned(), true),
+        };
+        let path = format!("{base}/containers/{id}/logs?{}", query(request));
         let answer = tokio::time::timeout(ANSWER_MAX, wire::stream(&engine.socket, &path)).await;
         let answer = answer.unwrap_or_else(|_| Err(Refusal::Silent("no answer to logs".into())));
-        let lines = lines(answer.map_err(&error)?, tty);
+        let lines = lines(answer.map_err(&error)?, Reader::new(tty, framed));
         Ok(lines.map(move |line| line.map_err(&error)))
     };
     stream::once(begin)
@@ -78,11 +85,11 @@ fn query(request: LogsRequest) -> String {
 /// Bytes to lines. An error is the last item.
 fn lines(
     bytes: impl Stream<Item = Result<Bytes, Refusal>> + Send,
-    tty: bool,
+    reader: Reader,
 ) -> impl Stream<Item = Result<LogLine, Refusal>> + Send {
     let bytes = bytes.map(Some).chain(stream::iter([None]));
     bytes
-        .scan(Some(Reader::new(tty)), |reader, item| {
+        .scan(Some(reader), |reader, item| {
             // Nothing is read after an error.
             let Some(mut lines) = reader.take() else { return std::future::ready(None) };
             let read = match item {
@@ -117,7 +124,10 @@ struct Reader {
 /// One stream's line under way.
 struct Message {
     stream: StreamKind,
+    /// A terminal's: lines end with a carriage return before the line feed.
     tty: bool,
+    /// Whether frames tell where a message begins.
+    framed: bool,
     /// Bytes that have not been understood yet: part of a time.
     waiting: BytesMut,
     in_stamp: bool,
@@ -128,11 +138,11 @@ struct Message {
 }
 
 impl Reader {
-    fn new(tty: bool) -> Self {
+    fn new(tty: bool, framed: bool) -> Self {
         Self {
-            frames: (!tty).then(Frames::new),
-            out: Message::new(StreamKind::Stdout, tty),
-            err: Message::new(StreamKind::Stderr, tty),
+            frames: framed.then(Frames::new),
+            out: Message::new(StreamKind::Stdout, tty, framed),
+            err: Message::new(StreamKind::Stderr, tty, framed),
         }
     }
 
@@ -173,9 +183,9 @@ impl Reader {
 }
 
 impl Message {
-    fn new(stream: StreamKind, tty: bool) -> Self {
+    fn new(stream: StreamKind, tty: bool, framed: bool) -> Self {
         let (waiting, line) = (BytesMut::new(), BytesMut::new());
-        Self { stream, tty, waiting, in_stamp: true, at_ns: 0, message_bytes: 0, line }
+        Self { stream, tty, framed, waiting, in_stamp: true, at_ns: 0, message_bytes: 0, line }
     }
 
     fn begin(&mut self) {
@@ -193,7 +203,7 @@ impl Message {
                 }
                 continue;
             }
-            if self.tty && self.message_bytes == MESSAGE_BYTES_MAX {
+            if !self.framed && self.message_bytes == MESSAGE_BYTES_MAX {
                 let next = &self.waiting[..self.waiting.len().min(STAMP_BYTES)];
                 let could_be =
                     next.iter().zip(b"0000-00-00T00:00:00.000000000Z ").all(|(byte, form)| {
@@ -243,7 +253,7 @@ impl Message {
     /// Reads text up to the line's end, the longest message or line, or as far as it is there.
     fn text(&mut self, lines: &mut Vec<LogLine>) {
         let mut limit = self.waiting.len().min(LINE_BYTES_MAX - self.line.len());
-        if self.tty && self.message_bytes < MESSAGE_BYTES_MAX {
+        if !self.framed && self.message_bytes < MESSAGE_BYTES_MAX {
             limit = limit.min(MESSAGE_BYTES_MAX - self.message_bytes);
         }
         let end = self.waiting[..limit].iter().position(|byte| *byte == b'\n');
@@ -252,7 +262,7 @@ impl Message {
         self.line.extend_from_slice(&text);
         if end.is_some() {
             let _newline = self.waiting.split_to(1);
-            if self.tty {
+            if !self.framed {
                 self.begin_message();
             }
             self.emit(lines);
@@ -283,7 +293,7 @@ mod tests {
     }
 
     fn read(tty: bool, sent: &[u8], piece: usize) -> Vec<LogLine> {
-        let mut reader = Reader::new(tty);
+        let mut reader = Reader::new(tty, !tty);
         let mut lines = Vec::new();
         for piece in sent.chunks(piece) {
             lines.extend(reader.take(Bytes::copy_from_slice(piece)).unwrap());
@@ -344,7 +354,7 @@ mod tests {
 
     #[test]
     fn what_is_no_log_is_refused() {
-        assert!(Reader::new(true).take(Bytes::from(vec![b'a'; 100])).is_err());
-        assert!(Reader::new(true).take(Bytes::from_static(b"not-a-time x")).is_err());
+        assert!(Reader::new(true, false).take(Bytes::from(vec![b'a'; 100])).is_err());
+        assert!(Reader::new(true, false).take(Bytes::from_static(b"not-a-time x")).is_err());
     }
 }

@@ -1,4 +1,5 @@
-//! Docker, through bollard, from 20.10 (API 1.41, Debian 12's) to the newest.
+//! Docker, through bollard, from 20.10 (API 1.41, Debian 12's) to the newest; and Podman, from 4.0, whose
+//! service answers to the same API.
 //!
 //! Each file is one noun of the engine. What an engine is too old for is refused with its version and
 //! the one that is needed; nothing is dropped silently. Every wait has a bound, after which the engine
@@ -11,11 +12,13 @@ mod containers;
 mod create;
 mod errors;
 mod events;
+mod flavour;
 mod frames;
 mod images;
 mod logs;
 mod networks;
 mod observed;
+mod podman;
 mod progress;
 mod sessions;
 mod stats;
@@ -32,6 +35,7 @@ use tokio::sync::mpsc;
 use self::{
     connect::{ANSWER_MAX, Connection},
     errors::about,
+    flavour::Wanted,
 };
 use super::{
     AttachRequest, BuildRequest, ContainerStats, CreateContainer, Credentials, ExecRequest,
@@ -43,23 +47,26 @@ use crate::model::{
     spec::{NetworkSpec, VolumeSpec},
 };
 
-/// A Docker engine on this node.
+pub use self::flavour::Flavour;
+
+/// An engine on this node that answers to Docker's API.
 #[derive(Clone, Debug)]
 pub struct Docker {
     connection: Arc<Connection>,
 }
 
 impl Docker {
-    /// The engine behind a Unix socket. It is greeted at the first call.
+    /// The engine behind a Unix socket, whichever it is. It is greeted at the first call.
     #[must_use]
     pub fn new(socket: impl Into<PathBuf>) -> Self {
-        Self { connection: Arc::new(Connection::new(socket.into())) }
+        Self::find(None, Some(socket.into()))
     }
 
-    /// The engine's socket.
+    /// The engine of this kind, or the first that answers, behind this socket or where its package puts it.
+    /// It is looked for at the first call.
     #[must_use]
-    pub fn address(&self) -> String {
-        self.connection.address()
+    pub fn find(flavour: Option<Flavour>, socket: Option<PathBuf>) -> Self {
+        Self { connection: Arc::new(Connection::new(Wanted::new(flavour, socket))) }
     }
 }
 
@@ -68,17 +75,22 @@ impl Runtime for Docker {
         Box::pin(async {
             let engine = self.connection.engine().await?;
             let info = engine.ask(ANSWER_MAX, engine.client.info()).await;
-            let info =
-                info.map_err(|it| engine.error(it, about("ask", "engine", self.address())))?;
+            let info = info
+                .map_err(|it| engine.error(it, about("ask", "engine", engine.whose().address)))?;
+            let outlived = match engine.flavour {
+                Flavour::Docker => info.live_restore_enabled.unwrap_or(false),
+                // Each has a monitor of its own, and needs no service.
+                Flavour::Podman => true,
+            };
             Ok(RuntimeInfo {
-                name: "docker",
+                name: engine.flavour.name(),
                 version: info.server_version.unwrap_or_else(|| engine.version.clone()),
                 api_version: engine.api.to_string(),
                 os: info.os_type.unwrap_or_default(),
                 architecture: info.architecture.unwrap_or_default(),
                 cpus: info.ncpu.and_then(|it| u32::try_from(it).ok()).unwrap_or(0),
                 memory_bytes: images::bytes(info.mem_total).unwrap_or(0),
-                live_restore: info.live_restore_enabled.unwrap_or(false),
+                live_restore: outlived,
                 root: info.docker_root_dir.unwrap_or_default(),
             })
         })

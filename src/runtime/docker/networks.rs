@@ -10,6 +10,7 @@ use bollard::{
 use super::{
     connect::{ANSWER_MAX, ApiVersion, Engine, WORK_MAX},
     errors::{Refusal, about},
+    flavour::Flavour,
 };
 use crate::{
     model::spec::{IpamPool, NetworkSpec},
@@ -55,7 +56,7 @@ pub(super) async fn ensure(
                 .map_or_else(|| "nobody that Fizz knows".to_owned(), |it| format!("project {it}")),
         )));
     }
-    let differences = differences(spec, &existing);
+    let differences = differences(engine.flavour, spec, &existing);
     if differences.is_empty() {
         return Ok(());
     }
@@ -117,7 +118,14 @@ async fn create(
     if spec.enable_ipv4 == Some(false) {
         engine.require("`enable_ipv4: false`", ApiVersion(1, 48), "28.0")?;
     }
-    let options = spec.driver_options.keys().cloned().collect::<Vec<_>>().join(",");
+    if engine.flavour == Flavour::Podman && spec.ipam.pools.iter().any(|it| !it.reserved.is_empty())
+    {
+        return Err(RuntimeError::Unsupported(format!(
+            "Podman {} can't keep `ipam.config.aux_addresses` of network {} free; leave them out, or give an `ip_range` without them",
+            engine.version, spec.name
+        )));
+    }
+    let options = options_label(engine.flavour, spec);
     let all = spec.labels.iter().chain(labels).map(|(name, value)| (name.clone(), value.clone()));
     let all = all.chain([(OPTIONS_LABEL.to_owned(), options)]);
     let pools = &spec.ipam.pools;
@@ -151,6 +159,20 @@ async fn create(
     made.map(drop).map_err(|it| engine.error(it, about("create", "network", &spec.name)))
 }
 
+/// What of a network's settings its label keeps. Docker shows all, and more: the names tell which are ours.
+/// Podman has other names for some and does not show a range of addresses at all.
+fn options_label(flavour: Flavour, spec: &NetworkSpec) -> String {
+    let options = spec.driver_options.iter();
+    match flavour {
+        Flavour::Docker => options.map(|(name, _)| name.clone()).collect::<Vec<_>>().join(","),
+        Flavour::Podman => {
+            let options = options.map(|(name, value)| format!("{name}={value}"));
+            let ranges = spec.ipam.pools.iter().filter_map(|it| it.ip_range.as_ref());
+            options.chain(ranges.map(|it| format!("ip_range={it}"))).collect::<Vec<_>>().join(",")
+        }
+    }
+}
+
 fn driver(spec: &NetworkSpec) -> &str {
     spec.driver.as_deref().unwrap_or("bridge")
 }
@@ -171,7 +193,7 @@ fn pool(pool: &IpamPool) -> IpamConfig {
 
 /// In what an existing network is not what is wanted, for people. What the spec leaves open, the
 /// engine has chosen.
-fn differences(spec: &NetworkSpec, existing: &NetworkInspect) -> Vec<String> {
+fn differences(flavour: Flavour, spec: &NetworkSpec, existing: &NetworkInspect) -> Vec<String> {
     let mut found = Vec::new();
     let mut compare = |what: &str, wanted: &str, there: &str| {
         if wanted != there {
@@ -181,7 +203,13 @@ fn differences(spec: &NetworkSpec, existing: &NetworkInspect) -> Vec<String> {
     let yes = |value: Option<bool>| value.unwrap_or(false).to_string();
     compare("driver", driver(spec), existing.driver.as_deref().unwrap_or("bridge"));
     compare("internal", &spec.internal.to_string(), &yes(existing.internal));
-    compare("attachable", &spec.attachable.to_string(), &yes(existing.attachable));
+    match flavour {
+        Flavour::Docker => {
+            compare("attachable", &spec.attachable.to_string(), &yes(existing.attachable));
+        }
+        // Every network of Podman's is, and none says so.
+        Flavour::Podman => {}
+    }
     compare("enable_ipv6", &yes(spec.enable_ipv6), &yes(existing.enable_ipv6));
     if let Some(wanted) = spec.enable_ipv4 {
         compare(
@@ -195,14 +223,18 @@ fn differences(spec: &NetworkSpec, existing: &NetworkInspect) -> Vec<String> {
     let there = existing.options.clone().unwrap_or_default();
     let made_with = existing.labels.as_ref().and_then(|it| it.get(OPTIONS_LABEL));
     let made_with = made_with.map(String::as_str).unwrap_or_default();
-    let names = spec.driver_options.keys().map(String::as_str);
-    for name in names.chain(made_with.split(',').filter(|it| !it.is_empty())) {
-        let wanted = spec.driver_options.get(name).map_or("not set", String::as_str);
-        compare(
-            &format!("driver_opts.{name}"),
-            wanted,
-            there.get(name).map_or("not set", String::as_str),
-        );
+    match flavour {
+        Flavour::Docker => {
+            let names = spec.driver_options.keys().map(String::as_str);
+            for name in names.chain(made_with.split(',').filter(|it| !it.is_empty())) {
+                let value = |all: Option<&String>| all.map_or("not set".to_owned(), String::clone);
+                let (wanted, there) = (spec.driver_options.get(name), there.get(name));
+                compare(&format!("driver_opts.{name}"), &value(wanted), &value(there));
+            }
+        }
+        Flavour::Podman => {
+            compare("driver_opts and ip_range", &options_label(flavour, spec), made_with);
+        }
     }
     let there = ipam.options.unwrap_or_default();
     for (name, wanted) in &spec.ipam.options {
@@ -214,7 +246,7 @@ fn differences(spec: &NetworkSpec, existing: &NetworkInspect) -> Vec<String> {
     }
     let pools = ipam.config.unwrap_or_default();
     for wanted in &spec.ipam.pools {
-        if !pools.iter().any(|it| fits(wanted, it)) {
+        if !pools.iter().any(|it| fits(flavour, wanted, it)) {
             let subnet = wanted.subnet.as_deref().unwrap_or("any");
             found.push(format!("ipam has no subnet `{subnet}` as it is wanted"));
         }
@@ -224,13 +256,14 @@ fn differences(spec: &NetworkSpec, existing: &NetworkInspect) -> Vec<String> {
     found
 }
 
-fn fits(wanted: &IpamPool, there: &IpamConfig) -> bool {
+fn fits(flavour: Flavour, wanted: &IpamPool, there: &IpamConfig) -> bool {
     let same =
         |wanted: &Option<String>, there: &Option<String>| wanted.is_none() || wanted == there;
     let reserved = there.auxiliary_addresses.clone().unwrap_or_default();
     same(&wanted.subnet, &there.subnet)
         && same(&wanted.gateway, &there.gateway)
-        && wanted.ip_range.as_deref().unwrap_or("") == there.ip_range.as_deref().unwrap_or("")
+        && (flavour == Flavour::Podman
+            || wanted.ip_range.as_deref().unwrap_or("") == there.ip_range.as_deref().unwrap_or(""))
         && wanted.reserved == reserved.into_iter().collect()
 }
 
@@ -251,7 +284,10 @@ pub(super) async fn remove(engine: &Engine, name: &str) -> Result<(), RuntimeErr
         Ok(()) => Ok(()),
         Err(refusal) if refusal.is_missing() => Ok(()),
         // The engine has no status of its own for it.
-        Err(Refusal::Said { message, .. }) if message.contains("has active endpoints") => {
+        Err(Refusal::Said { message, .. })
+            if message.contains("has active endpoints")
+                || message.contains("has associated containers") =>
+        {
             Err(RuntimeError::Conflict(format!(
                 "{message}; stop the containers in network {name} first"
             )))
@@ -309,10 +345,10 @@ mod tests {
     fn what_the_spec_leaves_open_is_no_difference() {
         let mtu = ("com.docker.network.driver.mtu".to_owned(), "1400".to_owned());
         let mut spec = NetworkSpec { driver_options: [mtu].into(), ..NetworkSpec::default() };
-        assert_eq!(differences(&spec, &existing()), Vec::<String>::new());
+        assert_eq!(differences(Flavour::Docker, &spec, &existing()), Vec::<String>::new());
         spec.ipam.pools =
             vec![IpamPool { subnet: Some("10.9.0.0/24".into()), ..IpamPool::default() }];
-        assert_eq!(differences(&spec, &existing()), Vec::<String>::new());
+        assert_eq!(differences(Flavour::Docker, &spec, &existing()), Vec::<String>::new());
     }
 
     #[test]
@@ -328,7 +364,7 @@ mod tests {
             },
             ..NetworkSpec::default()
         };
-        let found = differences(&spec, &existing()).join("\n");
+        let found = differences(Flavour::Docker, &spec, &existing()).join("\n");
         for word in
             ["driver is", "internal", "attachable", "enable_ipv6", "driver_opts.com", "10.8.0.0/24"]
         {

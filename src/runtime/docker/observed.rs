@@ -88,7 +88,8 @@ fn ports(map: PortMap) -> Vec<ObservedPort> {
             ports.push(ObservedPort {
                 protocol: protocol.to_owned(),
                 target,
-                host_ip: binding.host_ip.unwrap_or_default(),
+                // Podman names no address where it is every one.
+                host_ip: binding.host_ip.filter(|it| !it.is_empty()).unwrap_or("0.0.0.0".into()),
                 published,
             });
         }

@@ -85,12 +85,6 @@ impl Machine {
         ));
     }
 
-    /// Stops the engine in place, so that it neither answers nor ends, or lets it go on.
-    pub(crate) fn freeze_engine(&self, frozen: bool) {
-        let signal = if frozen { "STOP" } else { "CONT" };
-        self.engine().inside(&format!("kill -{signal} $(cat /run/docker.pid)"));
-    }
-
     pub(crate) fn deploy(&self, file: &str, secrets: &[(&str, &str)]) {
         let path = self.engine().dir().join("compose.yaml");
         fs::write(&path, file).unwrap();

@@ -135,10 +135,10 @@ fn an_engine_that_crashes_or_hangs_is_waited_for() {
     machine.wait_until_ready("shop");
     assert_eq!(machine.running("shop"), before, "a container was touched");
 
-    machine.freeze_engine(true);
+    machine.engine().freeze(true);
     machine.wait_until("the daemon says so", |it| it.runtime_problem().is_some());
     let states = machine.states("shop");
-    machine.freeze_engine(false);
+    machine.engine().freeze(false);
     assert!(states.iter().all(|it| it == "healthy"), "a silent engine says nothing: {states:?}");
     machine.wait_until("the daemon is content", |it| it.runtime_problem().is_none());
     assert_eq!(machine.running("shop"), before, "a container was touched");

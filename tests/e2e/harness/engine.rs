@@ -1,4 +1,4 @@
-//! A Docker engine in namespaces of its own.
+//! An engine in namespaces of its own: Docker, or Podman where `FIZZ_E2E_RUNTIME=podman` asks for it.
 //!
 //! Its network, mount and process namespaces hold everything that it starts: when their first process
 //! ends, so does all of it. A keeper waits for the test process to end, however it ends, and clears up.
@@ -16,6 +16,8 @@ use std::{
     time::Duration,
 };
 
+use super::{REGISTRY, REGISTRY_OPEN};
+
 /// How long an engine may take to answer: 1200 looks of 25 ms.
 const READY_LOOKS_MAX: u32 = 1200;
 const LOOK: Duration = Duration::from_millis(25);
@@ -23,20 +25,59 @@ const LOOK: Duration = Duration::from_millis(25);
 /// The beginning of all names that an engine of ours has: directories and cgroups.
 const PREFIX: &str = "fizz-e2e-";
 
-/// Programs that must be there.
-const NEEDED: [&str; 8] =
-    ["unshare", "nsenter", "ip", "iptables", "docker", "dockerd", "containerd", "docker-registry"];
+/// Where the engine's own first process is on record, in its namespaces.
+const PID_FILE: &str = "/run/engine.pid";
+
+/// Programs that must be there, whichever engine it is. Docker's command line speaks to both.
+const NEEDED: [&str; 6] = ["unshare", "nsenter", "ip", "iptables", "docker", "docker-registry"];
+
+/// Which engine the stories run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// dockerd.
+    Docker,
+    /// `podman system service`.
+    Podman,
+}
+
+impl Kind {
+    /// The one that `FIZZ_E2E_RUNTIME` names, or Docker.
+    pub(crate) fn chosen() -> Self {
+        match std::env::var("FIZZ_E2E_RUNTIME").as_deref() {
+            Err(_) | Ok("" | "docker") => Self::Docker,
+            Ok("podman") => Self::Podman,
+            Ok(other) => panic!("FIZZ_E2E_RUNTIME is `{other}`; use `docker` or `podman`"),
+        }
+    }
+
+    /// As the daemon's `runtime.kind` has it, and as its answers name it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Docker => "docker",
+            Self::Podman => "podman",
+        }
+    }
+
+    fn programs(self) -> &'static [&'static str] {
+        match self {
+            Self::Docker => &["dockerd", "containerd"],
+            Self::Podman => &["podman", "runc"],
+        }
+    }
+}
 
 /// How an engine differs from the usual.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Options {
-    /// Containers outlive it. Its containerd is not its child then, and outlives it too.
+    /// Containers outlive it. Docker's containerd is not its child then, and outlives it too; Podman's
+    /// containers do so anyway.
     pub(crate) live_restore: bool,
 }
 
 /// A running engine.
 pub(crate) struct Dockerd {
     dir: PathBuf,
+    kind: Kind,
     options: Options,
     init: u32,
     /// Clears up when its standard input ends, which is when this process does.
@@ -60,7 +101,8 @@ impl Dockerd {
         reason = "it ends when the keeper ends the namespaces, after us"
     )]
     pub(crate) fn start(options: Options) -> Self {
-        check();
+        let kind = Kind::chosen();
+        check(kind);
         static COUNT: AtomicU32 = AtomicU32::new(0);
         if COUNT.fetch_add(1, Ordering::Relaxed) == 0 {
             clear_leftovers();
@@ -70,6 +112,7 @@ impl Dockerd {
         let dir = std::env::temp_dir().join(&name);
         fs::create_dir_all(dir.join("data")).unwrap();
         super::image::write_registry(&dir);
+        write_podman_settings(&dir);
         let keeper = Command::new("sh")
             .args(["-c", KEEPER, "keeper", dir.to_str().unwrap(), &name])
             .stdin(Stdio::piped())
@@ -77,7 +120,15 @@ impl Dockerd {
             .unwrap();
         let log = fs::File::create(dir.join("init.log")).unwrap();
         // The namespaces' first process reaps what it inherits, and ends with its namespaces.
-        Command::new("unshare")
+        let mut namespaces = match kind {
+            Kind::Docker => Command::new("unshare"),
+            Kind::Podman => {
+                let mut groups = Command::new("sh");
+                groups.args(["-c", GROUPS, "groups", &name, "unshare"]);
+                groups
+            }
+        };
+        namespaces
             .args([
                 "--net",
                 "--mount",
@@ -87,7 +138,7 @@ impl Dockerd {
                 "--propagation",
                 "private",
             ])
-            .args(["sh", "-c", INIT, "init", dir.to_str().unwrap()])
+            .args(["sh", "-c", INIT, "init", dir.to_str().unwrap(), &name, kind.name()])
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -96,13 +147,13 @@ impl Dockerd {
         wait_for("the namespaces", &dir, || dir.join("ready").exists());
         let init = find_init(&dir);
         fs::write(dir.join("init.pid"), init.to_string()).unwrap();
-        let engine = Self { dir, options, init, _keeper: keeper };
+        let engine = Self { dir, kind, options, init, _keeper: keeper };
         engine.spawn("registry", &["docker-registry", "serve", &engine.path("registry.yml")]);
         engine.spawn(
             "registry-open",
             &["docker-registry", "serve", &engine.path("registry-open.yml")],
         );
-        if options.live_restore {
+        if options.live_restore && kind == Kind::Docker {
             engine
                 .spawn("containerd", &["containerd", "--config", &engine.path("containerd.toml")]);
         }
@@ -112,6 +163,16 @@ impl Dockerd {
 
     /// Starts the engine's daemon and waits until it answers.
     pub(crate) fn up(&self) {
+        match self.kind {
+            Kind::Docker => self.dockerd(),
+            Kind::Podman => self.podman(),
+        }
+        wait_for("the engine", &self.dir, || {
+            self.command("docker").arg("version").output().is_ok_and(|it| it.status.success())
+        });
+    }
+
+    fn dockerd(&self) {
         let host = format!("unix://{}", self.socket().display());
         let (data, cgroup) = (self.path("data"), format!("/{}", self.name()));
         let mut words = vec![
@@ -121,7 +182,7 @@ impl Dockerd {
             "--exec-root",
             "/run/docker",
             "--pidfile",
-            "/run/docker.pid",
+            PID_FILE,
             "-H",
             &host,
             "--bip",
@@ -134,19 +195,42 @@ impl Dockerd {
         if self.options.live_restore {
             words.extend(["--live-restore", "--containerd", "/run/containerd.sock"]);
         }
-        self.spawn("dockerd", &words);
-        wait_for("dockerd", &self.dir, || {
-            self.command("docker").arg("version").output().is_ok_and(|it| it.status.success())
-        });
+        self.spawn("engine", &words);
+    }
+
+    /// crun refuses machines that have both versions of control groups; runc takes them.
+    fn podman(&self) {
+        let script = format!(
+            "echo $$ > {PID_FILE}; exec podman --root {data} --runroot /run/podman \
+             --tmpdir /run/libpod --network-config-dir {networks} --cgroup-manager cgroupfs \
+             --events-backend file --runtime $(command -v runc) system service --time 0 unix://{socket}",
+            data = self.path("data"),
+            networks = self.path("networks"),
+            socket = self.socket().display(),
+        );
+        self.spawn("engine", &["sh", "-c", &script]);
     }
 
     /// Ends the engine's daemon at once, as a crash does.
     pub(crate) fn crash(&self) {
-        self.inside("kill -9 $(cat /run/docker.pid); while kill -0 $(cat /run/docker.pid) 2>/dev/null; do sleep 0.01; done; rm /run/docker.pid");
+        self.inside(&format!(
+            "pid=$(cat {PID_FILE}); kill -9 $pid; while kill -0 $pid 2>/dev/null; do sleep 0.01; done; rm {PID_FILE}"
+        ));
+    }
+
+    /// Stops the engine's daemon in place, so that it neither answers nor ends, or lets it go on.
+    pub(crate) fn freeze(&self, frozen: bool) {
+        let signal = if frozen { "STOP" } else { "CONT" };
+        self.inside(&format!("kill -{signal} $(cat {PID_FILE})"));
+    }
+
+    /// Which engine it is.
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
-        self.dir.join("docker.sock")
+        self.dir.join("engine.sock")
     }
 
     /// A directory for a test's own files.
@@ -158,7 +242,7 @@ impl Dockerd {
     pub(crate) fn inside(&self, script: &str) -> String {
         let init = self.init.to_string();
         let output = Command::new("nsenter")
-            .args(["-t", &init, "-m", "-n", "-p", "sh", "-c", script])
+            .args(["-t", &init, "-m", "-n", "-p", "-C", "sh", "-c", script])
             .output()
             .unwrap();
         let (out, err) =
@@ -201,8 +285,10 @@ impl Dockerd {
     fn spawn(&self, name: &str, words: &[&str]) {
         let log = fs::File::create(self.dir.join(format!("{name}.log"))).unwrap();
         Command::new("nsenter")
-            .args(["-t", &self.init.to_string(), "-m", "-n", "-p", "setsid"])
+            .args(["-t", &self.init.to_string(), "-m", "-n", "-p", "-C", "setsid"])
             .args(words)
+            .env("CONTAINERS_CONF", self.dir.join("containers.conf"))
+            .env("CONTAINERS_REGISTRIES_CONF", self.dir.join("registries.conf"))
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -211,10 +297,56 @@ impl Dockerd {
     }
 }
 
-/// The first process in the namespaces: `/run` is its own, loopback is up.
+/// What Podman is told by files only: limits that this machine allows (it would ask for more than root
+/// has in a container), and registries without TLS, which Docker takes on loopback by itself.
+fn write_podman_settings(dir: &Path) {
+    let limits = "[containers]\ndefault_ulimits = [\"nofile=4096:4096\", \"nproc=8192:8192\"]\n";
+    fs::write(dir.join("containers.conf"), limits).unwrap();
+    let plain = [REGISTRY, REGISTRY_OPEN]
+        .map(|it| format!("[[registry]]\nlocation = \"{it}\"\ninsecure = true\n"));
+    let registries = format!("unqualified-search-registries = [\"docker.io\"]\n{}", plain.concat());
+    fs::write(dir.join("registries.conf"), registries).unwrap();
+}
+
+/// Podman takes no parent for its control groups, so that all that it makes is put below one of ours:
+/// a group in each hierarchy, which the namespaces see as the whole.
+const GROUPS: &str = r#"
+set -e
+export NAME="$1"
+shift
+for at in $(awk '$3 ~ /^cgroup2?$/ {print $2}' /proc/mounts); do
+  mkdir -p "$at/$NAME"
+  for file in cpuset.cpus cpuset.mems; do
+    [ -e "$at/cgroup.controllers" ] || [ ! -e "$at/$file" ] || cat "$at/$file" > "$at/$NAME/$file"
+  done
+  echo $$ > "$at/$NAME/cgroup.procs"
+done
+# A group of version 2 that passes controllers on holds no process itself.
+exec unshare --cgroup sh -c '
+  for at in $(awk "\$3 == \"cgroup2\" {print \$2}" /proc/mounts); do
+    mkdir -p "$at/$NAME/machine"
+    echo $$ > "$at/$NAME/machine/cgroup.procs"
+    for controller in $(cat "$at/cgroup.controllers"); do
+      for group in "$at" "$at/$NAME"; do
+        { echo "+$controller" > "$group/cgroup.subtree_control"; } 2>/dev/null || true
+      done
+    done
+  done
+  exec "$@"' groups "$@"
+"#;
+
+/// The first process in the namespaces: `/run` is its own, loopback is up. Podman has its control groups
+/// for itself, and a place of its own for what it knows of registries.
 const INIT: &str = r#"
 set -e
 mount --make-rshared /
+if [ "$3" = podman ]; then
+  for at in $(awk '$3 ~ /^cgroup2?$/ {print $2}' /proc/mounts); do
+    mount --bind "$at/$2" "$at"
+  done
+  mkdir -p "$1/containers" /var/lib/containers
+  mount --bind "$1/containers" /var/lib/containers
+fi
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /run/lock /run/netns
 ip link set lo up
@@ -248,17 +380,18 @@ for look in $(seq 40); do
 done
 "#;
 
-fn check() {
+fn check(kind: Kind) {
     assert!(
         nix::unistd::geteuid().is_root(),
-        "these tests start Docker engines in namespaces of their own: run them as root (sudo -E cargo test --test e2e)"
+        "these tests start engines in namespaces of their own: run them as root (sudo -E cargo test --test e2e)"
     );
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = |name: &str| std::env::split_paths(&path).any(|dir| dir.join(name).exists());
-    let missing: Vec<_> = NEEDED.into_iter().filter(|it| !found(it)).collect();
+    let needed = NEEDED.iter().chain(kind.programs());
+    let missing: Vec<_> = needed.filter(|it| !found(it)).collect();
     assert!(
         missing.is_empty(),
-        "{missing:?} are not in $PATH: apt-get install docker.io docker-registry busybox-static iproute2 iptables"
+        "{missing:?} are not in $PATH: apt-get install docker.io docker-registry podman netavark aardvark-dns catatonit runc busybox-static iproute2 iptables"
     );
 }
 
@@ -308,6 +441,6 @@ fn wait_for(what: &str, dir: &Path, ready: impl Fn() -> bool) {
         sleep(LOOK);
     }
     let logs =
-        ["init.log", "dockerd.log"].map(|it| fs::read_to_string(dir.join(it)).unwrap_or_default());
+        ["init.log", "engine.log"].map(|it| fs::read_to_string(dir.join(it)).unwrap_or_default());
     panic!("{what} did not come up: {}", logs.join("\n"));
 }

@@ -18,7 +18,11 @@ const USERS: &str = "plain:$2b$04$4Fa8u9Q1SHxKmx1oHvre..T1OFqoMfb21CxSUUPB76rrhj
 /// Imports the image as `busybox:latest`, and offers it in both registries.
 pub(super) fn load(engine: &Dockerd) {
     feed(engine, &["import", "-c", r#"CMD ["sh"]"#, "-", "busybox:latest"], &tar());
-    engine.docker(&["login", "-u", "plain", "-p", "plain", REGISTRY]);
+    // What `docker login` would write; Podman's own asks registries by TLS only.
+    let config = engine.dir().join("docker-config");
+    fs::create_dir_all(&config).unwrap();
+    let login = format!(r#"{{"auths": {{"{REGISTRY}": {{"auth": "cGxhaW46cGxhaW4="}}}}}}"#);
+    fs::write(config.join("config.json"), login).unwrap();
     // One for each test: they run beside one another, and what one has fetched another must miss.
     for (name, count) in [(format!("{REGISTRY}/closed"), 4), (format!("{REGISTRY_OPEN}/open"), 2)] {
         for tag in 1..=count {
@@ -40,11 +44,13 @@ fn feed(engine: &Dockerd, words: &[&str], input: &[u8]) {
         .args(words)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     docker.stdin.take().unwrap().write_all(input).unwrap();
-    assert!(docker.wait().unwrap().success(), "docker {words:?}");
+    let output = docker.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "docker {words:?}: {said}");
 }
 
 /// The registries' settings.

@@ -17,7 +17,7 @@ use fizz::{
 };
 use futures_util::StreamExt;
 
-use super::{Dockerd, Options};
+use super::{Dockerd, Kind, Options};
 
 /// A registry where the engine is that wants a name: `plain` and `plain`.
 pub(crate) const REGISTRY: &str = "127.0.0.1:5000";
@@ -84,6 +84,21 @@ impl Lab {
             peers: BTreeMap::new(),
             links: BTreeMap::new(),
         }
+    }
+
+    /// Whether the engine is Podman: for what it has otherwise, or not at all.
+    pub(crate) fn on_podman(&self) -> bool {
+        self.engine.kind() == Kind::Podman
+    }
+
+    /// Podman's own account of a container, which has what its Docker-like one lacks.
+    pub(crate) fn libpod(&self, id: &RuntimeId, pointer: &str) -> serde_json::Value {
+        let said = self.engine.inside(&format!(
+            "curl -sf --unix-socket {} http://engine/v4.0.0/libpod/containers/{id}/json",
+            self.engine.socket().display()
+        ));
+        let all: serde_json::Value = serde_json::from_str(&said).unwrap();
+        all.pointer(pointer).unwrap_or_else(|| panic!("{pointer} in {all:#}")).clone()
     }
 
     /// The same, changed.

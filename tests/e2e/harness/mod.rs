@@ -4,7 +4,7 @@ mod engine;
 mod image;
 mod lab;
 
-pub(crate) use engine::Dockerd;
 use engine::Options;
+pub(crate) use engine::{Dockerd, Kind};
 pub(crate) use image::tar as image_tar;
 pub(crate) use lab::{Lab, REGISTRY, REGISTRY_OPEN, joins, text, words};

@@ -15,9 +15,16 @@ mod security;
 mod sessions;
 mod volumes;
 
-use fizz::runtime::{RuntimeError, RuntimeId};
+use fizz::runtime::{CreateContainer, RuntimeError, RuntimeId};
 
 use crate::harness::Lab;
+
+/// What Podman would leave out without a word must be refused, by its name and with what to do.
+async fn refused(lab: &Lab, field: &str, change: impl FnOnce(&mut CreateContainer)) {
+    let made = lab.runtime.create(&lab.with(change)).await;
+    let Err(RuntimeError::Unsupported(why)) = made else { panic!("{field}: {made:?}") };
+    assert!(why.contains(field) && why.contains("Podman"), "{why}");
+}
 
 /// What an engine of that API must do, and an older one must refuse with its version and the one that
 /// it would take.

@@ -34,11 +34,21 @@ async fn command_and_entrypoint_replace_the_images_and_can_be_cleared() {
 async fn variables_are_set_and_taken_away() {
     let lab = Lab::new();
     let image = super::images::built(&lab, "env", "ENV KEPT=1 GONE=1 CHANGED=1").await;
+    let gone = ("GONE".to_owned(), None);
+    if lab.on_podman() {
+        super::refused(&lab, "GONE", |it| {
+            it.spec.image.clone_from(&image);
+            it.spec.environment = [gone.clone()].into();
+        })
+        .await;
+    }
     let id = lab
         .run_with(|it| {
             it.spec.image = image;
+            // What the image does not have can be taken away everywhere.
+            let gone = if lab.on_podman() { ("NEVER".to_owned(), None) } else { gone };
             it.spec.environment = [
-                ("GONE".to_owned(), None),
+                gone,
                 ("CHANGED".to_owned(), Some("2=2 ".to_owned())),
                 ("EMPTY".to_owned(), Some(String::new())),
             ]
@@ -47,7 +57,8 @@ async fn variables_are_set_and_taken_away() {
         .await;
     let seen =
         lab.sh(&id, "env | grep -E '^(KEPT|GONE|CHANGED|EMPTY)=' | sort | tr '\\n' '|'").await;
-    assert_eq!(seen, "CHANGED=2=2 |EMPTY=|KEPT=1|");
+    let kept = if lab.on_podman() { "GONE=1|KEPT=1|" } else { "KEPT=1|" };
+    assert_eq!(seen, format!("CHANGED=2=2 |EMPTY=|{kept}"));
 }
 
 #[tokio::test]
@@ -59,7 +70,7 @@ async fn the_process_is_who_and_where_it_was_told_to_be() {
             it.spec.group_add = vec!["audio".to_owned(), "4242".to_owned()];
             it.spec.working_dir = Some("/work".to_owned());
             it.spec.hostname = Some("wonder".to_owned());
-            it.spec.domain_name = Some("land.test".to_owned());
+            it.spec.domain_name = (!lab.on_podman()).then(|| "land.test".to_owned());
         })
         .await;
     assert_eq!(lab.sh(&id, "id -u; id -g").await, "1000\n1001");
@@ -67,8 +78,12 @@ async fn the_process_is_who_and_where_it_was_told_to_be() {
     assert!(groups.contains("29") && groups.contains("4242"), "{groups}");
     assert_eq!(
         lab.sh(&id, "pwd; hostname; cat /proc/sys/kernel/domainname").await,
-        "/work\nwonder\nland.test"
+        format!("/work\nwonder\n{}", if lab.on_podman() { "(none)" } else { "land.test" })
     );
+    if lab.on_podman() {
+        let domain = Some("land.test".to_owned());
+        super::refused(&lab, "domainname", |it| it.spec.domain_name = domain).await;
+    }
 }
 
 #[tokio::test]
@@ -114,6 +129,11 @@ async fn a_terminal_and_open_input_are_there_when_asked_for() {
 #[tokio::test]
 async fn the_oci_runtime_is_the_one_asked_for() {
     let lab = Lab::new();
+    if lab.on_podman() {
+        // Its service has one for all.
+        let runc = Some("runc".to_owned());
+        return super::refused(&lab, "runtime", |it| it.spec.oci_runtime = runc).await;
+    }
     let id = lab.run_with(|it| it.spec.oci_runtime = Some("runc".to_owned())).await;
     assert_eq!(lab.inspected(&id, "/HostConfig/Runtime").await, "runc");
     let strange = lab.with(|it| it.spec.oci_runtime = Some("strange".to_owned()));

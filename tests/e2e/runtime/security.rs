@@ -1,5 +1,7 @@
 //! Capabilities, privileges and namespaces, seen from inside.
 
+use std::path::Path;
+
 use fizz::model::spec::NamespaceMode;
 
 use crate::harness::{Lab, words};
@@ -77,7 +79,11 @@ async fn security_options_hold() {
         .await;
     assert_eq!(lab.sh(&id, "grep NoNewPrivs /proc/1/status | awk '{print $2}'").await, "1");
     assert_ne!(lab.try_sh(&id, "mkdir /tmp/x").await.1, 0);
-    assert_eq!(lab.inspected(&id, "/HostConfig/MaskedPaths").await, serde_json::json!([]));
+    if lab.on_podman() {
+        assert_eq!(lab.sh(&id, "grep -c ' /proc/[a-z]' /proc/mounts || true").await, "0");
+    } else {
+        assert_eq!(lab.inspected(&id, "/HostConfig/MaskedPaths").await, serde_json::json!([]));
+    }
     let missing =
         lab.with(|it| it.spec.security.options = vec!["seccomp=/nowhere.json".to_owned()]);
     let error = lab.runtime.create(&missing).await.unwrap_err();
@@ -118,14 +124,18 @@ async fn namespaces_are_shared_with_the_one_named() {
             it.spec.security.pid = Some(NamespaceMode::Host);
             it.spec.security.ipc = Some(NamespaceMode::Host);
             it.spec.security.uts_host = true;
-            it.spec.security.cgroup = Some("host".to_owned());
+            it.spec.security.cgroup = (!lab.on_podman()).then(|| "host".to_owned());
         })
         .await;
     for namespace in ["pid", "ipc", "uts"] {
         let line = format!("readlink /proc/self/ns/{namespace}");
         assert_eq!(lab.sh(&id, &line).await, lab.engine.inside(&line), "{namespace}");
     }
-    assert_eq!(lab.inspected(&id, "/HostConfig/CgroupnsMode").await, "host");
+    // Podman's account is silent about it, and the namespace itself tells both.
+    let cgroup = "readlink /proc/self/ns/cgroup";
+    if !lab.on_podman() {
+        assert_eq!(lab.sh(&id, cgroup).await, lab.engine.inside(cgroup));
+    }
     let nobody = lab
         .with(|it| it.spec.security.pid = Some(NamespaceMode::Service("nobody".parse().unwrap())));
     assert!(lab.runtime.create(&nobody).await.unwrap_err().to_string().contains("nobody"));
@@ -136,16 +146,24 @@ async fn a_cgroup_of_ones_own_and_a_parent() {
     let lab = Lab::new();
     // Below the engine's own, so that it is cleared away with it.
     let parent = format!("/{}/special", lab.engine.dir().file_name().unwrap().to_str().unwrap());
+    // Podman gives what the machine has: under version 1 of control groups, its own.
+    let private = !lab.on_podman() || !Path::new("/sys/fs/cgroup/memory").exists();
+    let word = |private| if private { "private" } else { "host" };
+    if lab.on_podman() {
+        let other = Some(word(!private).to_owned());
+        super::refused(&lab, "cgroup", |it| it.spec.security.cgroup = other).await;
+    }
     let id = lab
         .run_with(|it| {
-            it.spec.security.cgroup = Some("private".to_owned());
+            it.spec.security.cgroup = Some(word(private).to_owned());
             it.spec.security.cgroup_parent = Some(parent.clone());
         })
         .await;
     let pid = lab.inspected(&id, "/State/Pid").await;
     let cgroups = lab.engine.inside(&format!("cat /proc/{pid}/cgroup"));
     assert!(cgroups.contains("/special/"), "{cgroups}");
-    assert_eq!(lab.inspected(&id, "/HostConfig/CgroupnsMode").await, "private");
+    let cgroup = "readlink /proc/self/ns/cgroup";
+    assert_eq!(lab.sh(&id, cgroup).await != lab.engine.inside(cgroup), private);
 }
 
 #[tokio::test]
@@ -164,7 +182,8 @@ async fn words_that_the_engine_does_not_know_are_refused() {
     }
     let host = lab.with(|it| it.spec.security.userns = Some("host".to_owned()));
     let id = lab.run(&host).await;
-    assert_eq!(lab.inspected(&id, "/HostConfig/UsernsMode").await, "host");
+    let user = "readlink /proc/self/ns/user";
+    assert_eq!(lab.sh(&id, user).await, lab.engine.inside(user));
 }
 
 #[tokio::test]

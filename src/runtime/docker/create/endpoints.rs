@@ -5,7 +5,11 @@
 
 use bollard::models::{EndpointIpamConfig, EndpointSettings};
 
-use super::super::connect::{ApiVersion, Engine};
+use super::super::{
+    connect::{ApiVersion, Engine},
+    flavour::Flavour,
+    podman,
+};
 use crate::{
     model::spec::NetworkMode,
     runtime::{CreateContainer, ResolvedNetwork, RuntimeError},
@@ -13,6 +17,14 @@ use crate::{
 
 /// Several networks at once, and a MAC address in each.
 const SEVERAL: ApiVersion = ApiVersion(1, 44);
+
+/// Whether a container is joined to all its networks when it is made.
+fn takes_several(engine: &Engine) -> bool {
+    match engine.flavour {
+        Flavour::Docker => engine.api >= SEVERAL,
+        Flavour::Podman => true,
+    }
+}
 
 /// A network and how to be in it.
 #[derive(Clone, Debug)]
@@ -54,14 +66,18 @@ pub(super) fn joining(engine: &Engine, request: &CreateContainer) -> Result<Join
     let in_bridge = request.spec.network == NetworkMode::Bridge;
     let links_in_network = (!in_bridge && !links.is_empty()).then(|| links.clone());
     let mut now = Vec::new();
-    let new_mac = if engine.api >= SEVERAL { mac_address.take() } else { None };
+    let new_mac = if takes_several(engine) { mac_address.take() } else { None };
     if new_mac.is_some() || links_in_network.is_some() {
         let settings = EndpointSettings {
             mac_address: new_mac,
             links: links_in_network,
             ..EndpointSettings::default()
         };
-        now.push(Joined { network: mode.clone(), settings });
+        let network = match engine.flavour {
+            Flavour::Podman if in_bridge => podman::DEFAULT_NETWORK.to_owned(),
+            Flavour::Docker | Flavour::Podman => mode.clone(),
+        };
+        now.push(Joined { network, settings });
     }
     let links = (in_bridge && !links.is_empty()).then_some(links);
     Ok(Joining { mode, now, later: Vec::new(), links, mac_address })
@@ -79,7 +95,7 @@ fn project_networks(
         if !links.is_empty() {
             settings.links = Some(links.clone());
         }
-        if engine.api >= SEVERAL {
+        if takes_several(engine) {
             if index == 0 && settings.mac_address.is_none() {
                 settings.mac_address = mac_address.take();
             }
@@ -92,7 +108,7 @@ fn project_networks(
         joined.push(Joined { network: network.name.clone(), settings });
     }
     let mode = joined.first().map_or_else(|| "none".to_owned(), |it| it.network.clone());
-    let at_once = if engine.api >= SEVERAL { joined.len() } else { joined.len().min(1) };
+    let at_once = if takes_several(engine) { joined.len() } else { joined.len().min(1) };
     let later = joined.split_off(at_once);
     Ok(Joining { mode, now: joined, later, links: None, mac_address })
 }

@@ -17,7 +17,11 @@ use bollard::models::{
 
 pub(super) use endpoints::Joined;
 
-use super::connect::{ApiVersion, Engine};
+use super::{
+    connect::{ApiVersion, Engine},
+    flavour::Flavour,
+    podman,
+};
 use crate::{
     model::{
         Millis,
@@ -30,6 +34,8 @@ use crate::{
 pub(super) struct Creation {
     /// The request.
     pub(super) body: ContainerCreateBody,
+    /// All networks that it is to be in.
+    pub(super) all: Vec<Joined>,
     /// Networks to join after it is made, because the engine takes only one before.
     pub(super) later: Vec<Joined>,
     /// The whole container's MAC address, which older engines take and bollard has no field for.
@@ -50,12 +56,13 @@ pub(super) async fn creation(
 ) -> Result<Creation, RuntimeError> {
     let spec = &request.spec;
     let joining = endpoints::joining(engine, request)?;
-    let mut host = host_config(engine, request)?;
+    let mut host = host_config(engine, request).await?;
     host.network_mode = Some(joining.mode);
     host.links = joining.links;
     mounts::set(&mut host, engine, request).await?;
     resources::set(&mut host, &spec.resources);
-    security::set(&mut host, request).await?;
+    security::set(&mut host, engine.flavour, request).await?;
+    let all = joining.now.iter().chain(&joining.later).cloned().collect();
     let first = joining.now.into_iter().map(|it| (it.network, it.settings)).collect();
     let body = ContainerCreateBody {
         hostname: spec.hostname.clone(),
@@ -66,9 +73,18 @@ pub(super) async fn creation(
         open_stdin: Some(spec.stdin_open),
         // The one person who runs a one-off ends its input; a service's input stays open.
         stdin_once: Some(spec.stdin_open && request.one_off),
-        env: Some(environment(&spec.environment)),
+        env: Some(match engine.flavour {
+            Flavour::Docker => environment(&spec.environment),
+            Flavour::Podman => podman::environment(environment(&spec.environment)),
+        }),
         cmd: words(&spec.command),
-        entrypoint: words(&spec.entrypoint).or_else(|| clears(spec).then_some(entrypoint)),
+        entrypoint: words(&spec.entrypoint)
+            .map(|it| match engine.flavour {
+                // It takes an empty list for none, and an empty word for an empty list.
+                Flavour::Podman if it.is_empty() => vec![String::new()],
+                Flavour::Docker | Flavour::Podman => it,
+            })
+            .or_else(|| clears(spec).then_some(entrypoint)),
         // Checks are run above, alike for every runtime.
         healthcheck: Some(HealthConfig {
             test: Some(vec!["NONE".to_owned()]),
@@ -83,7 +99,7 @@ pub(super) async fn creation(
         networking_config: Some(NetworkingConfig { endpoints_config: Some(first) }),
         ..ContainerCreateBody::default()
     };
-    Ok(Creation { body, later: joining.later, mac_address: joining.mac_address })
+    Ok(Creation { body, all, later: joining.later, mac_address: joining.mac_address })
 }
 
 /// Whether the image's command is cleared while its entrypoint stays.
@@ -91,12 +107,22 @@ pub(super) fn clears(spec: &ContainerSpec) -> bool {
     spec.entrypoint == CommandLine::Image && spec.command == CommandLine::Words(Vec::new())
 }
 
-fn host_config(engine: &Engine, request: &CreateContainer) -> Result<HostConfig, RuntimeError> {
+async fn host_config(
+    engine: &Engine,
+    request: &CreateContainer,
+) -> Result<HostConfig, RuntimeError> {
     let spec = &request.spec;
     if !spec.annotations.is_empty() {
         engine.require("`annotations`", ApiVersion(1, 43), "24.0")?;
     }
-    let extra_hosts = spec.extra_hosts.iter().map(|(name, address)| format!("{name}:{address}"));
+    let gateway = match engine.flavour {
+        // Docker has an address of its own for it.
+        Flavour::Docker => None,
+        Flavour::Podman => podman::host_gateway(engine, request).await?,
+    };
+    let extra_hosts = spec.extra_hosts.iter().map(|(name, address)| {
+        format!("{name}:{}", podman::extra_host(address, gateway.as_deref()))
+    });
     Ok(HostConfig {
         // Restarts are decided above, so that placement and rollouts stay in one hand.
         restart_policy: Some(RestartPolicy {
@@ -115,7 +141,7 @@ fn host_config(engine: &Engine, request: &CreateContainer) -> Result<HostConfig,
             typ: logging.driver.clone(),
             config: Some(logging.options.clone().into_iter().collect()),
         }),
-        port_bindings: Some(port_bindings(&spec.ports)),
+        port_bindings: Some(port_bindings(engine.flavour, request)),
         storage_opt: some(spec.storage_options.clone()),
         ..HostConfig::default()
     })
@@ -166,10 +192,16 @@ fn port_key(port: &PortSpec) -> String {
     format!("{}/{}", port.target, protocol(port.protocol))
 }
 
-fn port_bindings(ports: &[PortSpec]) -> PortMap {
+fn port_bindings(flavour: Flavour, request: &CreateContainer) -> PortMap {
     let mut bindings = PortMap::new();
-    for port in ports {
-        let host_port = match port.published {
+    for port in &request.spec.ports {
+        let published = match (flavour, port.published) {
+            (Flavour::Podman, PublishedPorts::Range(first, last)) => {
+                podman::one_of(port, first, last, request.slot.0)
+            }
+            (Flavour::Docker | Flavour::Podman, published) => published,
+        };
+        let host_port = match published {
             PublishedPorts::Any => String::new(),
             PublishedPorts::One(port) => port.to_string(),
             PublishedPorts::Range(first, last) => format!("{first}-{last}"),

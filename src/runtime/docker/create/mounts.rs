@@ -8,7 +8,10 @@ use bollard::models::{
     MountImageOptions, MountTmpfsOptions, MountType, MountVolumeOptions,
 };
 
-use super::super::connect::{ApiVersion, Engine};
+use super::super::{
+    connect::{ApiVersion, Engine},
+    flavour::Flavour,
+};
 use crate::{
     model::spec::{Bind, Mount, MountKind, Propagation},
     runtime::{CreateContainer, MountedFile, RuntimeError},
@@ -32,7 +35,12 @@ pub(super) async fn set(
                     subpath: subpath.clone(),
                     driver_config: None,
                 };
-                volume(engine, request, mount, name.as_deref(), options)?
+                let made = volume(engine, request, mount, name.as_deref(), options)?;
+                if let Some(line) = without_copy(engine.flavour, &made, *no_copy) {
+                    binds.push(line);
+                    continue;
+                }
+                made
             }
             MountKind::Bind(bind) => match bound(engine, mount, bind).await? {
                 Bound::Mount(made) => *made,
@@ -59,6 +67,16 @@ pub(super) async fn set(
     host.tmpfs = Some(request.spec.tmpfs.iter().cloned().collect());
     host.volumes_from = Some(volumes_from(request)?);
     Ok(())
+}
+
+/// Podman heeds the wish to begin with an empty volume in a line only, not in a mount.
+fn without_copy(flavour: Flavour, made: &EngineMount, no_copy: bool) -> Option<String> {
+    if flavour == Flavour::Docker || !no_copy {
+        return None;
+    }
+    let (source, target) = (made.source.as_deref()?, made.target.as_deref()?);
+    let access = if made.read_only == Some(true) { "ro" } else { "rw" };
+    Some(format!("{source}:{target}:{access},nocopy"))
 }
 
 fn at(kind: MountType, mount: &Mount) -> EngineMount {
@@ -133,6 +151,11 @@ async fn bound(engine: &Engine, mount: &Mount, bind: &Bind) -> Result<Bound, Run
     if !bind.source.starts_with('/') {
         return Err(failed("a path of the node begins with `/`".to_owned()));
     }
+    // Podman makes a missing path in either form.
+    let made_unasked = engine.flavour == Flavour::Podman && !bind.create_host_path;
+    if made_unasked && !tokio::fs::try_exists(&bind.source).await.unwrap_or(false) {
+        return Err(failed(not_there(&bind.source)));
+    }
     let creates = bind.create_host_path;
     // Only a mount has options, and can name a path with a colon.
     let needs_mount =
@@ -147,10 +170,7 @@ async fn bound(engine: &Engine, mount: &Mount, bind: &Bind) -> Result<Bound, Run
         }
         // The engine's binds make a missing path, which was not asked for.
         if !creates && !exists().await.unwrap_or(false) {
-            return Err(failed(format!(
-                "{} is not there; make that path on this node, or let it be made with `create_host_path: true`",
-                bind.source
-            )));
+            return Err(failed(not_there(&bind.source)));
         }
         return Ok(Bound::Line(line(mount, bind)));
     }
@@ -170,6 +190,12 @@ async fn bound(engine: &Engine, mount: &Mount, bind: &Bind) -> Result<Bound, Run
         true
     };
     with_options(engine, mount, bind, creates).map(Bound::Mount)
+}
+
+fn not_there(source: &str) -> String {
+    format!(
+        "{source} is not there; make that path on this node, or let it be made with `create_host_path: true`"
+    )
 }
 
 fn line(mount: &Mount, bind: &Bind) -> String {

@@ -2,6 +2,7 @@
 
 use bollard::models::{HostConfig, HostConfigCgroupnsModeEnum, HostConfigIsolationEnum};
 
+use super::super::flavour::Flavour;
 use crate::{
     model::{ServiceName, spec::NamespaceMode},
     runtime::{CreateContainer, RuntimeError, RuntimeId},
@@ -9,6 +10,7 @@ use crate::{
 
 pub(super) async fn set(
     host: &mut HostConfig,
+    flavour: Flavour,
     request: &CreateContainer,
 ) -> Result<(), RuntimeError> {
     let security = &request.spec.security;
@@ -39,7 +41,7 @@ pub(super) async fn set(
         Some("hyperv") => Some(HostConfigIsolationEnum::HYPERV),
         Some(other) => return Err(unknown("isolation", other, "`default` on Linux")),
     };
-    options(host, &security.options).await
+    options(host, flavour, &security.options).await
 }
 
 fn unknown(key: &str, value: &str, right: &str) -> RuntimeError {
@@ -74,7 +76,11 @@ pub(super) fn peer<'a>(
 
 /// `security_opt`. The engine wants a seccomp profile itself, not where it is, and has no word for
 /// unmasked system paths but their empty lists.
-async fn options(host: &mut HostConfig, options: &[String]) -> Result<(), RuntimeError> {
+async fn options(
+    host: &mut HostConfig,
+    flavour: Flavour,
+    options: &[String],
+) -> Result<(), RuntimeError> {
     let mut sent = Vec::new();
     for option in options {
         let (name, value) = option.split_once(['=', ':']).unwrap_or((option, ""));
@@ -82,9 +88,25 @@ async fn options(host: &mut HostConfig, options: &[String]) -> Result<(), Runtim
             ("systempaths", "unconfined") => {
                 host.masked_paths = Some(Vec::new());
                 host.readonly_paths = Some(Vec::new());
+                match flavour {
+                    Flavour::Docker => {}
+                    // It does not look at the lists.
+                    Flavour::Podman => sent.push("unmask=ALL".to_owned()),
+                }
             }
             ("seccomp", path) if !matches!(path, "unconfined" | "builtin") => {
-                sent.push(format!("seccomp={}", seccomp_profile(path).await?));
+                let profile = seccomp_profile(path).await?;
+                sent.push(match flavour {
+                    Flavour::Docker => format!("seccomp={profile}"),
+                    Flavour::Podman if path.starts_with('{') => {
+                        return Err(RuntimeError::Unsupported(
+                            "Podman takes `security_opt: seccomp` as a file's path only; write the profile to a file of the node"
+                                .to_owned(),
+                        ));
+                    }
+                    // It reads the file itself, once it is known to be right.
+                    Flavour::Podman => format!("seccomp={path}"),
+                });
             }
             ("no-new-privileges", "") => sent.push(option.clone()),
             _ => sent.push(format!("{name}={value}")),
