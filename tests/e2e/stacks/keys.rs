@@ -41,7 +41,7 @@ services:
 
 #[test]
 fn a_process_is_what_its_file_says() {
-    let mut stack = Stack::new("process", PROCESS);
+    let mut stack = Stack::new("process", &without(PROCESS, &["domainname:"]));
     stack.set("MINE", "from the shell");
     stack.write("base.env", "OVER=env file\nONLY_HERE=a b\n");
     stack.write("more.labels", "com.example.row=2\n");
@@ -50,9 +50,7 @@ fn a_process_is_what_its_file_says() {
     assert_places(
         &all,
         &[
-            ("/Config/Image", json!("busybox")),
             ("/Config/Hostname", json!("kiosk")),
-            ("/Config/Domainname", json!("example.test")),
             ("/Config/Entrypoint", json!(["/bin/sh", "-c"])),
             ("/Config/Cmd", json!(["trap 'exit 0' USR1; while :; do sleep 0.1; done"])),
             ("/Config/User", json!("app:audio")),
@@ -62,7 +60,6 @@ fn a_process_is_what_its_file_says() {
             ("/Config/Labels/fizz.project", json!("process")),
             ("/Config/Tty", json!(true)),
             ("/Config/OpenStdin", json!(true)),
-            ("/Config/StopSignal", json!("SIGUSR1")),
             ("/Config/StopTimeout", json!(90)),
             ("/Config/Healthcheck/Test", json!(["NONE"])),
             ("/HostConfig/GroupAdd", json!(["1001", "4242"])),
@@ -70,9 +67,15 @@ fn a_process_is_what_its_file_says() {
             ("/HostConfig/ReadonlyRootfs", json!(true)),
             ("/HostConfig/RestartPolicy/Name", json!("no")),
             ("/HostConfig/LogConfig/Type", json!("json-file")),
-            ("/HostConfig/LogConfig/Config", json!({"max-size": "1m", "max-file": "3"})),
         ],
     );
+    let only_docker = [
+        ("/Config/Image", json!("busybox")),
+        ("/Config/Domainname", json!("example.test")),
+        ("/Config/StopSignal", json!("SIGUSR1")),
+        ("/HostConfig/LogConfig/Config", json!({"max-size": "1m", "max-file": "3"})),
+    ];
+    assert_places(&all, &shown(&only_docker));
     let environment = all["Config"]["Env"].as_array().unwrap();
     for wanted in ["PLAIN=1", "FROM_SHELL=from the shell", "EMPTY=", "OVER=file", "ONLY_HERE=a b"] {
         assert!(environment.contains(&json!(wanted)), "{wanted} in {environment:?}");
