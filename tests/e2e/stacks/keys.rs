@@ -39,6 +39,16 @@ services:
   shell_form: {image: busybox, command: "sh -c 'sleep $$((3000 + 600))'", stop_grace_period: 0s}
 "#;
 
+/// What Podman's account has in other words, or not at all.
+fn process_as_docker_has_it() -> [(&'static str, Value); 4] {
+    [
+        ("/Config/Image", json!("busybox")),
+        ("/Config/Domainname", json!("example.test")),
+        ("/Config/StopSignal", json!("SIGUSR1")),
+        ("/HostConfig/LogConfig/Config", json!({"max-size": "1m", "max-file": "3"})),
+    ]
+}
+
 #[test]
 fn a_process_is_what_its_file_says() {
     let mut stack = Stack::new("process", &without(PROCESS, &["domainname:"]));
@@ -69,13 +79,7 @@ fn a_process_is_what_its_file_says() {
             ("/HostConfig/LogConfig/Type", json!("json-file")),
         ],
     );
-    let only_docker = [
-        ("/Config/Image", json!("busybox")),
-        ("/Config/Domainname", json!("example.test")),
-        ("/Config/StopSignal", json!("SIGUSR1")),
-        ("/HostConfig/LogConfig/Config", json!({"max-size": "1m", "max-file": "3"})),
-    ];
-    assert_places(&all, &shown(&only_docker));
+    assert_places(&all, &shown(&process_as_docker_has_it()));
     let environment = all["Config"]["Env"].as_array().unwrap();
     for wanted in ["PLAIN=1", "FROM_SHELL=from the shell", "EMPTY=", "OVER=file", "ONLY_HERE=a b"] {
         assert!(environment.contains(&json!(wanted)), "{wanted} in {environment:?}");
@@ -97,15 +101,15 @@ fn a_process_is_what_its_file_says() {
         &defaults,
         &[
             ("/Config/Cmd", json!(["sleep", "3600"])),
-            ("/Config/Entrypoint", json!(null)),
             ("/Config/Tty", json!(false)),
             ("/Config/OpenStdin", json!(false)),
             ("/HostConfig/Privileged", json!(false)),
             ("/HostConfig/ReadonlyRootfs", json!(false)),
             ("/HostConfig/RestartPolicy/Name", json!("no")),
-            ("/HostConfig/NetworkMode", json!("process_default")),
         ],
     );
+    let network = ("/HostConfig/NetworkMode", json!("process_default"));
+    assert_places(&defaults, &shown(&[("/Config/Entrypoint", json!(null)), network]));
     assert_places(
         &stack.inspect("shell_form-1"),
         &[("/Config/Cmd", json!(["sh", "-c", "sleep $((3000 + 600))"]))],

@@ -153,11 +153,15 @@ fn privileges_and_namespaces_are_as_written() {
     assert!(seen.contains("NoNewPrivs:\t1") && seen.contains("Seccomp:\t0"), "{seen}");
     stack.fizz(&["create", "privileged"]).ok();
     assert_places(&stack.inspect("privileged-1"), &[("/HostConfig/Privileged", json!(true))]);
-    assert_places(
-        &stack.inspect("host-1"),
-        &[("/HostConfig/PidMode", json!("host")), ("/HostConfig/IpcMode", json!("host"))],
-    );
+    assert_places(&stack.inspect("host-1"), &[("/HostConfig/PidMode", json!("host"))]);
+    if on_podman() {
+        for namespace in ["ipc", "uts", "user", "cgroup"] {
+            let line = format!("readlink /proc/self/ns/{namespace}");
+            assert_eq!(stack.inside("host-1", &line), engine().inside(&line), "{namespace}");
+        }
+    }
     let only_docker = [
+        ("/HostConfig/IpcMode", json!("host")),
         ("/HostConfig/UTSMode", json!("host")),
         ("/HostConfig/UsernsMode", json!("host")),
         ("/HostConfig/CgroupnsMode", json!("host")),
