@@ -1,6 +1,6 @@
 //! Fizz against the real thing. Needs root, dockerd, docker, docker-registry, podman, nft and
-//! busybox-static (Debian: `apt-get install docker.io docker-registry podman nftables busybox-static
-//! iproute2 iptables`).
+//! busybox-static (Debian: `apt-get install docker.io docker-registry podman netavark aardvark-dns
+//! catatonit runc nftables busybox-static iproute2 iptables`).
 //!
 //! Run it by `cargo test --test e2e`: one engine is started for the whole run and shared by its tests,
 //! which run beside one another. A runner that gives each test a process of its own starts an engine

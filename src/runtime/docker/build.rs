@@ -38,6 +38,11 @@ pub(super) async fn build(
     }
     let name = request.tags.first().cloned().unwrap_or_else(|| "without a name".to_owned());
     let about = || about("build", "image", &name);
+    let mut options = options(&request);
+    if engine.flavour == Flavour::Podman {
+        let built = (podman::BUILT_LABEL.to_owned(), "true".to_owned());
+        options.labels.get_or_insert_default().extend([built]);
+    }
     let client = engine.client_with(more(engine.flavour, &request), None);
     let logins = credentials
         .into_iter()
@@ -45,7 +50,7 @@ pub(super) async fn build(
         .collect();
     let (context, cause) = watched(context);
     let context = bollard::body_try_stream(context);
-    let mut steps = client.build_image(options(&request), Some(logins), Some(context)).boxed();
+    let mut steps = client.build_image(options, Some(logins), Some(context)).boxed();
     let mut reporter = Reporter::new(progress);
     let mut output = Output::default();
     let mut ended = Ok(());

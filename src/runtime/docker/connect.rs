@@ -150,6 +150,15 @@ impl Engine {
         self.get_whole(format!("{LIBPOD}{path}")).await
     }
 
+    /// Work for Podman's own API.
+    pub(super) async fn delete_libpod(&self, path: &str) -> Result<(), Refusal> {
+        let path = format!("{LIBPOD}{path}");
+        let answer = tokio::time::timeout(WORK_MAX, wire::delete(&self.socket, &path)).await;
+        answer
+            .unwrap_or_else(|_| Err(Refusal::Silent(no_answer(WORK_MAX))))
+            .inspect_err(|refusal| self.heard(refusal))
+    }
+
     async fn get_whole(&self, path: String) -> Result<bytes::Bytes, Refusal> {
         let answer = tokio::time::timeout(ANSWER_MAX, wire::get(&self.socket, &path)).await;
         answer

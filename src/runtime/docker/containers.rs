@@ -253,6 +253,11 @@ pub(super) async fn remove(engine: &Engine, id: &str, volumes: bool) -> Result<(
     match engine.ask(WORK_MAX, engine.client.remove_container(id, Some(options))).await {
         Ok(()) => Ok(()),
         Err(refusal) if refusal.is_missing() => Ok(()),
+        Err(refusal) if podman::has_dependents(&refusal) => {
+            let path = format!("/containers/{id}?force=true&depend=true&v={volumes}");
+            let gone = engine.delete_libpod(&path).await;
+            gone.map_err(|it| engine.error(it, about("remove", "container", id)))
+        }
         // Somebody is at it already.
         Err(refusal) if refusal.status() == Some(409) => {
             let gone = async {

@@ -160,9 +160,14 @@ pub(super) async fn image(
 ) -> Result<Option<ImageInfo>, RuntimeError> {
     match inspect(engine, reference).await {
         Ok(image) => {
+            let labels = image.config.as_ref().and_then(|it| it.labels.as_ref());
+            let built = labels.is_some_and(|it| it.contains_key(podman::BUILT_LABEL));
             let mut info = info(image);
             if let (Flavour::Podman, Some(info)) = (engine.flavour, &mut info) {
                 info.health = podman::image_health(engine, reference).await?.and_then(health);
+                if built {
+                    info.digests.clear();
+                }
             }
             Ok(info)
         }

@@ -6,6 +6,7 @@ use bollard::{
     models::{Ipam, IpamConfig, NetworkCreateRequest, NetworkInspect},
     query_parameters::{ListContainersOptions, ListNetworksOptions},
 };
+use tracing::warn;
 
 use super::{
     connect::{ANSWER_MAX, ApiVersion, Engine, WORK_MAX},
@@ -156,7 +157,13 @@ async fn create(
     })?;
     let client = engine.client_with(String::new(), Some(body));
     let made = engine.ask(WORK_MAX, client.create_network(request)).await;
-    made.map(drop).map_err(|it| engine.error(it, about("create", "network", &spec.name)))
+    let made = made.map_err(|it| engine.error(it, about("create", "network", &spec.name)))?;
+    if !made.warning.is_empty() {
+        // Podman's way to say that it leaves an option out.
+        let (network, warning) = (&spec.name, &made.warning);
+        warn!(network, warning, "the network is made, but not wholly as it is described");
+    }
+    Ok(())
 }
 
 /// What of a network's settings its label keeps. Docker shows all, and more: the names tell which are ours.

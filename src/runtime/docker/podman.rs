@@ -26,6 +26,10 @@ use crate::{
 /// The network that a container is in if it names none: Docker calls its own `bridge`.
 pub(super) const DEFAULT_NETWORK: &str = "podman";
 
+/// Marks an image as built here. Podman gives each image a digest with its name, also one that no registry has
+/// ever seen, from which no other node could fetch it.
+pub(super) const BUILT_LABEL: &str = "fizz.built";
+
 /// What Docker says of a container that was there when the machine lost its power.
 const LOST_POWER: i64 = 255;
 
@@ -80,6 +84,12 @@ pub(super) async fn image_health(
 /// Whether a name is taken. Podman has no status of its own for that.
 pub(super) fn is_taken(refusal: &Refusal) -> bool {
     refusal.message().contains("is already in use")
+}
+
+/// Whether a container is kept by others that are in its namespaces. They run in Docker's dead ones until
+/// they are made anew; Podman wants them gone before.
+pub(super) fn has_dependents(refusal: &Refusal) -> bool {
+    refusal.message().contains("has dependent containers")
 }
 
 /// Refuses all that Podman would leave out of this container without a word.

@@ -33,6 +33,12 @@ pub(super) async fn get(socket: &Path, path: &str) -> Result<Bytes, Refusal> {
     collect(response, &mut driver).await
 }
 
+/// Something is to go; the answer says no more than that it did.
+pub(super) async fn delete(socket: &Path, path: &str) -> Result<(), Refusal> {
+    let (response, mut driver) = send(socket, Method::DELETE, path, Bytes::new(), false).await?;
+    collect(response, &mut driver).await.map(drop)
+}
+
 /// An answer as it comes.
 pub(super) async fn stream(
     socket: &Path,

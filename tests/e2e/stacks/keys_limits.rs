@@ -58,11 +58,13 @@ fn limits_hold_by_both_spellings() {
             ("/HostConfig/PidsLimit", json!(50)),
             ("/HostConfig/ShmSize", mib(8)),
             ("/HostConfig/OomScoreAdj", json!(300)),
-            ("/HostConfig/Sysctls/net.core.somaxconn", json!("321")),
         ],
     );
+    assert_places(&short, &shown(&[("/HostConfig/Sysctls/net.core.somaxconn", json!("321"))]));
     let ulimits = short["HostConfig"]["Ulimits"].as_array().unwrap();
     for (name, soft, hard) in [("nofile", 128, 256), ("nproc", 512, 512), ("core", 0, 0)] {
+        let name =
+            if on_podman() { format!("RLIMIT_{}", name.to_uppercase()) } else { name.to_owned() };
         let wanted = json!({"Name": name, "Soft": soft, "Hard": hard});
         assert!(ulimits.contains(&wanted), "{wanted} in {ulimits:?}");
     }
@@ -114,17 +116,23 @@ services:
   joins: {image: busybox, command: sleep 3600, stop_grace_period: 0s, ipc: "service:shares", pid: "service:shares"}
 "#;
 
+/// Podman has control groups as the machine has them, and no rules for devices.
+fn security() -> String {
+    let file = without(SECURITY, &["device_cgroup_rules:"]);
+    if on_podman() { file.replace(", cgroup: host", "") } else { file }
+}
+
 #[test]
 fn privileges_and_namespaces_are_as_written() {
-    let stack = Stack::new("security", SECURITY);
+    let stack = Stack::new("security", &security());
     stack.up();
     let caps = stack.inspect("caps-1");
+    // Podman's account has other words for each.
     assert_places(
         &caps,
-        &[
+        &shown(&[
             ("/HostConfig/CapDrop", json!(["ALL"])),
             ("/HostConfig/SecurityOpt", json!(["no-new-privileges=true", "seccomp=unconfined"])),
-            ("/HostConfig/DeviceCgroupRules", json!(["c 1:8 r"])),
             (
                 "/HostConfig/Devices/0",
                 json!({"PathOnHost": "/dev/null", "PathInContainer": "/dev/nothing", "CgroupPermissions": "r"}),
@@ -133,7 +141,8 @@ fn privileges_and_namespaces_are_as_written() {
                 "/HostConfig/Devices/1",
                 json!({"PathOnHost": "/dev/zero", "PathInContainer": "/dev/nought", "CgroupPermissions": "rw"}),
             ),
-        ],
+            ("/HostConfig/DeviceCgroupRules", json!(["c 1:8 r"])),
+        ]),
     );
     let seen = stack.inside(
         "caps-1",
@@ -144,16 +153,20 @@ fn privileges_and_namespaces_are_as_written() {
     assert!(seen.contains("NoNewPrivs:\t1") && seen.contains("Seccomp:\t0"), "{seen}");
     stack.fizz(&["create", "privileged"]).ok();
     assert_places(&stack.inspect("privileged-1"), &[("/HostConfig/Privileged", json!(true))]);
-    assert_places(
-        &stack.inspect("host-1"),
-        &[
-            ("/HostConfig/PidMode", json!("host")),
-            ("/HostConfig/IpcMode", json!("host")),
-            ("/HostConfig/UTSMode", json!("host")),
-            ("/HostConfig/UsernsMode", json!("host")),
-            ("/HostConfig/CgroupnsMode", json!("host")),
-        ],
-    );
+    assert_places(&stack.inspect("host-1"), &[("/HostConfig/PidMode", json!("host"))]);
+    if on_podman() {
+        for namespace in ["ipc", "uts", "user", "cgroup"] {
+            let line = format!("readlink /proc/self/ns/{namespace}");
+            assert_eq!(stack.inside("host-1", &line), engine().inside(&line), "{namespace}");
+        }
+    }
+    let only_docker = [
+        ("/HostConfig/IpcMode", json!("host")),
+        ("/HostConfig/UTSMode", json!("host")),
+        ("/HostConfig/UsernsMode", json!("host")),
+        ("/HostConfig/CgroupnsMode", json!("host")),
+    ];
+    assert_places(&stack.inspect("host-1"), &shown(&only_docker));
     let shares = stack.inspect("shares-1");
     let id = format!("container:{}", shares["Id"].as_str().unwrap());
     assert_places(&shares, &[("/HostConfig/IpcMode", json!("shareable"))]);

@@ -23,7 +23,10 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{daemon::machine::Machine, harness::Dockerd};
+use crate::{
+    daemon::machine::Machine,
+    harness::{Dockerd, Kind},
+};
 
 /// How long one command may take.
 const COMMAND_SECONDS_MAX: &str = "120";
@@ -36,6 +39,23 @@ fn machine() -> &'static Machine {
 
 fn engine() -> &'static Dockerd {
     machine().engine()
+}
+
+/// Whether the engine is Podman: for what it has otherwise, or not at all.
+fn on_podman() -> bool {
+    Kind::chosen() == Kind::Podman
+}
+
+/// A file without the lines that Podman refuses, by what they begin with.
+fn without(file: &str, refused: &[&str]) -> String {
+    let is_kept =
+        |line: &&str| !on_podman() || !refused.iter().any(|it| line.trim().starts_with(it));
+    file.lines().filter(is_kept).map(|line| format!("{line}\n")).collect()
+}
+
+/// Places of an account that Podman leaves empty: what they are is then seen from inside.
+fn shown<'a>(places: &[(&'a str, Value)]) -> Vec<(&'a str, Value)> {
+    if on_podman() { Vec::new() } else { places.to_vec() }
 }
 
 /// What a command left.
