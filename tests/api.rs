@@ -233,7 +233,7 @@ async fn what_needs_the_runtime_says_that_it_is_away() {
         "/v1/volumes/data",
     ] {
         let problem = world.get(path).await.is_problem(503, "runtime-unreachable");
-        assert!(problem.hint.contains("start docker"), "{path}: {problem:?}");
+        assert!(problem.hint.contains("start the container runtime"), "{path}: {problem:?}");
     }
     let pull = world.post("/v1/images/pull", json!({"image": "web"})).await;
     assert_eq!(pull.status, 200);
