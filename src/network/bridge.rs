@@ -3,14 +3,11 @@
 use std::collections::BTreeSet;
 
 use ipnet::IpNet;
-use rtnetlink::{
-    LinkBridge,
-    packet_route::link::{InfoKind, LinkAttribute, LinkInfo},
-};
+use rtnetlink::LinkBridge;
 
 use super::{
     Namespace, NetworkError,
-    links::{self, Link},
+    links::{self, Kind},
 };
 
 /// A bridge's hardware address. Without one of its own a bridge has the lowest of its ports', which changes
@@ -33,13 +30,8 @@ impl Bridge {
     /// Makes it, or makes it so.
     pub async fn ensure(&self, host: &Namespace) -> Result<(), NetworkError> {
         let doing = format!("set up the bridge {}", self.name);
-        let found = host.work(&doing, async |handle| links::find(handle, &self.name).await).await?;
-        if found.is_some_and(|it| !is_bridge(&it)) {
-            let name = self.name.clone();
-            return Err(NetworkError::Taken { doing, name, wanted: "bridge" });
-        }
         host.work(&doing, async |handle| {
-            if links::find(handle, &self.name).await?.is_none() {
+            if links::ours(handle, &self.name, Kind::Bridge).await?.is_none() {
                 // Nothing is to be learned about groups here, and asking for them only costs.
                 let bridge = LinkBridge::new(&self.name).mcast_snooping(false).build();
                 handle.link().add(bridge).execute().await?;
@@ -48,30 +40,14 @@ impl Bridge {
             let link = found.ok_or(rtnetlink::Error::RequestFailed)?;
             links::identify(handle, &link, MAC).await?;
             links::tune(handle, &link, self.mtu).await?;
-            links::address(handle, link.index, &self.addresses).await
+            Ok(links::address(handle, link.index, &self.addresses).await?)
         })
         .await
     }
 
     /// Takes a bridge away, with its ports' places on it.
     pub async fn remove(name: &str, host: &Namespace) -> Result<(), NetworkError> {
-        host.work(&format!("remove the bridge {name}"), async |handle| {
-            match links::find(handle, name).await? {
-                Some(link) if is_bridge(&link) => handle.link().del(link.index).execute().await,
-                Some(_) | None => Ok(()),
-            }
-        })
-        .await
+        let doing = format!("remove the bridge {name}");
+        host.work(&doing, async |handle| links::remove(handle, name, Kind::Bridge).await).await
     }
-}
-
-pub(super) fn is_bridge(link: &Link) -> bool {
-    is_kind(link, &InfoKind::Bridge)
-}
-
-pub(super) fn is_kind(link: &Link, kind: &InfoKind) -> bool {
-    link.message.attributes.iter().any(|it| {
-        matches!(it, LinkAttribute::LinkInfo(all)
-            if all.iter().any(|it| matches!(it, LinkInfo::Kind(it) if it == kind)))
-    })
 }

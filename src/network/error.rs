@@ -33,12 +33,31 @@ pub enum NetworkError {
     },
 }
 
-impl NetworkError {
-    pub(super) fn new(doing: &str, why: rtnetlink::Error) -> Self {
+/// The same before it is known what was being done.
+pub(super) enum Fault {
+    /// The kernel refused, or was not understood.
+    Kernel(rtnetlink::Error),
+    /// A link has one of our names, and is something else.
+    Taken { name: String, wanted: &'static str },
+}
+
+impl From<rtnetlink::Error> for Fault {
+    fn from(why: rtnetlink::Error) -> Self {
+        Self::Kernel(why)
+    }
+}
+
+impl Fault {
+    pub(super) fn while_doing(self, doing: &str) -> NetworkError {
         let doing = doing.to_owned();
-        if let rtnetlink::Error::NetlinkError(why) = &why {
-            return Self::Refused { doing, why: why.to_io() };
+        match self {
+            Self::Taken { name, wanted } => NetworkError::Taken { doing, name, wanted },
+            Self::Kernel(why) => {
+                if let rtnetlink::Error::NetlinkError(why) = &why {
+                    return NetworkError::Refused { doing, why: why.to_io() };
+                }
+                NetworkError::Unclear { doing, why: why.to_string() }
+            }
         }
-        Self::Unclear { doing, why: why.to_string() }
     }
 }

@@ -11,9 +11,39 @@ use rtnetlink::{
     Error, Handle, LinkUnspec, RouteMessageBuilder,
     packet_route::{
         address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope},
-        link::{LinkAttribute, LinkFlags, LinkMessage},
+        link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
     },
 };
+
+use super::error::Fault;
+
+/// The kinds of links that are made here.
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    Bridge,
+    /// Two ends, of which one may be in another namespace.
+    Pair,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Bridge => "bridge",
+            Self::Pair => "pair of links",
+        }
+    }
+
+    fn is_of(self, link: &Link) -> bool {
+        let wanted = match self {
+            Self::Bridge => InfoKind::Bridge,
+            Self::Pair => InfoKind::Veth,
+        };
+        link.message.attributes.iter().any(|it| {
+            matches!(it, LinkAttribute::LinkInfo(all)
+                if all.iter().any(|it| matches!(it, LinkInfo::Kind(it) if *it == wanted)))
+        })
+    }
+}
 
 /// A link as the kernel has it.
 #[derive(Clone, Debug)]
@@ -33,6 +63,24 @@ pub(super) async fn find(links: &Handle, name: &str) -> Result<Option<Link>, Err
         Ok(link) => Ok(link.map(seen)),
         Err(Error::NetlinkError(why)) if why.raw_code() == -nix::libc::ENODEV => Ok(None),
         Err(why) => Err(why),
+    }
+}
+
+/// Looks for a link of ours. One of another kind with its name is somebody else's.
+pub(super) async fn ours(links: &Handle, name: &str, kind: Kind) -> Result<Option<Link>, Fault> {
+    match find(links, name).await? {
+        Some(link) if !kind.is_of(&link) => {
+            Err(Fault::Taken { name: name.to_owned(), wanted: kind.name() })
+        }
+        found => Ok(found),
+    }
+}
+
+/// Takes a link of ours away, if it is there.
+pub(super) async fn remove(links: &Handle, name: &str, kind: Kind) -> Result<(), Fault> {
+    match find(links, name).await? {
+        Some(link) if kind.is_of(&link) => Ok(links.link().del(link.index).execute().await?),
+        Some(_) | None => Ok(()),
     }
 }
 

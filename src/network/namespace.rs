@@ -16,7 +16,7 @@ use nix::sched::{CloneFlags, setns};
 use rtnetlink::Handle;
 use tokio::runtime;
 
-use super::error::NetworkError;
+use super::error::{Fault, NetworkError};
 
 /// A network namespace that is held open.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl Namespace {
     pub(super) async fn work<T>(
         &self,
         doing: &str,
-        work: impl AsyncFnOnce(&Handle) -> Result<T, rtnetlink::Error>,
+        work: impl AsyncFnOnce(&Handle) -> Result<T, Fault>,
     ) -> Result<T, NetworkError> {
         let refused = |why| NetworkError::Refused { doing: doing.to_owned(), why };
         let reactor = runtime::Handle::current();
@@ -59,8 +59,8 @@ impl Namespace {
         .map_err(refused)?;
         let result = tokio::select! {
             result = work(&links) => result,
-            () = connection => Err(rtnetlink::Error::RequestFailed),
+            () = connection => Err(rtnetlink::Error::RequestFailed.into()),
         };
-        result.map_err(|why| NetworkError::new(doing, why))
+        result.map_err(|why| why.while_doing(doing))
     }
 }

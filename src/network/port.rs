@@ -6,10 +6,13 @@ use std::{collections::BTreeSet, net::IpAddr};
 use ipnet::IpNet;
 use rtnetlink::{
     Error, Handle, LinkMessageBuilder, LinkUnspec, LinkVeth,
-    packet_route::link::{InfoData, InfoKind, InfoVeth},
+    packet_route::link::{InfoData, InfoVeth},
 };
 
-use super::{Namespace, NetworkError, bridge, links};
+use super::{
+    Namespace, NetworkError,
+    links::{self, Kind},
+};
 
 /// A container's place as it is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,24 +39,18 @@ impl Port {
         container: &Namespace,
     ) -> Result<(), NetworkError> {
         let doing = format!("connect {} to {}", self.name, self.bridge);
-        let inside =
-            container.work(&doing, async |handle| links::find(handle, &self.inside).await).await?;
-        let here = host.work(&doing, async |handle| links::find(handle, &self.name).await).await?;
-        for (found, name) in [(&inside, &self.inside), (&here, &self.name)] {
-            if found.as_ref().is_some_and(|it| !bridge::is_kind(it, &InfoKind::Veth)) {
-                let name = name.clone();
-                return Err(NetworkError::Taken { doing, name, wanted: "pair of links" });
-            }
-        }
-        let whole = inside.is_some() && here.is_some();
+        let look = async |handle: &Handle| links::ours(handle, &self.inside, Kind::Pair).await;
+        let inside = container.work(&doing, look).await?.is_some();
         host.work(&doing, async |handle| {
+            let here = links::ours(handle, &self.name, Kind::Pair).await?;
+            let whole = inside && here.is_some();
             if let Some(half) = here.filter(|_| !whole) {
                 handle.link().del(half.index).execute().await?;
             }
-            self.on_host(handle, container, !whole).await
+            Ok(self.on_host(handle, container, !whole).await?)
         })
         .await?;
-        container.work(&doing, async |handle| self.in_container(handle).await).await
+        container.work(&doing, async |handle| Ok(self.in_container(handle).await?)).await
     }
 
     /// A hardware address that goes with the IP address: whoever takes that over is found at once by those
@@ -109,14 +106,7 @@ impl Port {
 
     /// Takes a place away, both ends.
     pub async fn remove(name: &str, host: &Namespace) -> Result<(), NetworkError> {
-        host.work(&format!("remove the port {name}"), async |handle| {
-            match links::find(handle, name).await? {
-                Some(link) if bridge::is_kind(&link, &InfoKind::Veth) => {
-                    handle.link().del(link.index).execute().await
-                }
-                Some(_) | None => Ok(()),
-            }
-        })
-        .await
+        let doing = format!("remove the port {name}");
+        host.work(&doing, async |handle| links::remove(handle, name, Kind::Pair).await).await
     }
 }
