@@ -21,7 +21,7 @@ pub(super) fn history(view: &View, project: &ProjectName) -> Vec<wire::Revision>
         let runs: Vec<&ServiceName> = record
             .services
             .iter()
-            .filter(|(name, it)| current.get(name).is_some_and(|now| is_now(now, it)))
+            .filter(|(name, it)| current.get(name).is_some_and(|now| now.is_same(it)))
             .map(|(name, _)| name)
             .collect();
         for name in &runs {
@@ -74,11 +74,6 @@ fn changes(before: &RevisionRecord, after: &RevisionRecord) -> Vec<wire::Revisio
         Some(wire::RevisionChange { service: name.to_string(), change })
     });
     told.collect()
-}
-
-/// Whether a service is what it was then.
-fn is_now(now: &Template, then: &Template) -> bool {
-    now.revision == then.revision && (now.image.is_none() || now.image == then.image)
 }
 
 /// Why a service's replicas are where they are.

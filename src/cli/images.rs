@@ -212,8 +212,7 @@ fn pin(reference: &str, image: &Image) -> String {
 /// A reference without tag and digest, and without what Docker Hub's names go without.
 fn name(reference: &str) -> &str {
     let it = reference.split_once('@').map_or(reference, |(it, _)| it);
-    let last = it.rfind('/').map_or(0, |it| it + 1);
-    let it = it[last..].find(':').map_or(it, |colon| &it[..last + colon]);
+    let (it, _) = split_reference(it);
     let it = it.strip_prefix("docker.io/").unwrap_or(it);
     it.strip_prefix("library/").unwrap_or(it)
 }

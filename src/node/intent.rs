@@ -10,7 +10,6 @@ use super::{
 use crate::{
     model::{
         ContainerId, ContainerName, ContainerState, Millis, ProjectName, ServiceKey, ServiceName,
-        Slot,
     },
     state::{Change, DeploymentRecord, Intent, OneOff, Removal, ServiceRecord},
 };
@@ -192,8 +191,7 @@ impl Node {
 
     /// What is being removed takes no other wishes: they would keep it half there.
     pub(super) fn refuse_while_removed(&self, project: &ProjectName) -> Result<(), Refusal> {
-        let deployment = self.state.deployments().get(project);
-        if deployment.is_some_and(|it| it.removal.is_some()) {
+        if self.removal_of(project).is_some() {
             let why =
                 format!("`{project}` is being removed; wait until it is gone, then try again");
             return Err(Refusal::Conflict(why));
@@ -302,8 +300,8 @@ impl Node {
         if !request.no_deps {
             self.start_dependencies(&key, now);
         }
-        let mut container = self.blank(id, &key, &record, now);
-        (container.slot, container.name) = (Slot(0), name);
+        let mut container = self.blank(id, &key, &record, &record.template, now);
+        container.name = name;
         container.one_off =
             Some(OneOff { definition, remove: request.remove, no_deps: request.no_deps });
         self.commit(Change::Container(container.id, Some(Arc::new(container))), now);

@@ -1,15 +1,15 @@
 //! Carries `reconcile`'s steps out: as records, and as effects for the shell.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use super::{Activity, Effect, Launch, Node, Now, definition, local::Operation};
 use crate::{
     model::{
-        ContainerId, ContainerName, ContainerState, Revision, ServiceKey, Slot,
+        ContainerId, ContainerState, Revision, ServiceKey, Slot,
         spec::{ContainerSpec, PullPolicy, ServiceSpec},
     },
     reconcile::{Cause, Step, Which},
-    state::{Change, ContainerRecord, Intent, ServiceRecord},
+    state::{Change, ContainerRecord, Intent, ServiceRecord, Template},
 };
 
 impl Node {
@@ -49,14 +49,13 @@ impl Node {
         let Some(spec) = self.spec_from(key, template.revision) else { return };
         let Ok(name) = definition::container_name(key, slot, spec) else { return };
         let id = ContainerId(self.random.id());
-        let mut record = self.blank(id, key, &service, now);
+        let mut record = self.blank(id, key, &service, template, now);
         let replaced = self.fleet.of(&key.project).filter(|it| {
             let same = it.service == *key && it.slot == slot && it.revision == template.revision;
             same && it.one_off.is_none() && it.given_up
         });
         record.attempts = replaced.map(|it| it.attempts.saturating_add(1)).max().unwrap_or(0);
-        (record.slot, record.name, record.revision) = (slot, name, template.revision);
-        record.wanted_image.clone_from(&template.image);
+        (record.slot, record.name) = (slot, name);
         self.commit(Change::Container(record.id, Some(Arc::new(record))), now);
         self.tell(id, ContainerState::Pending, None);
         self.uphold(now);
@@ -68,34 +67,15 @@ impl Node {
         id: ContainerId,
         key: &ServiceKey,
         service: &ServiceRecord,
+        template: &Template,
         now: Now,
     ) -> ContainerRecord {
         ContainerRecord {
-            id,
-            node: self.me,
-            service: key.clone(),
-            slot: Slot(0),
-            name: ContainerName::of(id),
-            revision: service.template.revision,
-            one_off: None,
-            wanted_image: service.template.image.clone(),
-            image: None,
-            command: String::new(),
-            runtime_id: None,
-            state: ContainerState::Pending,
+            wanted_image: template.image.clone(),
             since: now.wall,
-            created: now.wall,
-            reason: None,
-            exit_code: None,
-            runs: 0,
-            attempts: 0,
             restarts: service.restarts,
             starts: service.starts,
-            given_up: false,
-            held: false,
-            checked: false,
-            ports: vec![],
-            addresses: BTreeMap::new(),
+            ..ContainerRecord::unmade(id, self.me, key.clone(), template.revision, now.wall)
         }
     }
 
@@ -149,8 +129,7 @@ impl Node {
         let Some(record) = self.state.container(container) else { return };
         let Some(runtime_id) = record.runtime_id.clone() else { return };
         let asked = self.state.services().get(&record.service).and_then(|it| it.grace);
-        let going = self.state.deployments().get(&record.service.project);
-        let going = going.and_then(|it| it.removal.as_ref()?.grace);
+        let going = self.removal_of(&record.service.project).and_then(|it| it.grace);
         let spec = self.spec_from(&record.service, record.revision).map(|it| &it.container);
         let grace = asked.or(going).or_else(|| spec?.stop_grace);
         let hooks = spec.map(|it| it.pre_stop.clone()).unwrap_or_default();

@@ -338,31 +338,14 @@ impl Node {
         let service = ServiceKey { project: seen.project.clone(), service: seen.service.clone() };
         let wanted = self.state.services().get(&service).cloned();
         let record = ContainerRecord {
-            id: seen.container,
-            node: self.me,
-            service,
             slot: seen.slot,
             name,
-            revision: seen.revision,
-            one_off: None,
-            wanted_image: None,
             image: Some(seen.image.clone()),
-            command: String::new(),
             runtime_id: Some(seen.runtime_id.clone()),
-            state: ContainerState::Pending,
             since: WallTime(0),
-            created: seen.created,
-            reason: None,
-            exit_code: None,
-            runs: 0,
-            attempts: 0,
             restarts: wanted.as_ref().map_or(0, |it| it.restarts),
             starts: wanted.as_ref().map_or(0, |it| it.starts),
-            given_up: false,
-            held: false,
-            checked: false,
-            ports: vec![],
-            addresses: BTreeMap::new(),
+            ..ContainerRecord::unmade(seen.container, self.me, service, seen.revision, seen.created)
         };
         self.commit(Change::Container(record.id, Some(Arc::new(record))), now);
         true

@@ -7,10 +7,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     compose::{decode, json::to_tree, problem::Problems},
-    model::{
-        ContainerId, ContainerName, ContainerState as S, Millis, Revision, ServiceKey, Tick,
-        WallTime,
-    },
+    model::{ContainerId, ContainerState as S, Millis, Revision, ServiceKey, Tick, WallTime},
     state::{Intent, Rollout, Template},
 };
 
@@ -52,33 +49,16 @@ fn container(
     state: S,
     code: Option<i64>,
 ) -> ContainerRecord {
-    let id = ContainerId(number);
+    let service = ServiceKey { project: "shop".parse().unwrap(), service: "job".parse().unwrap() };
+    let created = WallTime(u64::try_from(number).unwrap());
     ContainerRecord {
-        id,
-        node,
-        service: ServiceKey { project: "shop".parse().unwrap(), service: "job".parse().unwrap() },
         slot: Slot(slot),
-        name: ContainerName::of(id),
-        revision: Revision(1),
-        one_off: None,
-        wanted_image: None,
-        image: None,
-        command: String::new(),
         runtime_id: Some(crate::model::RuntimeId(number.to_string().into())),
         state,
         since: WallTime(0),
-        created: WallTime(u64::try_from(number).unwrap()),
-        reason: None,
         exit_code: code,
-        runs: 0,
-        attempts: 0,
-        restarts: 0,
         starts: 1,
-        given_up: false,
-        held: false,
-        checked: false,
-        ports: vec![],
-        addresses: BTreeMap::new(),
+        ..ContainerRecord::unmade(ContainerId(number), node, service, Revision(1), created)
     }
 }
 

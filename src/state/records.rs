@@ -286,6 +286,44 @@ impl ServiceRecord {
 }
 
 impl ContainerRecord {
+    /// One that was recorded, and of which nothing else is known: nobody has begun to make it.
+    #[must_use]
+    pub fn unmade(
+        id: ContainerId,
+        node: NodeId,
+        service: ServiceKey,
+        revision: Revision,
+        created: WallTime,
+    ) -> Self {
+        Self {
+            id,
+            node,
+            service,
+            slot: Slot(0),
+            name: ContainerName::of(id),
+            revision,
+            one_off: None,
+            wanted_image: None,
+            image: None,
+            command: String::new(),
+            runtime_id: None,
+            state: ContainerState::Pending,
+            since: created,
+            created,
+            reason: None,
+            exit_code: None,
+            runs: 0,
+            attempts: 0,
+            restarts: 0,
+            starts: 0,
+            given_up: false,
+            held: false,
+            checked: false,
+            ports: vec![],
+            addresses: BTreeMap::new(),
+        }
+    }
+
     /// Whether it is made from this.
     #[must_use]
     pub fn is_made_from(&self, template: &Template) -> bool {

@@ -212,32 +212,17 @@ fn container(
     number: u64,
 ) -> ContainerRecord {
     let network = format!("{}_default", key.project);
+    let (id, node) = (ContainerId(id(number + (1 << 33))), node(number % NODES + 1));
     ContainerRecord {
-        id: ContainerId(id(number + (1 << 33))),
-        node: node(number % NODES + 1),
-        service: key.clone(),
         slot,
         name: format!("{}-{}-{}", key.project, key.service, slot.0).parse().unwrap(),
-        revision,
-        one_off: None,
-        wanted_image: None,
         image: Some(ImageId(format!("sha256:{:064x}", revision.0).into())),
         command: "/usr/local/bin/server --listen 0.0.0.0:8080".to_owned(),
-        runtime_id: Some(RuntimeId(format!("{:064x}", id(number)).into())),
+        runtime_id: Some(RuntimeId(format!("{:064x}", self::id(number)).into())),
         state: ContainerState::Healthy,
-        since: WALL,
-        created: WALL,
-        reason: None,
-        exit_code: None,
-        runs: 0,
-        attempts: 0,
-        restarts: 0,
-        starts: 0,
-        given_up: false,
-        held: false,
         checked: true,
-        ports: Vec::new(),
         addresses: [(network, format!("172.18.{}.{}", number >> 8 & 255, number & 255))].into(),
+        ..ContainerRecord::unmade(id, node, key.clone(), revision, WALL)
     }
 }
 

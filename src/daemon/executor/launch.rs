@@ -211,8 +211,6 @@ impl Inner {
     }
 }
 
-/// The name of a container that waits for the name of another. Always the same, so that an attempt
-/// that is repeated finds what was made.
 /// A name that another of the service's containers has still is free once that is gone.
 fn name_taken(error: RuntimeError) -> Failure {
     let passing = matches!(error, RuntimeError::Conflict(_));
@@ -220,6 +218,8 @@ fn name_taken(error: RuntimeError) -> Failure {
     Failure { passing: passing || failure.passing, ..failure }
 }
 
+/// The name of a container that waits for the name of another. Always the same, so that an attempt
+/// that is repeated finds what was made.
 fn waiting_name(launch: &Launch) -> Result<ContainerName, Failure> {
     let name = format!("{}-{}", launch.name, launch.container.short());
     name.parse().map_err(|it| fault(format!("{it}")))

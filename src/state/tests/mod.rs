@@ -76,32 +76,18 @@ fn path(key: u8) -> SecretPath {
 }
 
 fn container(id: ContainerId, value: u8) -> ContainerRecord {
+    let service = ServiceKey { project: "shop".parse().unwrap(), service: "web".parse().unwrap() };
     ContainerRecord {
-        id,
-        node: NodeId(7),
-        service: ServiceKey { project: "shop".parse().unwrap(), service: "web".parse().unwrap() },
         slot: Slot(u32::from(value)),
         name: "shop-web-1".parse().unwrap(),
-        revision: Revision(3),
-        one_off: None,
-        wanted_image: None,
-        image: None,
         command: "sleep".to_owned(),
-        runtime_id: None,
         state: ContainerState::Running,
         since: WallTime(u64::from(value)),
-        created: WallTime(2),
         reason: Some("because".into()),
         exit_code: Some(-1),
         runs: 1,
-        attempts: 0,
-        restarts: 0,
-        starts: 0,
-        given_up: false,
-        held: false,
-        checked: false,
-        ports: vec![],
         addresses: BTreeMap::from([("net".to_owned(), "10.0.0.2".to_owned())]),
+        ..ContainerRecord::unmade(id, NodeId(7), service, Revision(3), WallTime(2))
     }
 }
 

@@ -130,32 +130,16 @@ impl Picture {
     ) {
         let service =
             ServiceKey { project: request.project.clone(), service: request.service.clone() };
+        let created = WallTime(u64::try_from(request.container.0 & 0xffff).unwrap());
+        let (id, revision) = (request.container, request.revision);
         self.write(ContainerRecord {
-            id: request.container,
-            node: self.me,
-            service,
             slot: Slot(1),
             name: request.name.clone(),
-            revision: request.revision,
             one_off,
-            wanted_image: None,
-            image: None,
-            command: String::new(),
             runtime_id: Some(runtime_id.clone()),
             state,
             since: WallTime(1),
-            created: WallTime(u64::try_from(request.container.0 & 0xffff).unwrap()),
-            reason: None,
-            exit_code: None,
-            runs: 0,
-            attempts: 0,
-            restarts: 0,
-            starts: 0,
-            given_up: false,
-            held: false,
-            checked: false,
-            ports: vec![],
-            addresses: BTreeMap::new(),
+            ..ContainerRecord::unmade(id, self.me, service, revision, created)
         });
     }
 
