@@ -25,6 +25,7 @@ use tokio_util::io::ReaderStream;
 use super::{
     connect::{ANSWER_MAX, ApiVersion, Engine},
     errors::{About, Refusal, about},
+    flavour::Flavour,
     frames::Frames,
     wire,
 };
@@ -39,6 +40,10 @@ const INPUTS_QUEUED_MAX: usize = 64;
 /// Between looks at a command that has not ended: the first, and the longest.
 const EXIT_LOOK_MIN: Duration = Duration::from_millis(5);
 const EXIT_LOOK_MAX: Duration = Duration::from_millis(500);
+
+/// When Podman hears a terminal's last size once more. Its monitor (conmon up to 2.1.6) takes the first of two
+/// sizes that it reads at once twice, and the second never.
+const RESIZE_AGAIN: Duration = Duration::from_millis(200);
 
 /// What a conversation is with.
 #[derive(Clone)]
@@ -171,22 +176,36 @@ async fn carry(
     mut inputs: mpsc::Receiver<SessionInput>,
     process: Process,
 ) {
-    while let Some(input) = inputs.recv().await {
+    let mut unsure = None;
+    loop {
+        let input = match unsure {
+            Some(_) => tokio::time::timeout(RESIZE_AGAIN, inputs.recv()).await,
+            None => Ok(inputs.recv().await),
+        };
         match input {
-            SessionInput::Bytes(bytes) => {
+            Ok(Some(SessionInput::Bytes(bytes))) => {
                 // A process that no longer reads says so by its end.
                 if writer.write_all(&bytes).await.is_err() || writer.flush().await.is_err() {
                     return;
                 }
             }
-            SessionInput::Resize(columns, rows) => resize(&engine, &process, columns, rows).await,
+            Ok(Some(SessionInput::Resize(columns, rows))) => {
+                resize(&engine, &process, (columns, rows)).await;
+                unsure = (engine.flavour == Flavour::Podman).then_some((columns, rows));
+            }
+            Ok(None) => break,
+            Err(_) => {
+                if let Some(size) = unsure.take() {
+                    resize(&engine, &process, size).await;
+                }
+            }
         }
     }
     let _ = writer.shutdown().await;
 }
 
 /// Tells a terminal its size. One that has ended meanwhile needs none.
-async fn resize(engine: &Engine, process: &Process, columns: u16, rows: u16) {
+async fn resize(engine: &Engine, process: &Process, (columns, rows): (u16, u16)) {
     let (h, w) = (i32::from(rows), i32::from(columns));
     let _ = match process {
         Process::Exec(id) => {
