@@ -5,10 +5,9 @@
 //! both in. (Almeida, Shoker, Baquero, 2018, section 7.2, with what stands kept out of the cloud: it
 //! is there already, so only what is over needs a bound.)
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
+
+use rpds::RedBlackTreeMapSync;
 
 use super::{
     change::Place,
@@ -29,7 +28,7 @@ pub(super) struct Context {
     seen: Arc<VersionVector>,
     sums: Sums,
     /// The writes that stand, and where.
-    live: BTreeMap<Dot, Place>,
+    live: RedBlackTreeMapSync<Dot, Place>,
     /// Those of them that are beyond the vector.
     ahead: BTreeSet<Dot>,
     /// Writes beyond the vector that no longer stand.
@@ -45,7 +44,7 @@ impl Context {
         &self.sums
     }
 
-    pub(super) fn live(&self) -> &BTreeMap<Dot, Place> {
+    pub(super) fn live(&self) -> &RedBlackTreeMapSync<Dot, Place> {
         &self.live
     }
 
@@ -94,7 +93,7 @@ impl Context {
     /// Notes that a write is over.
     pub(super) fn end(&mut self, dot: Dot, step: &mut Step) {
         self.ahead.remove(&dot);
-        if self.live.remove(&dot).is_some() && !self.seen.has(dot) {
+        if self.live.remove_mut(&dot) && !self.seen.has(dot) {
             self.cloud.insert(dot);
             step.clouded.push(dot);
         }
@@ -186,6 +185,6 @@ impl Context {
         if !self.seen.has(dot) {
             self.ahead.insert(dot);
         }
-        self.live.insert(dot, place);
+        self.live.insert_mut(dot, place);
     }
 }

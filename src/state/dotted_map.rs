@@ -5,10 +5,9 @@
 //! follows the other, and ends it, if its past has the other's dot; else they are concurrent, and
 //! both stay as siblings. That says nothing of clocks: who had seen a write beats it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
+
+use rpds::RedBlackTreeMapSync;
 
 use super::{
     clock::{Dot, ReplicaId, Stamp},
@@ -16,7 +15,7 @@ use super::{
 };
 
 /// A write of a key that none has ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Sibling<V> {
     /// Which write.
     pub dot: Dot,
@@ -39,12 +38,21 @@ pub(super) struct Fate {
 
 /// Keys and their siblings.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DottedMap<K, V> {
-    siblings: BTreeMap<K, Vec<Sibling<V>>>,
+pub struct DottedMap<K: Ord, V> {
+    /// Shared with every copy of the state that was handed out; a write copies the path to its key.
+    siblings: RedBlackTreeMapSync<K, Vec<Sibling<V>>>,
     /// The keys that hold nothing but removals.
     bare: BTreeSet<K>,
     /// The removals that were collected, and all that they had seen.
     collected: VersionVector,
+}
+
+/// Of any value, as it is shared.
+impl<V> Clone for Sibling<V> {
+    fn clone(&self) -> Self {
+        let Self { dot, stamp, ref past, ref value } = *self;
+        Self { dot, stamp, past: past.clone(), value: value.clone() }
+    }
 }
 
 impl<V> Sibling<V> {
@@ -59,9 +67,9 @@ fn follows(writer: Dot, past: &VersionVector, dot: Dot) -> bool {
     own || past.has(dot)
 }
 
-impl<K, V> Default for DottedMap<K, V> {
+impl<K: Ord, V> Default for DottedMap<K, V> {
     fn default() -> Self {
-        let (siblings, bare) = (BTreeMap::new(), BTreeSet::new());
+        let (siblings, bare) = (RedBlackTreeMapSync::new_sync(), BTreeSet::new());
         Self { siblings, bare, collected: VersionVector::default() }
     }
 }
@@ -92,30 +100,28 @@ impl<K: Ord + Clone, V> DottedMap<K, V> {
 
     /// Puts a write beside its siblings.
     pub(super) fn put(&mut self, key: K, sibling: Sibling<V>) {
-        let siblings = self.siblings.entry(key.clone()).or_default();
+        let mut siblings = self.of(&key).to_vec();
         let at = siblings.partition_point(|it| it.dot < sibling.dot);
         siblings.insert(at, sibling);
-        self.weigh(key);
+        self.set(key, siblings);
     }
 
     /// Takes a write away, and the key with its last.
     pub(super) fn end(&mut self, key: &K, dot: Dot) {
-        if let Some(siblings) = self.siblings.get_mut(key) {
-            siblings.retain(|it| it.dot != dot);
-            if siblings.is_empty() {
-                self.siblings.remove(key);
-            }
-            self.weigh(key.clone());
-        }
+        let others = self.of(key).iter().filter(|it| it.dot != dot).cloned().collect();
+        self.set(key.clone(), others);
     }
 
-    /// Notes whether a key holds nothing but removals.
-    fn weigh(&mut self, key: K) {
-        let siblings = self.of(&key);
+    fn set(&mut self, key: K, siblings: Vec<Sibling<V>>) {
         if !siblings.is_empty() && siblings.iter().all(|it| it.value.is_none()) {
-            self.bare.insert(key);
+            self.bare.insert(key.clone());
         } else {
             self.bare.remove(&key);
+        }
+        if siblings.is_empty() {
+            self.siblings.remove_mut(&key);
+        } else {
+            self.siblings.insert_mut(key, siblings);
         }
     }
 

@@ -15,9 +15,9 @@ use super::{
 
 /// A last-writer-wins map.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LwwMap<K, V>(pub(super) DottedMap<K, V>);
+pub struct LwwMap<K: Ord, V>(pub(super) DottedMap<K, V>);
 
-impl<K, V> Default for LwwMap<K, V> {
+impl<K: Ord, V> Default for LwwMap<K, V> {
     fn default() -> Self {
         Self(DottedMap::default())
     }

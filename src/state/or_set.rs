@@ -11,9 +11,9 @@ use super::dotted_map::{DottedMap, Sibling};
 
 /// An observed-remove set.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OrSet<K, V>(pub(super) DottedMap<K, V>);
+pub struct OrSet<K: Ord, V>(pub(super) DottedMap<K, V>);
 
-impl<K, V> Default for OrSet<K, V> {
+impl<K: Ord, V> Default for OrSet<K, V> {
     fn default() -> Self {
         Self(DottedMap::default())
     }
