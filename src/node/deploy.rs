@@ -146,12 +146,14 @@ impl Node {
         let before = known.filter(|it| !gone(it)).map(AsRef::as_ref);
         let has_canary = spec.extension.canary.is_some();
         let (previous, rollout) = self.change_to(&key, spec, before, &template, has_canary);
+        let done = before.filter(|it| it.template.is_same(&template)).map(|it| it.done.clone());
         let record = ServiceRecord {
             template,
             previous,
             rollout,
             moves: known.map(|it| it.moves.clone()).unwrap_or_default(),
             ticks_after: self.ticks_after(&key, spec, now),
+            done: done.unwrap_or_default(),
             replicas,
             intent,
             restarts: known.map_or(0, |it| it.restarts),

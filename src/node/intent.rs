@@ -170,6 +170,7 @@ impl Node {
                     count_ticks_from(time, record);
                     (record.intent, record.grace) = (Intent::Run, *grace);
                     record.restarts += 1;
+                    record.done.clear();
                 }),
                 ServiceVerb::Remove { force, volumes } => {
                     let up =
@@ -266,6 +267,7 @@ impl Node {
             let key = ServiceKey { project: project.clone(), service: service.clone() };
             self.intend(&key, now, |record| {
                 record.restarts += 1;
+                record.done.clear();
                 record.grace = grace;
             });
         }

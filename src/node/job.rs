@@ -1,8 +1,10 @@
 //! Jobs: which of their containers are done, and the end of runs that take too long.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::{Node, Now, local::Local};
 use crate::{
-    model::{ContainerId, Millis, ProjectName, ServiceKey, spec::ServiceSpec},
+    model::{ContainerId, Millis, ProjectName, ServiceKey, Slot, Tick, spec::ServiceSpec},
     reconcile::{self, Runs},
     state::{ContainerRecord, ServiceRecord},
 };
@@ -26,6 +28,25 @@ impl Node {
         let mine = self.fleet.of(&key.project).filter(|it| it.service == *key);
         let time = self.time_of_day(now);
         reconcile::runs(service, self.spec_of(key)?, mine.map(AsRef::as_ref), time)
+    }
+
+    /// Notes what jobs have done on nodes that are put out of the cluster: of their containers nothing is known
+    /// from then on.
+    pub(super) fn remember_done(&mut self, containers: &[ContainerId], now: Now) {
+        let mut done: BTreeMap<ServiceKey, BTreeSet<Slot>> = BTreeMap::new();
+        let known = containers.iter().filter_map(|it| self.state.container(*it));
+        for it in known.filter(|it| self.is_over(it)) {
+            done.entry(it.service.clone()).or_default().insert(it.slot);
+        }
+        for (key, slots) in done {
+            let each_node = self.spec_of(&key).is_none_or(|it| it.deploy.mode.is_on_each_node());
+            let ticks = slots.iter().filter_map(|it| Tick::of_slot(*it)).max();
+            self.note(&key, now, |record| match record.ticks_after {
+                Some(after) => record.ticks_after = Some(ticks.map_or(after, |it| it.max(after))),
+                None if each_node => {}
+                None => record.done.extend(slots),
+            });
+        }
     }
 
     /// Notes until when a run that begins, or that has gone on for so long, may take.

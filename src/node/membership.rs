@@ -118,6 +118,7 @@ impl Node {
         // Only a container's node writes of it, and this one does no more.
         let theirs = self.state.containers().filter(|it| it.node == node).map(|it| it.id);
         let theirs: Vec<ContainerId> = theirs.collect();
+        self.remember_done(&theirs, now);
         for id in theirs {
             let subject = self.subject(id);
             self.commit(Change::Container(id, None), now);

@@ -84,6 +84,8 @@ pub struct Node {
     /// Where replicas were to be when they were last looked at.
     places: BTreeMap<ProjectName, Places>,
     sites: Sites,
+    /// How the nodes stood when they were last looked at, and which had left.
+    standings: BTreeMap<NodeId, (Option<NodeState>, bool)>,
     sites_stale: bool,
     agenda: Agenda,
     fleet: Fleet,
@@ -134,6 +136,7 @@ impl Node {
             layouts: BTreeMap::new(),
             places: BTreeMap::new(),
             sites: Sites::default(),
+            standings: BTreeMap::new(),
             sites_stale: true,
             agenda: Agenda::default(),
             fleet: Fleet::default(),

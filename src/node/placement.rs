@@ -1,12 +1,17 @@
 //! Where the replicas are to be, as this node sees the cluster.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{Explained, Node, Now, Refusal, Response, layout::Layout};
 use crate::{
     model::{ContainerState, NodeId, NodeState, ProjectName, ServiceKey, ServiceName, Slot},
     reconcile::{Post, Runs},
-    scheduler::{self, Count, Demand, Holder, Objection, Placement, Site, Sites, Standing, Unit},
+    scheduler::{
+        self, Count, Demand, Holder, Objection, Placement, Rules, Site, Sites, Standing, Unit,
+    },
     state::{Availability, Change, ContainerRecord, Intent, NodeRecord, ServiceRecord},
 };
 
@@ -88,18 +93,18 @@ impl Node {
         places.posts.values_mut().for_each(|it| it.sort());
     }
 
-    /// Where the scheduler puts what is asked. Where a job that runs on each node is done, it is neither
-    /// placed nor missing.
+    /// Where the scheduler puts what is asked. What is done of a job is neither placed nor missing.
     fn placement(&self, layout: &Layout, services: &[Wanted], asked: &Unit<'_>) -> Placement {
         let mut placement = scheduler::place(asked, &self.sites, self.fleet.usage());
-        let done_on = |service: &ServiceName, node: Option<NodeId>| {
+        let is_done = |service: &ServiceName, slot: Slot, node: Option<NodeId>| {
             let spec = layout.spec.services.get(service);
+            let each_node = spec.is_some_and(|it| it.deploy.mode.is_on_each_node());
+            let same = |it: &Post| if each_node { Some(it.node) == node } else { it.slot == slot };
             let known = services.iter().find(|it| it.key.service == *service);
-            spec.is_some_and(|it| it.deploy.mode.is_on_each_node())
-                && known.is_some_and(|it| it.over().iter().any(|it| Some(it.node) == node))
+            known.is_some_and(|it| it.over().iter().any(same))
         };
-        placement.posts.retain(|it| !done_on(&it.service, Some(it.node)));
-        placement.pending.retain(|it| !done_on(&it.service, it.node));
+        placement.posts.retain(|it| !is_done(&it.service, it.slot, Some(it.node)));
+        placement.pending.retain(|it| !is_done(&it.service, it.slot, it.node));
         placement
     }
 
@@ -109,9 +114,20 @@ impl Node {
             let record = self.state.services().get(&key)?.clone();
             let holders = self.holders(&key, &record);
             let runs = self.runs(&key, &record, now);
-            Some(Wanted { key, record, holders, runs })
+            let only = runs.as_ref().map(|it| self.asked_of(&key, it));
+            Some(Wanted { key, record, holders, runs, only })
         });
         wanted.collect()
+    }
+
+    /// Which of a job's slots the scheduler is asked for: also those that are done, as long as they are not runs
+    /// by the clock. They hold their nodes' shares, so that who does not know yet where the others are expects
+    /// them where they were put before.
+    fn asked_of(&self, key: &ServiceKey, runs: &Runs) -> Vec<Slot> {
+        let timed = self.spec_of(key).is_some_and(|it| it.extension.cron.is_some());
+        let over = runs.over.iter().map(|it| it.slot).filter(|_| !timed);
+        let slots: BTreeSet<Slot> = runs.open.iter().copied().chain(over).collect();
+        slots.into_iter().collect()
     }
 
     /// Gives nodes that came late their share: says what moves, and wishes for it unless that was all.
@@ -227,8 +243,20 @@ impl Node {
             let mine = self.state.nodes().get(&self.me).map_or(&self.facts, |it| it);
             vec![Site { standing: Standing::Open, ..self.site(self.me, mine) }]
         };
-        self.sites = Sites::new(sites);
-        self.agenda.stir_all();
+        let sites = Sites::new(sites);
+        let nodes = self.state.nodes().iter();
+        let standings: BTreeMap<NodeId, _> =
+            nodes.map(|(id, _)| (*id, (self.standing(*id), self.state.has_left(*id)))).collect();
+        // A node's record says much that no project stands on, and a volume matters to few.
+        match sites.volumes_since(&self.sites).filter(|_| standings == self.standings) {
+            None => self.agenda.stir_all(),
+            Some(volumes) => {
+                let ties = |it: &Rules| it.ties().any(|it| volumes.contains(it.as_str()));
+                let tied = self.layouts.iter().filter(|(_, it)| it.rules.values().any(ties));
+                tied.for_each(|(name, _)| self.agenda.stir(name));
+            }
+        }
+        (self.sites, self.standings) = (sites, standings);
     }
 
     fn site(&self, id: NodeId, record: &NodeRecord) -> Site {
@@ -312,6 +340,8 @@ struct Wanted {
     holders: Vec<Holder>,
     /// Of a job: what there is to run.
     runs: Option<Runs>,
+    /// Of a job: the slots that are placed.
+    only: Option<Vec<Slot>>,
 }
 
 impl Wanted {
@@ -327,7 +357,7 @@ fn asked<'a>(layout: &'a Layout, services: &'a [Wanted], together: bool) -> Unit
 }
 
 fn demand<'a>(layout: &'a Layout, wanted: &'a Wanted) -> Option<Demand<'a>> {
-    let Wanted { key, record, holders, runs } = wanted;
+    let Wanted { key, record, holders, only, .. } = wanted;
     let spec = layout.spec.services.get(&key.service)?;
     let count = match record.intent {
         Intent::Run | Intent::Stop if spec.deploy.mode.is_on_each_node() => Count::EachNode,
@@ -335,7 +365,7 @@ fn demand<'a>(layout: &'a Layout, wanted: &'a Wanted) -> Option<Demand<'a>> {
         Intent::Remove { .. } | Intent::Forget { .. } => Count::Slots(0),
     };
     let rules = layout.rules.get(&key.service)?;
-    let only = runs.as_ref().map(|it| it.open.as_slice());
+    let only = only.as_deref();
     Some(Demand { service: key, rules, count, only, holders, wishes: &record.moves })
 }
 

@@ -1,6 +1,9 @@
 //! What users want of changes: to go back, to wait, to go on.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde_json::Value;
 
@@ -156,8 +159,9 @@ impl Node {
             template: template.clone(),
             previous,
             rollout,
-            moves: std::collections::BTreeMap::new(),
+            moves: BTreeMap::new(),
             ticks_after: self.ticks_after(key, spec, now),
+            done: BTreeSet::new(),
             replicas: definition::replicas(spec.deploy.mode),
             intent: Intent::Run,
             restarts: 0,
@@ -169,6 +173,10 @@ impl Node {
             None => fresh,
             Some(known) => ServiceRecord {
                 moves: known.moves.clone(),
+                done: match known.template.is_same(template) {
+                    true => known.done.clone(),
+                    false => BTreeSet::new(),
+                },
                 replicas: known.replicas,
                 restarts: known.restarts,
                 starts: known.starts + 1,

@@ -289,6 +289,7 @@ impl Node {
         if theirs.is_empty() || !self.stands_for(project) {
             return;
         }
+        self.remember_done(&theirs, now);
         theirs.into_iter().for_each(|it| self.forget(it, now));
     }
 

@@ -73,7 +73,9 @@ pub fn runs<'a>(
         }
     }
     let slots = (1..=if each_node { 0 } else { service.replicas }).map(Slot);
-    let open = slots.filter(|it| !over.contains_key(&Replica::Numbered(*it))).collect();
+    let is_done =
+        |it: &Slot| over.contains_key(&Replica::Numbered(*it)) || service.done.contains(it);
+    let open = slots.filter(|it| !is_done(it)).collect();
     let mut over: Vec<Post> =
         over.values().map(|it| Post { slot: it.slot, node: it.node }).collect();
     over.sort();

@@ -1,6 +1,9 @@
 //! Jobs and runs by the clock over several nodes, as one of them sees them.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde_json::{Value, json};
 
@@ -32,6 +35,7 @@ fn service(replicas: u32) -> ServiceRecord {
         rollout: Rollout::default(),
         moves: BTreeMap::new(),
         ticks_after: None,
+        done: BTreeSet::new(),
         replicas,
         intent: Intent::Run,
         restarts: 0,

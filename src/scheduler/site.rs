@@ -116,6 +116,30 @@ impl Sites {
         self.list.iter().map(|it| &it.site)
     }
 
+    /// The volumes that came or went since; `None` if anything else has changed.
+    #[must_use]
+    pub fn volumes_since<'a>(&'a self, before: &'a Self) -> Option<BTreeSet<&'a str>> {
+        if self.list.len() != before.list.len() {
+            return None;
+        }
+        let mut changed = BTreeSet::new();
+        for (now, then) in self.iter().zip(before.iter()) {
+            let Site { id, name, labels, architecture, cpus_milli, memory_bytes, .. } = now;
+            let same = *id == then.id
+                && *name == then.name
+                && *labels == then.labels
+                && *architecture == then.architecture
+                && (*cpus_milli, *memory_bytes) == (then.cpus_milli, then.memory_bytes)
+                && (now.runtime, now.standing) == (then.runtime, then.standing);
+            if !same {
+                return None;
+            }
+            let volumes = now.volumes.symmetric_difference(&then.volumes);
+            changed.extend(volumes.map(String::as_str));
+        }
+        Some(changed)
+    }
+
     pub(super) fn index(&self, id: NodeId) -> Option<usize> {
         self.list.binary_search_by_key(&id, |it| it.site.id).ok()
     }

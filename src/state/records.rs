@@ -180,6 +180,9 @@ pub struct ServiceRecord {
     /// Of a service that runs by the clock: the last tick before it was to. Those that came since have left
     /// their runs, each with its tick as its slot.
     pub ticks_after: Option<Tick>,
+    /// Of a job: the replicas that are done, and whose containers are no longer known because their nodes were
+    /// put out of the cluster. As long as `template` and `restarts` stay.
+    pub done: BTreeSet<Slot>,
     /// How many are wanted: the definition's number or the user's later one.
     pub replicas: u32,
     /// What is wanted of them.

@@ -53,6 +53,7 @@ fn service() -> ServiceRecord {
         rollout: Rollout { stage: Stage::Paused, failed: Some((Revision(2), "no".into())) },
         moves: BTreeMap::from([(crate::model::Slot(2), NodeId(1))]),
         ticks_after: Some(Tick(8)),
+        done: [crate::model::Slot(1)].into(),
         replicas: 3,
         intent: Intent::Remove { volumes: true },
         restarts: 1,
@@ -118,7 +119,7 @@ fn a_write_has_the_same_bytes_in_every_release() {
          65310105302e312e3001047a6f6e6501620001010973686f705f6461746102808080800406783836\
          5f3634013600",
         "01010473686f7003776562820203e8070101090401027b7d01020001027b7d010100030102026e6f\
-         01020101080302010102010700",
+         010201010801010302010102010700",
         "01020473686f70820203e807010109040101027b7d042f737276010c636f6d706f73652e79616d6c\
          080101010377656200",
         "010409646f636b65722e696f820203e8070101090401020102090909090909090909090909090909\

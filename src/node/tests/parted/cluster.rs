@@ -162,6 +162,26 @@ impl Cluster {
         self.hangs = true;
     }
 
+    /// What runs on a machine ends well.
+    pub(super) fn complete(&mut self, at: usize) {
+        let wall = self.now.wall;
+        let mut ended = vec![];
+        for it in self.machines[at].containers.values_mut() {
+            it.state = RuntimeState::Exited { code: 0, oom_killed: false, at: wall };
+            ended.push(it.container);
+        }
+        for container in ended {
+            let sight = self.sight(at, container);
+            self.take(at, Event::Seen(container, sight));
+        }
+    }
+
+    /// One puts another, which is off, out of the cluster.
+    pub(super) fn remove(&mut self, by: usize, at: usize) {
+        let node = self.machines[at].id;
+        self.ask(by, Request::RemoveNode { node, force: false, rotation: None });
+    }
+
     // What can be seen.
 
     /// The machines on which a container runs.

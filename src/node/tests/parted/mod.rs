@@ -2,6 +2,7 @@
 //! stories, in `cluster`: it looks after every step whether two ran.
 
 mod cluster;
+mod done;
 mod late;
 mod told;
 
