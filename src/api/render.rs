@@ -194,7 +194,7 @@ pub(super) fn service(
         healthy: count(containers().filter(|it| is_well(view, spec, it)).count()),
         ready: view.ready.contains(key),
         stuck: view.stuck.get(key).map(ToString::to_string),
-        cron: spec.and_then(|spec| cron(view, key, record, spec, now)),
+        cron: cron(view, key, now),
         revision: record.template.revision.to_string(),
         previous: record.previous.as_ref().map(|it| it.revision.to_string()),
         stage: stage(record.rollout.stage).to_owned(),
@@ -241,14 +241,9 @@ fn stage(stage: Stage) -> &'static str {
 }
 
 /// When a service runs that runs by the clock.
-fn cron(
-    view: &View,
-    key: &ServiceKey,
-    record: &ServiceRecord,
-    spec: &ServiceSpec,
-    now: WallTime,
-) -> Option<wire::Cron> {
-    let cron = spec.extension.cron.as_ref()?;
+pub(super) fn cron(view: &View, key: &ServiceKey, now: WallTime) -> Option<wire::Cron> {
+    let cron = spec_of(view, key)?.extension.cron.as_ref()?;
+    let record = view.state.services().get(key)?;
     let goes = record.intent == Intent::Run && record.replicas != 0;
     let next = cron.schedule.next(&cron.zone, Tick::of(now)).filter(|_| goes);
     let runs = view.state.containers().filter(|it| it.service == *key && it.one_off.is_none());

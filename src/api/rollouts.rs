@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{lookup::name_of, wire};
+use super::{lookup::name_of, render, wire};
 use crate::{
-    model::{NodeId, ProjectName, ServiceKey, ServiceName, Slot},
+    model::{NodeId, ProjectName, ServiceKey, ServiceName, Slot, WallTime},
     node::{Explained, View},
     scheduler::Move,
     state::{RevisionKey, RevisionRecord, Template},
@@ -77,7 +77,12 @@ fn changes(before: &RevisionRecord, after: &RevisionRecord) -> Vec<wire::Revisio
 }
 
 /// Why a service's replicas are where they are.
-pub(super) fn explanation(view: &View, key: &ServiceKey, told: Explained) -> wire::Explanation {
+pub(super) fn explanation(
+    view: &View,
+    key: &ServiceKey,
+    told: Explained,
+    now: WallTime,
+) -> wire::Explanation {
     let runs_on = |slot: Slot| -> BTreeSet<NodeId> {
         let of_it = view.state.containers().filter(|it| it.service == *key && it.slot == slot);
         let runs = of_it.filter(|it| it.one_off.is_none() && it.state.is_up());
@@ -114,6 +119,7 @@ pub(super) fn explanation(view: &View, key: &ServiceKey, told: Explained) -> wir
         replicas,
         nodes,
         with: told.with.iter().map(ToString::to_string).collect(),
+        cron: render::cron(view, key, now),
     }
 }
 

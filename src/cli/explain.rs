@@ -6,10 +6,14 @@ use super::{
     Invocation,
     client::Route,
     error::CliError,
+    format,
     output::{ListFormat, Listing},
     table::columns,
 };
-use crate::api::wire::{Explanation, NodeVerdict, ReplicaPlace};
+use crate::{
+    api::wire::{Cron, Explanation, NodeVerdict, ReplicaPlace},
+    model::{Millis, WallTime},
+};
 
 /// `fizz explain`.
 #[derive(Args, Debug)]
@@ -26,7 +30,7 @@ pub(super) async fn explain(invocation: &Invocation, args: ExplainArgs) -> Resul
     let told = get(invocation, &project, &args.service).await?;
     match args.listing.format {
         ListFormat::Json => invocation.output.json(&told),
-        ListFormat::Table => invocation.output.line(&text(&told)),
+        ListFormat::Table => invocation.output.line(&text(&told, format::now())),
     }
 }
 
@@ -40,7 +44,7 @@ pub(super) async fn get(
     invocation.client.get(&route).await
 }
 
-fn text(told: &Explanation) -> String {
+fn text(told: &Explanation, now: WallTime) -> String {
     let replicas = told.replicas.iter().map(|it| {
         let name = format!("{}-{}", told.service, it.slot);
         [name, it.node_name.clone().unwrap_or_else(|| "-".into()), why(it)]
@@ -50,6 +54,7 @@ fn text(told: &Explanation) -> String {
         [it.name.clone(), more.to_owned(), it.objections.join("; ")]
     });
     let mut parts = Vec::new();
+    parts.extend(told.cron.as_ref().map(|it| clock(it, now)));
     if !told.replicas.is_empty() {
         parts.push(columns(["REPLICA", "NODE", "WHY"], replicas));
     }
@@ -58,6 +63,14 @@ fn text(told: &Explanation) -> String {
         parts.push(format!("It is always on one node with {}.", told.with.join(", ")));
     }
     parts.join("\n\n")
+}
+
+/// When a service ran last by the clock, and when it does next.
+fn clock(cron: &Cron, now: WallTime) -> String {
+    let last = cron.last_ms.map_or_else(|| "-".to_owned(), |it| format::ago(now, it));
+    let ahead = |it: u64| format::rough_span(Millis(it.saturating_sub(now.0)));
+    let next = cron.next_ms.map_or_else(|| "suspended".to_owned(), ahead);
+    columns(["SCHEDULE", "LAST RUN", "NEXT RUN IN"], [[cron.schedule.clone(), last, next]])
 }
 
 fn why(replica: &ReplicaPlace) -> String {
@@ -98,6 +111,18 @@ mod tests {
     }
 
     #[test]
+    fn what_runs_by_the_clock_says_when() {
+        let mut told = told(json!([]), json!([]), json!([]));
+        let hours = |it: u64| WallTime(it * 3_600_000);
+        let (last_ms, next_ms) = (Some(hours(2).0), Some(hours(6).0));
+        told.cron = Some(Cron { schedule: "0 * * * *".into(), next_ms, last_ms });
+        let expected = "\
+SCHEDULE    LAST RUN      NEXT RUN IN
+0 * * * *   2 hours ago   2 hours";
+        assert!(text(&told, hours(4)).starts_with(expected), "{}", text(&told, hours(4)));
+    }
+
+    #[test]
     fn each_replica_and_each_node_says_why() {
         let told = told(
             json!([
@@ -124,7 +149,7 @@ one    no         cordoned; it has no label disk
 two    yes
 
 It is always on one node with app, db.";
-        assert_eq!(text(&told), expected);
+        assert_eq!(text(&told, WallTime(0)), expected);
     }
 
     #[test]

@@ -108,7 +108,8 @@ pub(super) async fn explain(
     let NodeResponse::Explained(told) = app.ask(Request::Explain(key.clone())).await? else {
         return Err(unexpected());
     };
-    Ok(Json(rollouts::explanation(&app.backend.now(), &key, *told)))
+    let now = (app.backend.clock)().wall;
+    Ok(Json(rollouts::explanation(&app.backend.now(), &key, *told, now)))
 }
 
 pub(super) async fn rebalance(

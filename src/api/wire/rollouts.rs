@@ -36,6 +36,9 @@ pub struct Explanation {
     pub nodes: Vec<NodeVerdict>,
     /// The services of the project that are always on one node with it.
     pub with: Vec<String>,
+    /// When it runs, if it runs by the clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cron: Option<super::Cron>,
 }
 
 /// Where a replica is to be, and is.
