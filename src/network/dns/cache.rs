@@ -83,3 +83,66 @@ fn records(response: &mut Response) -> impl Iterator<Item = &mut Record> {
 fn key(request: &Request) -> Key {
     (Arc::new(request.question.name.clone()), request.query.query_type().into())
 }
+
+#[cfg(test)]
+mod tests {
+    use hickory_resolver::proto::{
+        op::{Message, Query, ResponseCode},
+        rr::{Name, RData, RecordType, rdata::A},
+    };
+
+    use super::*;
+    use crate::network::dns::message::{DATAGRAM_BYTES_MAX, Parsed, parse};
+
+    fn request(number: u32) -> Request {
+        let mut message = Message::query();
+        let name = Name::from_ascii(format!("n{number}.example.com.")).unwrap();
+        message.add_query(Query::query(name, RecordType::A));
+        match parse(&message.to_vec().unwrap(), DATAGRAM_BYTES_MAX) {
+            Parsed::Right(request) => request,
+            Parsed::Silence | Parsed::Wrong(_) => panic!("it is refused"),
+        }
+    }
+
+    fn response(ttls: &[u32]) -> Response {
+        let record =
+            |ttl: &u32| Record::from_rdata(Name::root(), *ttl, RData::A(A::new(192, 0, 2, 1)));
+        let answers = ttls.iter().map(record).collect();
+        Response { answers, ..Response::empty(ResponseCode::NoError) }
+    }
+
+    fn left(cache: &Cache, number: u32, seconds: u64) -> Option<Vec<u32>> {
+        let response = cache.get(&request(number), Moment(seconds * 1000))?;
+        Some(response.answers.iter().map(|it| it.ttl).collect())
+    }
+
+    #[test]
+    fn an_answer_is_kept_for_the_shortest_of_its_times_and_says_what_is_left() {
+        let mut cache = Cache::default();
+        cache.keep(&request(1), response(&[30, 60]), Moment(0));
+        assert_eq!(left(&cache, 1, 0), Some(vec![30, 60]));
+        assert_eq!(left(&cache, 1, 29), Some(vec![1, 31]));
+        assert_eq!((left(&cache, 1, 30), left(&cache, 2, 0)), (None, None));
+        cache.keep(&request(1), response(&[10]), Moment(40_000));
+        assert_eq!(left(&cache, 1, 45), Some(vec![5]));
+        cache.keep(&request(2), response(&[0, 60]), Moment(0));
+        cache.keep(&request(3), response(&[]), Moment(0));
+        assert_eq!((left(&cache, 2, 0), left(&cache, 3, 0)), (None, None), "no time, no record");
+        cache.keep(&request(4), response(&[1 << 30]), Moment(0));
+        assert_eq!(left(&cache, 4, 3600), None);
+        cache.clear();
+        assert_eq!(left(&cache, 1, 45), None);
+    }
+
+    #[test]
+    fn where_there_is_no_room_what_would_end_first_goes() {
+        let mut cache = Cache::default();
+        let most = u32::try_from(ANSWERS_MAX).unwrap();
+        for number in 0..most + 50 {
+            cache.keep(&request(number), response(&[1000 + number % 7]), Moment(0));
+        }
+        assert_eq!((cache.kept.len(), cache.ends.len()), (ANSWERS_MAX, ANSWERS_MAX));
+        assert_eq!(left(&cache, 0, 0), None);
+        assert!(left(&cache, 6, 0).is_some() && left(&cache, most + 49, 0).is_some());
+    }
+}

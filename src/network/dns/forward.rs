@@ -90,14 +90,11 @@ impl Forwarder {
 
     /// Asks others.
     pub(super) async fn forward(&self, request: &Request) -> Response {
-        let Some(resolver) = self.upstreams.resolver() else {
-            return Response::empty(ResponseCode::ServFail);
-        };
         let mut name = request.query.name().clone();
         name.set_fqdn(true);
-        let looked_up = resolver.lookup(name, request.query.query_type());
+        let asked = self.upstreams.ask(&name, request.query.query_type());
         let deadline = Duration::from_secs(FORWARD_SECONDS_MAX);
-        let response = match timeout(deadline, looked_up).await {
+        let response = match timeout(deadline, asked).await {
             Ok(Ok(found)) => {
                 let (answers, authorities) = (found.answers(), found.authorities());
                 Response {

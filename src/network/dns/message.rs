@@ -42,7 +42,7 @@ pub(super) struct Request {
     pub(super) question: Question,
     pub(super) query: Query,
     id: u16,
-    recursion_desired: bool,
+    pub(super) recursion_desired: bool,
     checking_disabled: bool,
     edns: bool,
     bytes_max: usize,
@@ -128,15 +128,12 @@ fn kind(record_type: RecordType) -> Kind {
 }
 
 impl Request {
-    /// The answer where others are not to be asked: nobody wanted that (RFC 1035, 4.1.1: RD), or what they
-    /// would send is of no use but to flood somebody.
-    pub(super) fn without_forwarding(&self) -> Option<Response> {
-        if self.question.kind == Kind::Any {
-            let minimal = record(self.query.name().clone(), Data::Minimal);
-            let response = Response::empty(ResponseCode::NoError);
-            return Some(Response { answers: minimal.into_iter().collect(), ..response });
-        }
-        (!self.recursion_desired).then(|| Response::empty(ResponseCode::Refused))
+    /// The answer to a question about anything at all: what others would send is of no use but to flood
+    /// somebody (RFC 8482, 4.2).
+    pub(super) fn minimal(&self) -> Option<Response> {
+        let minimal = record(self.query.name().clone(), Data::Minimal)?;
+        let response = Response::empty(ResponseCode::NoError);
+        (self.question.kind == Kind::Any).then(|| Response { answers: vec![minimal], ..response })
     }
 
     /// The message that goes back. What does not fit goes by halves: first what only belongs to the answer,
@@ -236,4 +233,110 @@ fn soa(apex: Apex) -> Option<Record> {
 fn name(text: &str) -> Option<Name> {
     let labels = text.split('.').filter(|it| !it.is_empty()).map(str::as_bytes);
     Name::from_labels(labels).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hex(text: &str) -> Vec<u8> {
+        let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+        let byte = |it: &[u8]| u8::from_str_radix(std::str::from_utf8(it).unwrap(), 16).unwrap();
+        digits.chunks(2).map(byte).collect()
+    }
+
+    /// `db IN A`, with an OPT that takes so many bytes.
+    fn question(takes: Option<u16>) -> Vec<u8> {
+        let further = if takes.is_some() { "0001" } else { "0000" };
+        let mut bytes = hex(&format!("1234 0100 0001 0000 0000 {further} 02 6462 00 0001 0001"));
+        if let Some(takes) = takes {
+            bytes.extend(hex(&format!("00 0029 {takes:04x} 00 00 0000 0000")));
+        }
+        bytes
+    }
+
+    fn right(bytes: &[u8], bytes_max: usize) -> Request {
+        match parse(bytes, bytes_max) {
+            Parsed::Right(request) => request,
+            Parsed::Silence | Parsed::Wrong(_) => panic!("{bytes:?} is refused"),
+        }
+    }
+
+    fn found(addresses: u8) -> Answer {
+        let records = (1..=addresses).map(|it| Data::A([10, 100, 4, it].into())).collect();
+        Answer::Found { records, further: vec![] }
+    }
+
+    #[test]
+    fn an_answer_is_these_bytes() {
+        let request = right(&question(Some(4096)), DATAGRAM_BYTES_MAX);
+        let found = request.reply(&response(&request, found(1)));
+        let expected = "1234 8580 0001 0001 0000 0001 02 6462 00 0001 0001 \
+            c00c 0001 0001 00000002 0004 0a640401 00 0029 04d0 00 00 0000 0000";
+        assert_eq!(found, hex(expected));
+        let none = request.reply(&response(&request, Answer::NoName(Apex::Domain)));
+        let expected = "1234 8583 0001 0000 0001 0001 02 6462 00 0001 0001 \
+            04 66697a7a 08 696e7465726e616c 00 0006 0001 00000001 0022 \
+            02 6e73 c014 06 6e6f626f6479 c014 00000001 00000e10 00000e10 00000e10 00000001 \
+            00 0029 04d0 00 00 0000 0000";
+        assert_eq!(none, hex(expected));
+    }
+
+    #[test]
+    fn an_answer_is_as_long_as_its_asker_takes_and_no_longer_than_a_path_does() {
+        for (takes, way, most) in [
+            (None, DATAGRAM_BYTES_MAX, 512),
+            (Some(100), DATAGRAM_BYTES_MAX, 512),
+            (Some(800), DATAGRAM_BYTES_MAX, 800),
+            (Some(4096), DATAGRAM_BYTES_MAX, 1232),
+            (Some(512), u16::MAX.into(), u16::MAX.into()),
+        ] {
+            let request = right(&question(takes), way);
+            let reply = |addresses| request.reply(&response(&request, found(addresses)));
+            for addresses in 1..=255 {
+                let bytes = reply(addresses);
+                let is_cut = bytes[2] & 2 != 0;
+                let whole =
+                    12 + 8 + if takes.is_some() { 11 } else { 0 } + 16 * usize::from(addresses);
+                assert_eq!(
+                    (bytes.len() <= most, is_cut),
+                    (true, most < whole),
+                    "{takes:?} {addresses}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_only_belongs_to_an_answer_goes_first_and_the_answer_is_not_cut_for_it() {
+        let request = right(&question(None), DATAGRAM_BYTES_MAX);
+        let further =
+            (0..99).map(|it| ("x.fizz.internal".into(), Data::A([10, 100, 5, it].into())));
+        let records = vec![Data::A([10, 100, 4, 1].into())];
+        let answer = Answer::Found { records, further: further.collect() };
+        let bytes = request.reply(&response(&request, answer));
+        assert_eq!((bytes.len(), bytes[2] & 2, bytes[7], bytes[11]), (36, 0, 1, 0));
+    }
+
+    #[test]
+    fn no_bytes_at_all_make_it_panic_or_answer_an_answer() {
+        let mut random = crate::model::Random::new(7);
+        let good = question(Some(1232));
+        for _ in 0..20_000 {
+            let mut bytes = good.clone();
+            for _ in 0..=random.below(4) {
+                let at = random.below(bytes.len());
+                bytes[at] = random.bits() as u8;
+            }
+            bytes.truncate(bytes.len() - random.below(8));
+            match parse(&bytes, DATAGRAM_BYTES_MAX) {
+                Parsed::Silence => {}
+                Parsed::Wrong(reply) => assert_eq!((reply[2] & 0x80, bytes[2] & 0x80), (0x80, 0)),
+                Parsed::Right(request) => {
+                    let reply = request.reply(&response(&request, found(3)));
+                    assert!(reply.len() <= DATAGRAM_BYTES_MAX && bytes[2] & 0x80 == 0);
+                }
+            }
+        }
+    }
 }

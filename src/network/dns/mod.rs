@@ -147,11 +147,13 @@ impl Shared {
     }
 
     fn forward(&self, zone: &Zone, from: IpAddr, request: Request) -> Step<'_> {
-        if let Some(at_once) = request.without_forwarding() {
-            return Step::Reply(request.reply(&at_once));
-        }
-        if let Some(known) = self.forwarder.remembered(&request) {
+        let known = request.minimal().or_else(|| self.forwarder.remembered(&request));
+        if let Some(known) = known {
             return Step::Reply(request.reply(&known));
+        }
+        // Nobody wanted others to be asked (RFC 1035, 4.1.1: RD).
+        if !request.recursion_desired {
+            return Step::Reply(request.reply(&Response::empty(ResponseCode::Refused)));
         }
         let asker = zone.asker(from).unwrap_or(from);
         match self.forwarder.admit(asker) {

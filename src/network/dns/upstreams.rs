@@ -16,8 +16,9 @@ use std::{
 use futures_util::future::join_all;
 use hickory_resolver::{
     Resolver, TokioResolver,
-    config::{NameServerConfig, ResolveHosts, ResolverConfig, ServerOrderingStrategy},
-    net::runtime::TokioRuntimeProvider,
+    config::{NameServerConfig, ResolveHosts, ResolverConfig},
+    lookup::Lookup,
+    net::{DnsError, NetError, runtime::TokioRuntimeProvider},
     proto::{
         op::{Message, Query},
         rr::{Name, RecordType},
@@ -31,7 +32,7 @@ use tokio::{
     sync::Notify,
     time::{Instant, sleep, timeout},
 };
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::{forward::lock, sockets::DNS_PORT};
 use crate::topology::zone::{DOMAIN, DnsName};
@@ -51,9 +52,11 @@ const PROBE_EVERY_SECONDS: u64 = 60;
 /// How long a question may take to come round.
 const PROBE_MILLIS_MAX: u64 = 2000;
 
-/// How long one resolver has to answer before the next is tried, and how often all are.
-const ATTEMPT_MILLIS: u64 = 1000;
-const ATTEMPTS: usize = 2;
+/// How long one resolver has to answer before the next is tried: all have their turn before an asker gives up.
+const ATTEMPT_MILLIS: u64 = 1200;
+
+/// How long one that was silent comes after the others.
+const SILENT_SECONDS: u64 = 30;
 
 /// What a name ends with that only we can ask for.
 const PROBE: &str = "loop";
@@ -62,11 +65,19 @@ const PROBE: &str = "loop";
 pub(super) struct Upstreams {
     resolv_conf: PathBuf,
     own: BTreeSet<IpAddr>,
-    resolver: Mutex<Option<Arc<TokioResolver>>>,
+    upstreams: Mutex<Arc<[Upstream]>>,
     /// What of the file's last content came of it.
     list: Mutex<List>,
     /// The names that were asked for and did not come in yet.
     probes: Mutex<BTreeMap<DnsName, Arc<Notify>>>,
+}
+
+/// One of them. Each has a client of its own: one client for all gives each of them all the time that there
+/// is, so that none is tried after a silent one.
+struct Upstream {
+    address: IpAddr,
+    client: TokioResolver,
+    silent_since: Mutex<Option<Instant>>,
 }
 
 #[derive(Debug, Default)]
@@ -87,15 +98,35 @@ impl Upstreams {
         Self {
             resolv_conf,
             own,
-            resolver: Mutex::default(),
+            upstreams: Mutex::new([].into()),
             list: Mutex::default(),
             probes: Mutex::default(),
         }
     }
 
-    /// Who is asked now, if anybody.
-    pub(super) fn resolver(&self) -> Option<Arc<TokioResolver>> {
-        lock(&self.resolver).clone()
+    /// Asks one after the other, in the order of the file, until one has an answer.
+    pub(super) async fn ask(&self, name: &Name, kind: RecordType) -> Result<Lookup, NetError> {
+        let all = Arc::clone(&*lock(&self.upstreams));
+        let mut in_turn: Vec<&Upstream> = all.iter().collect();
+        in_turn.sort_by_key(|it| it.is_silent());
+        let mut outcome = Err(NetError::NoConnections);
+        for upstream in in_turn {
+            let asked = upstream.client.lookup(name.clone(), kind);
+            outcome = timeout(Duration::from_millis(ATTEMPT_MILLIS), asked)
+                .await
+                .unwrap_or(Err(NetError::Timeout));
+            let (has_answer, has_spoken) = match &outcome {
+                Ok(_) | Err(NetError::Dns(DnsError::NoRecordsFound(_))) => (true, true),
+                Err(NetError::Dns(_)) => (false, true),
+                Err(_) => (false, false),
+            };
+            *lock(&upstream.silent_since) = (!has_spoken).then(Instant::now);
+            if has_answer {
+                break;
+            }
+            debug!(upstream = %upstream.address, "this resolver has no answer");
+        }
+        outcome
     }
 
     /// Whether a question is one that we sent out. Whoever waits for that is told.
@@ -197,14 +228,12 @@ impl Upstreams {
         let all = self.usable(list.content.as_deref().unwrap_or_default());
         let upstreams: Vec<IpAddr> =
             all.into_iter().filter(|it| !list.looping.contains(it)).collect();
-        let mut resolver = None;
         if upstreams.is_empty() {
             warn!(file = %self.resolv_conf.display(), "no resolver to pass questions to");
         } else {
-            resolver = build(&upstreams).map(Arc::new);
             info!(?upstreams, "questions about other names go to the host's resolvers");
         }
-        *lock(&self.resolver) = resolver;
+        *lock(&self.upstreams) = upstreams.into_iter().filter_map(Upstream::new).collect();
     }
 
     /// The listed resolvers that are not this server.
@@ -229,28 +258,30 @@ fn listed(content: &[u8]) -> Vec<IpAddr> {
     found
 }
 
-/// Who is asked in the order of the file, as a host's own programs do. It remembers nothing: we do.
-fn build(upstreams: &[IpAddr]) -> Option<TokioResolver> {
-    let server = |it: &IpAddr| {
-        let mut server = NameServerConfig::udp_and_tcp(*it);
+impl Upstream {
+    /// It remembers nothing: we do.
+    fn new(address: IpAddr) -> Option<Self> {
+        let mut server = NameServerConfig::udp_and_tcp(address);
         server.trust_negative_responses = true;
-        server
-    };
-    let config = ResolverConfig::from_parts(None, vec![], upstreams.iter().map(server).collect());
-    let mut builder = Resolver::builder_with_config(config, TokioRuntimeProvider::default());
-    let options = builder.options_mut();
-    options.timeout = Duration::from_millis(ATTEMPT_MILLIS);
-    options.attempts = ATTEMPTS;
-    options.cache_size = 0;
-    options.use_hosts_file = ResolveHosts::Never;
-    options.num_concurrent_reqs = 1;
-    options.server_ordering_strategy = ServerOrderingStrategy::UserProvidedOrder;
-    match builder.build() {
-        Ok(resolver) => Some(resolver),
-        Err(why) => {
-            warn!(%why, "can't ask the host's resolvers");
-            None
+        let config = ResolverConfig::from_parts(None, vec![], vec![server]);
+        let mut builder = Resolver::builder_with_config(config, TokioRuntimeProvider::default());
+        let options = builder.options_mut();
+        options.timeout = Duration::from_millis(ATTEMPT_MILLIS);
+        options.attempts = 1;
+        options.cache_size = 0;
+        options.use_hosts_file = ResolveHosts::Never;
+        match builder.build() {
+            Ok(client) => Some(Self { address, client, silent_since: Mutex::default() }),
+            Err(why) => {
+                warn!(%address, %why, "can't ask this resolver");
+                None
+            }
         }
+    }
+
+    fn is_silent(&self) -> bool {
+        let recent = |it: Instant| it.elapsed() < Duration::from_secs(SILENT_SECONDS);
+        lock(&self.silent_since).is_some_and(recent)
     }
 }
 
