@@ -103,11 +103,12 @@ pub(super) fn parse(bytes: &[u8], bytes_max: usize) -> Parsed {
         bytes_max,
         query,
     };
-    let refused = match request.query.query_type() {
-        _ if edns.is_some_and(|it| it.version() != 0) => Some(ResponseCode::BADVERS),
-        RecordType::AXFR | RecordType::IXFR => Some(ResponseCode::Refused),
-        _ if request.query.query_class() != DNSClass::IN => Some(ResponseCode::Refused),
-        _ => None,
+    let is_transfer = [RecordType::AXFR, RecordType::IXFR].contains(&request.query.query_type());
+    let refused = if edns.is_some_and(|it| it.version() != 0) {
+        Some(ResponseCode::BADVERS)
+    } else {
+        let is_foreign = request.query.query_class() != DNSClass::IN;
+        (is_transfer || is_foreign).then_some(ResponseCode::Refused)
     };
     match refused {
         Some(code) => Parsed::Wrong(request.reply(&Response::empty(code))),
@@ -116,15 +117,15 @@ pub(super) fn parse(bytes: &[u8], bytes_max: usize) -> Parsed {
 }
 
 fn kind(record_type: RecordType) -> Kind {
-    match record_type {
-        RecordType::A => Kind::A,
-        RecordType::AAAA => Kind::Aaaa,
-        RecordType::SRV => Kind::Srv,
-        RecordType::PTR => Kind::Ptr,
-        RecordType::SOA => Kind::Soa,
-        RecordType::ANY => Kind::Any,
-        _ => Kind::Other,
-    }
+    let known = [
+        (RecordType::A, Kind::A),
+        (RecordType::AAAA, Kind::Aaaa),
+        (RecordType::SRV, Kind::Srv),
+        (RecordType::PTR, Kind::Ptr),
+        (RecordType::SOA, Kind::Soa),
+        (RecordType::ANY, Kind::Any),
+    ];
+    known.into_iter().find(|it| it.0 == record_type).map_or(Kind::Other, |it| it.1)
 }
 
 impl Request {

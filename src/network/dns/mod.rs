@@ -140,10 +140,11 @@ impl Shared {
         }
         let zone = self.zones.get();
         let turn = self.turns.fetch_add(1, Ordering::Relaxed);
-        match zone.answer(from, &request.question, turn) {
-            Answer::Forward => self.forward(&zone, from, request),
-            answer => Step::Reply(request.reply(&message::response(&request, answer))),
+        let answer = zone.answer(from, &request.question, turn);
+        if answer == Answer::Forward {
+            return self.forward(&zone, from, request);
         }
+        Step::Reply(request.reply(&message::response(&request, answer)))
     }
 
     fn forward(&self, zone: &Zone, from: IpAddr, request: Request) -> Step<'_> {
