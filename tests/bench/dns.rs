@@ -19,7 +19,7 @@ use std::{
     process::{Child, Command, Stdio},
     sync::{Arc, mpsc},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use fizz::{
@@ -30,6 +30,7 @@ use fizz::{
         ServicePort, Zone,
     },
 };
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 #[path = "goals.rs"]

@@ -8,7 +8,7 @@ use std::{
     process::{Child, Stdio},
     sync::{Arc, mpsc},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use fizz::{
@@ -17,6 +17,7 @@ use fizz::{
     topology::zone::{Addresses, Facts, NetworkName, Order, Replica, Zone},
 };
 use nix::sched::{CloneFlags, setns};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::network::{Net, bridge, command, port};
