@@ -16,6 +16,7 @@ PACKAGES=(
     catatonit:catatonit runc:runc
     busybox:busybox-static
     ip:iproute2 nft:nftables iptables:iptables
+    dig:bind9-dnsutils dnsmasq:dnsmasq-base
 )
 
 passed=0 failed=0 complaints=() running=

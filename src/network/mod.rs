@@ -5,6 +5,7 @@
 //! links of our own are touched, and found by their names.
 
 mod bridge;
+pub mod dns;
 mod error;
 mod links;
 mod namespace;

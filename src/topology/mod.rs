@@ -10,6 +10,7 @@ mod addresses;
 mod blocks;
 mod mesh;
 mod plan;
+pub mod zone;
 
 pub use addresses::{allocate, gateway, room};
 pub use blocks::{Blocks, Claim};

@@ -1,6 +1,6 @@
 //! Fizz against the real thing. Needs root, dockerd, docker, docker-registry, podman, nft and
-//! busybox-static (Debian: `apt-get install docker.io docker-registry podman netavark aardvark-dns
-//! catatonit runc nftables busybox-static iproute2 iptables`).
+//! busybox-static, dig and dnsmasq (Debian: `apt-get install docker.io docker-registry podman netavark
+//! aardvark-dns catatonit runc nftables busybox-static iproute2 iptables bind9-dnsutils dnsmasq-base`).
 //!
 //! Run it by `cargo test --test e2e`: one engine is started for the whole run and shared by its tests,
 //! which run beside one another. A runner that gives each test a process of its own starts an engine
@@ -10,6 +10,7 @@
 mod api;
 mod cluster;
 mod daemon;
+mod dns;
 mod harness;
 mod lab;
 mod network;

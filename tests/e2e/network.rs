@@ -13,10 +13,10 @@ use fizz::network::{Bridge, Namespace, NetworkError, Port};
 const BRIDGE: &str = "fizz0";
 
 /// A namespace with a name, until it is dropped.
-struct Net(String);
+pub(crate) struct Net(pub(crate) String);
 
 impl Net {
-    fn new(what: &str) -> Self {
+    pub(crate) fn new(what: &str) -> Self {
         static NUMBERS: AtomicU32 = AtomicU32::new(0);
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
         let name = format!("fizz-e2e-{}-{number}-{what}", std::process::id());
@@ -24,12 +24,12 @@ impl Net {
         Self(name)
     }
 
-    fn open(&self) -> Namespace {
+    pub(crate) fn open(&self) -> Namespace {
         Namespace::open(&PathBuf::from("/run/netns").join(&self.0)).unwrap()
     }
 
     /// Runs a command in it; what it printed.
-    fn run(&self, words: &[&str]) -> String {
+    pub(crate) fn run(&self, words: &[&str]) -> String {
         run(&[&["ip", "netns", "exec", &self.0], words].concat())
     }
 
@@ -49,7 +49,7 @@ impl Drop for Net {
     }
 }
 
-fn command(words: &[&str]) -> Command {
+pub(crate) fn command(words: &[&str]) -> Command {
     let mut command = Command::new(words[0]);
     command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command
@@ -62,7 +62,7 @@ fn run(words: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-fn bridge() -> Bridge {
+pub(crate) fn bridge() -> Bridge {
     let addresses = ["10.100.4.1/24", "fd00:f122:1:1::a64:401/120"];
     Bridge {
         name: BRIDGE.to_owned(),
@@ -71,7 +71,7 @@ fn bridge() -> Bridge {
     }
 }
 
-fn port(number: u8) -> Port {
+pub(crate) fn port(number: u8) -> Port {
     let addresses =
         [format!("10.100.4.{number}/24"), format!("fd00:f122:1:1::a64:4{number:02x}/120")];
     let gateways = ["10.100.4.1", "fd00:f122:1:1::a64:401"];
