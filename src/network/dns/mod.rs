@@ -1,7 +1,7 @@
 //! The DNS server of a node: asks the zone, and for everything else the host's resolvers.
 //!
 //! It is one future, which the daemon runs, over sockets that it is given: every wait in it ends when that
-//! future is dropped. A name of the cluster is answered at once from the [`Zone`](crate::topology::zone::Zone)
+//! future is dropped. A name of the cluster is answered at once from the [`Zone`]
 //! that was set last. Anything else is forwarded, with a bound for each asker and for all, and remembered for
 //! as long as its records say. Who is not of the cluster gets no byte back.
 //!
