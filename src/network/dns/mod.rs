@@ -1,9 +1,9 @@
 //! The DNS server of a node: asks the zone, and for everything else the host's resolvers.
 //!
 //! It is one future, which the daemon runs, over sockets that it is given: every wait in it ends when that
-//! future is dropped. A name of the cluster is answered at once from the [`Zone`]
-//! that was set last. Anything else is forwarded, with a bound for each asker and for all, and remembered for
-//! as long as its records say. Who is not of the cluster gets no byte back.
+//! future is dropped. A name of the cluster is answered at once from the [`Zone`] that was set last. Anything
+//! else is forwarded, with a bound for each asker and for all, and remembered for as long as its records say.
+//! Who is not of the cluster gets no byte back.
 //!
 //! Messages: RFC 1035; over TCP RFC 7766; EDNS RFC 6891, with the size of RFC 9715 (1232 bytes: no fragments
 //! on any path that IPv6 may take). No zone transfers (they are refused), ANY as in RFC 8482, and no DNSSEC:

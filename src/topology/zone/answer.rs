@@ -156,8 +156,7 @@ impl View<'_> {
             Some(Owner::Container(replica)) => {
                 let known = &self.zone.replicas[*replica];
                 let seen = known.places.iter().any(|(network, addresses)| {
-                    let it = [addresses.v4.map(IpAddr::V4), addresses.v6.map(IpAddr::V6)];
-                    it.contains(&Some(net.addr())) && self.is_on(*network)
+                    addresses.each().any(|it| it == net.addr()) && self.is_on(*network)
                 });
                 seen.then(|| Arc::clone(&known.reverse))
             }
@@ -179,7 +178,7 @@ impl View<'_> {
         for (replica, network) in subjects.iter().flat_map(|it| self.places(*it)) {
             let known = &self.zone.replicas[replica];
             let Some((_, at)) = known.places.iter().find(|it| it.0 == network) else { continue };
-            for address in [at.v4.map(IpAddr::V4), at.v6.map(IpAddr::V6)].into_iter().flatten() {
+            for address in at.each() {
                 all.extend(self.wanted(address).map(|it| (known.node, it)));
             }
         }

@@ -125,7 +125,7 @@ impl<'a> Builder<'a> {
                 Some((self.numbers.get(name).copied()?, *addresses))
             };
             let places: Vec<(Net, Addresses)> = replica.networks.iter().filter_map(place).collect();
-            for address in places.iter().flat_map(|it| each(&it.1)) {
+            for address in places.iter().flat_map(|it| it.1.each()) {
                 self.own(address, number);
             }
             let ready = replica.healthy && replica.reachable;
@@ -215,8 +215,4 @@ impl<'a> Builder<'a> {
 /// A service's name within the domain.
 fn before(key: &ServiceKey) -> String {
     format!("{}.{}", key.service, key.project).to_ascii_lowercase()
-}
-
-fn each(addresses: &Addresses) -> impl Iterator<Item = IpAddr> + use<> {
-    [addresses.v4.map(IpAddr::V4), addresses.v6.map(IpAddr::V6)].into_iter().flatten()
 }

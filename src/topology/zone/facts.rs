@@ -104,3 +104,10 @@ pub struct Addresses {
     /// In the cluster's prefix.
     pub v6: Option<Ipv6Addr>,
 }
+
+impl Addresses {
+    /// One after the other.
+    pub(super) fn each(self) -> impl Iterator<Item = IpAddr> {
+        [self.v4.map(IpAddr::V4), self.v6.map(IpAddr::V6)].into_iter().flatten()
+    }
+}

@@ -230,9 +230,7 @@ impl Zone {
         match answer::who(self, address)? {
             answer::Asker::Host => Some(address.to_canonical()),
             answer::Asker::Container(replica) => {
-                let each =
-                    |it: &(Net, Addresses)| [it.1.v4.map(IpAddr::V4), it.1.v6.map(IpAddr::V6)];
-                self.replicas[replica].places.iter().flat_map(each).flatten().min()
+                self.replicas[replica].places.iter().flat_map(|it| it.1.each()).min()
             }
         }
     }
