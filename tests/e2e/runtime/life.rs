@@ -211,8 +211,10 @@ async fn a_container_that_takes_too_much_memory_is_seen_to() {
 #[tokio::test]
 async fn processes_are_listed_and_usage_is_measured() {
     let lab = Lab::new();
-    let busy = "while :; do :; done";
+    let busy = "echo begun; while :; do :; done";
     let id = lab.run_with(|it| it.spec.command = words(&["sh", "-c", busy])).await;
+    // What starts it is listed until it is what it runs.
+    until_said(&lab, &id, "begun").await;
     let list = lab.runtime.top(&id, "").await.unwrap();
     let command = list.titles.iter().position(|it| it == "CMD").unwrap();
     assert!(list.processes.iter().any(|it| it[command].contains(busy)), "{list:?}");
