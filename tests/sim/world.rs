@@ -28,6 +28,9 @@ use crate::{
 /// The shortest time between two ticks, as the daemon has it.
 const TICK_INTERVAL: Micros = 2 * MILLI;
 
+/// How often a node may look around at one time until nothing is due: each look does what the one before led to.
+const LOOKS_MAX: usize = 8;
+
 /// What is due.
 pub(crate) enum What {
     Datagram {
@@ -282,8 +285,7 @@ impl World {
 
     fn arrive(&mut self, from: usize, to: usize, datagram: Vec<u8>, kind: Kind) {
         if kind != Kind::Genuine {
-            // What is due anyway is not the datagram's.
-            self.turn(to, Event::Tick);
+            self.do_what_is_due(to);
         }
         let Some(run) = &self.machines[to].run else { return };
         let (number, before) = (run.number, run.node.state().digest());
@@ -304,6 +306,19 @@ impl World {
             let after = self.machines[to].run.as_ref().map(|it| it.node.state().digest());
             if said || after != Some(before) {
                 self.complain(format!("n{to}: a datagram that is {kind:?} changed something"));
+            }
+        }
+    }
+
+    /// What is due anyway is not what comes next's doing. What a node writes of itself makes it look around
+    /// once more.
+    fn do_what_is_due(&mut self, at: usize) {
+        for _ in 0..LOOKS_MAX {
+            self.turn(at, Event::Tick);
+            let now = self.machines[at].now(self.queue.now).moment;
+            let next = self.machines[at].run.as_ref().and_then(|it| it.node.next_wake());
+            if next.is_none_or(|it| now < it) {
+                break;
             }
         }
     }
