@@ -5,6 +5,8 @@
 //! `docs/testing.md` for how to run and to replay it.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "sim/addresses.rs"]
+mod addresses;
 #[path = "sim/census.rs"]
 mod census;
 #[path = "sim/checks.rs"]

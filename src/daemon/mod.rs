@@ -240,7 +240,7 @@ async fn assemble(
     if let Some(credentials) = &home.credentials {
         let life = home.store.next_life(now.wall)?;
         let (keys, config) = (credentials.keys.clone(), config.cluster.membership.clone());
-        node = node.seated(Seat { keys, life, config }, now);
+        node = node.seated(Seat { keys, life, config, mesh: None }, now);
     }
     let (view, picture) = watch::channel(Arc::new(node.view()));
     let (asks, asked) = mpsc::channel(ASKS_QUEUED_MAX);

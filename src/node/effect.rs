@@ -1,6 +1,9 @@
 //! Everything a node can do to the world.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
 
 use super::{Refusal, RequestId, Response};
 use crate::{
@@ -142,6 +145,8 @@ pub struct Launch {
     pub pull: PullPolicy,
     /// The image by id, when it is known which.
     pub image: Option<ImageId>,
+    /// Its address in the overlay, if it is to be there; else its networks are the runtime's own.
+    pub address: Option<Ipv4Addr>,
     /// The runtime's id, when it is there already.
     pub runtime_id: Option<RuntimeId>,
     /// The container that it replaces.

@@ -14,5 +14,5 @@ pub mod zone;
 
 pub use addresses::{allocate, gateway, room};
 pub use blocks::{Blocks, Claim};
-pub use mesh::{Mesh, Peer, Place, PublicKey, decided};
+pub use mesh::{Mesh, Peer, Place, decided};
 pub use plan::{Plan, PlanError};

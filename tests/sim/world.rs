@@ -13,6 +13,7 @@ use fizz::{
 };
 
 use crate::{
+    addresses,
     engine::Deed,
     ledger::{self, Ledger},
     machine::{Disk, Machine, Outcome, Place},
@@ -140,9 +141,13 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(machines: usize, seed: u64) -> Self {
         let mut random = Random::new(mix(seed ^ 0x5eed_0ff1_2200));
+        // In every other world networks span the nodes.
+        let plan = (seed % 2 == 0).then(addresses::plan);
+        let machines = (0..machines).map(|it| Machine::new(it, plan, &mut random));
+        let machines: Vec<Machine> = machines.collect();
         Self {
             queue: Queue::new(),
-            machines: (0..machines).map(|it| Machine::new(it, &mut random)).collect(),
+            machines,
             network: Network::default(),
             random,
             tally: Tally::default(),

@@ -156,6 +156,7 @@ mod tests {
             }),
             pull: PullPolicy::Missing,
             image: None,
+            address: None,
             runtime_id: None,
             replaces: None,
             beside: false,
