@@ -158,6 +158,13 @@ impl Dockerd {
                 .spawn("containerd", &["containerd", "--config", &engine.path("containerd.toml")]);
         }
         engine.up();
+        wait_for("the registries", &engine.dir, || {
+            let listening = engine.inside("cat /proc/net/tcp");
+            [REGISTRY, REGISTRY_OPEN].iter().all(|it| {
+                let port: u16 = it.rsplit(':').next().unwrap().parse().unwrap();
+                listening.contains(&format!("0100007F:{port:04X} 00000000:0000 0A"))
+            })
+        });
         engine
     }
 

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
 };
 
 use fizz::{
@@ -11,11 +12,11 @@ use fizz::{
         spec::{CommandLine, ContainerSpec, NetworkAttachment, NetworkMode, NetworkSpec},
     },
     runtime::{
-        CreateContainer, Docker, ExecRequest, LogsRequest, ResolvedNetwork, Runtime, RuntimeId,
-        RuntimeState, labels,
+        CreateContainer, Docker, ExecRequest, LogsRequest, ResolvedNetwork, Runtime, RuntimeError,
+        RuntimeEvent, RuntimeEventKind, RuntimeId, RuntimeState, labels,
     },
 };
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream::BoxStream};
 
 use super::{Dockerd, Kind, Options};
 
@@ -145,9 +146,58 @@ impl Lab {
             if let RuntimeState::Exited { code, .. } = self.state(id).await {
                 return code;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
         panic!("{id} did not end");
+    }
+
+    /// Waits until a container's first process is this program: what starts it may be there for a while yet.
+    pub(crate) async fn until_runs(&self, id: &RuntimeId, program: &str) {
+        let look = format!("grep -q {program} /proc/1/comm && exit; sleep 0.05");
+        self.sh(id, &format!("for i in $(seq 600); do {look}; done; cat /proc/1/comm; exit 1"))
+            .await;
+    }
+
+    /// Waits until a container's state is such.
+    pub(crate) async fn until(
+        &self,
+        id: &RuntimeId,
+        what: &str,
+        is_so: impl Fn(&RuntimeState) -> bool,
+    ) {
+        for _ in 0..600 {
+            if is_so(&self.state(id).await) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{id}: it never came that {what}: {:?}", self.state(id).await);
+    }
+
+    /// What happens to the node's containers from now on: the engine has told of one that came and went.
+    pub(crate) async fn listen(&self) -> BoxStream<'static, Result<RuntimeEvent, RuntimeError>> {
+        let mut events = self.runtime.events(self.node);
+        for _ in 0..20 {
+            let scout = self.request("scout");
+            let comes_and_goes = async {
+                let id = self.runtime.create(&scout).await.unwrap();
+                self.runtime.remove(&id, true).await.unwrap();
+            };
+            let told = async {
+                loop {
+                    let event = events.next().await.unwrap().unwrap();
+                    if (event.container, event.kind) == (scout.container, RuntimeEventKind::Removed)
+                    {
+                        return;
+                    }
+                }
+            };
+            let told = tokio::time::timeout(Duration::from_secs(3), told);
+            if tokio::join!(told, comes_and_goes).0.is_ok() {
+                return events;
+            }
+        }
+        panic!("the engine tells of nothing that happens");
     }
 
     pub(crate) async fn state(&self, id: &RuntimeId) -> RuntimeState {

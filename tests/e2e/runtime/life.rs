@@ -57,6 +57,8 @@ async fn a_container_goes_from_made_to_gone_and_every_step_can_be_repeated() {
     for _ in 0..2 {
         lab.runtime.start(&id).await.unwrap();
     }
+    // What starts it takes the signal otherwise.
+    lab.until_runs(&id, "sleep").await;
     for _ in 0..2 {
         lab.runtime.stop(&id, Some(Millis(1))).await.unwrap();
     }
@@ -135,10 +137,11 @@ async fn stop_signal_and_grace_are_the_containers_own() {
         .run_with(|it| {
             it.spec.command = words(&["sh", "-c", trap]);
             it.spec.stop_signal = Some("SIGUSR2".to_owned());
-            it.spec.stop_grace = Some(Millis(1500));
+            // Longer than a busy machine takes to run the trap.
+            it.spec.stop_grace = Some(Millis(29_500));
         })
         .await;
-    assert_eq!(lab.inspected(&id, "/Config/StopTimeout").await, 2);
+    assert_eq!(lab.inspected(&id, "/Config/StopTimeout").await, 30);
     until_said(&lab, &id, "ready").await;
     lab.runtime.stop(&id, None).await.unwrap();
     assert_eq!(lab.ended(&id).await, 9);
@@ -156,10 +159,8 @@ async fn restarts_and_health_checks_are_not_the_engines() {
 async fn what_happens_to_our_containers_is_told_and_nothing_else() {
     let lab = Lab::new();
     let other = Lab::new();
-    let mut events = lab.runtime.events(lab.node);
+    let mut events = lab.listen().await;
     let story = async {
-        // The stream listens from its first poll on.
-        tokio::time::sleep(Duration::from_millis(500)).await;
         let request = lab.request("web");
         let noise = other.run(&other.request("web")).await;
         let id = lab.run(&request).await;
@@ -198,14 +199,13 @@ async fn a_container_that_takes_too_much_memory_is_seen_to() {
             it.spec.resources.memory_swap_bytes = Some(16 << 20);
         })
         .await;
-    lab.ended(&id).await;
-    let state = lab.state(&id).await;
     // Podman's monitor tells of it under version 2 of control groups only; the status is the same.
     let told = lab.on_podman() && Path::new("/sys/fs/cgroup/memory").exists();
-    assert!(
-        matches!(state, RuntimeState::Exited { oom_killed, code: 137, .. } if oom_killed || told),
-        "{state:?}"
-    );
+    // The engine may hear that it has ended before it hears why.
+    lab.until(&id, "it was killed for its memory", |it| {
+        matches!(it, RuntimeState::Exited { oom_killed, code: 137, .. } if *oom_killed || told)
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -229,7 +229,7 @@ async fn processes_are_listed_and_usage_is_measured() {
 }
 
 pub(super) async fn until_said(lab: &Lab, id: &RuntimeId, said: &str) {
-    for _ in 0..200 {
+    for _ in 0..1200 {
         if lab.output(id).await.contains(said) {
             return;
         }

@@ -109,9 +109,9 @@ async fn labels_of_the_file_stand_beside_ours_and_never_over_them() {
 async fn an_init_process_is_there_when_asked_for() {
     let lab = Lab::new();
     let id = lab.run_with(|it| it.spec.init = Some(true)).await;
-    assert!(lab.sh(&id, "cat /proc/1/comm").await.contains("init"));
+    lab.until_runs(&id, "init").await;
     let id = lab.run_with(|it| it.spec.init = Some(false)).await;
-    assert_eq!(lab.sh(&id, "cat /proc/1/comm").await, "sleep");
+    lab.until_runs(&id, "sleep").await;
 }
 
 #[tokio::test]
