@@ -7,6 +7,7 @@
 mod bridge;
 pub mod dns;
 mod error;
+pub mod firewall;
 mod links;
 mod namespace;
 mod port;

@@ -1,12 +1,16 @@
 //! A container's place on its node's bridge: a pair of links, one end on the bridge, the other in the
 //! container's network.
+//!
+//! The ports of a bridge do not hear each other (ip-link(8), `isolated`): all that a container sends goes to its
+//! node first, which decides about it alike whether it is for a neighbour, another node or the outside. So a
+//! container's address is one of its own, without a network around it.
 
 use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::IpNet;
 use rtnetlink::{
-    Error, Handle, LinkMessageBuilder, LinkUnspec, LinkVeth,
-    packet_route::link::{InfoData, InfoVeth},
+    Error, Handle, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth,
+    packet_route::link::{InfoBridgePort, InfoData, InfoVeth},
 };
 
 use super::{
@@ -23,7 +27,7 @@ pub struct Port {
     pub bridge: String,
     /// The end's name in the container.
     pub inside: String,
-    /// The container's addresses, each with how much of the network is on the same bridge.
+    /// The container's addresses.
     pub addresses: BTreeSet<IpNet>,
     /// Its ways out, one of each family that it has.
     pub gateways: BTreeSet<IpAddr>,
@@ -88,6 +92,10 @@ impl Port {
             let message = LinkUnspec::new_with_index(link.index).controller(bridge.index).build();
             handle.link().set(message).execute().await?;
         }
+        let isolated = LinkBridgePort::new(link.index)
+            .append_info_data(InfoBridgePort::Isolated(true))
+            .build();
+        handle.link().set_port(isolated).execute().await?;
         links::tune(handle, &link, self.mtu).await
     }
 

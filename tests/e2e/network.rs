@@ -73,7 +73,7 @@ pub(crate) fn bridge() -> Bridge {
 
 pub(crate) fn port(number: u8) -> Port {
     let addresses =
-        [format!("10.100.4.{number}/24"), format!("fd00:f122:1:1::a64:4{number:02x}/120")];
+        [format!("10.100.4.{number}/32"), format!("fd00:f122:1:1::a64:4{number:02x}/128")];
     let gateways = ["10.100.4.1", "fd00:f122:1:1::a64:401"];
     Port {
         name: format!("fizz-p{number}"),
@@ -94,6 +94,7 @@ struct Host {
 impl Host {
     async fn new() -> Self {
         let all = Self { host: Net::new("host"), containers: [Net::new("one"), Net::new("two")] };
+        all.host.run(&["sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"]);
         all.ensure().await;
         all.until_whole("it is new").await;
         all

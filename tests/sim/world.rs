@@ -142,7 +142,7 @@ impl World {
     pub(crate) fn new(machines: usize, seed: u64) -> Self {
         let mut random = Random::new(mix(seed ^ 0x5eed_0ff1_2200));
         // In every other world networks span the nodes.
-        let plan = (seed % 2 == 0).then(addresses::plan);
+        let plan = seed.is_multiple_of(2).then(addresses::plan);
         let machines = (0..machines).map(|it| Machine::new(it, plan, &mut random));
         let machines: Vec<Machine> = machines.collect();
         Self {
