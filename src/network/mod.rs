@@ -10,6 +10,7 @@ mod error;
 mod links;
 mod namespace;
 mod port;
+pub mod wireguard;
 
 pub use bridge::Bridge;
 pub use error::NetworkError;
