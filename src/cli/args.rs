@@ -3,6 +3,8 @@
 //! The options of the project may stand before or after the command: [`command`] gives each command
 //! those whose letters it does not use itself (`logs -f` follows, `run -p` publishes).
 
+use std::path::PathBuf;
+
 use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::{
@@ -177,6 +179,20 @@ pub(super) enum Command<D: Args> {
     Man(completion::ManArgs),
     /// Run this machine's part of the cluster
     Daemon(D),
+    /// Be a WireGuard device, where the kernel has none; the daemon starts it
+    #[command(hide = true)]
+    WireguardDevice(WireguardDeviceArgs),
+}
+
+/// `fizz wireguard-device`.
+#[derive(Args, Debug)]
+pub(super) struct WireguardDeviceArgs {
+    /// The device's name
+    #[arg(long, value_name = "NAME")]
+    pub(super) name: String,
+    /// The socket on which it is spoken to
+    #[arg(long, value_name = "PATH")]
+    pub(super) control: PathBuf,
 }
 
 /// The whole command line, with the options of all commands in each.

@@ -50,7 +50,7 @@ mod version;
 mod volumes;
 mod watch;
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use args::{Command, Globals};
 use client::Client;
@@ -64,6 +64,13 @@ pub enum Invoked<D> {
     Done(ExitCode),
     /// Be the daemon, with these arguments.
     Daemon(D),
+    /// Be a WireGuard device.
+    WireguardDevice {
+        /// Its name.
+        name: String,
+        /// The socket on which it is spoken to.
+        control: PathBuf,
+    },
 }
 
 /// One run of the command: its options, where it speaks, and whom it asks.
@@ -99,6 +106,9 @@ pub fn invoke<D: clap::Args>(arguments: impl IntoIterator<Item = OsString>) -> I
     };
     if let Command::Daemon(daemon) = cli.command {
         return Invoked::Daemon(daemon);
+    }
+    if let Command::WireguardDevice(args::WireguardDeviceArgs { name, control }) = cli.command {
+        return Invoked::WireguardDevice { name, control };
     }
     let globals = cli.globals;
     let output =
@@ -184,6 +194,6 @@ async fn dispatch<D: clap::Args>(
         Command::Completion(args) => completion::completion(it, &args),
         Command::Man(args) => completion::man(it, &args),
         // It was handed to `main`.
-        Command::Daemon(_) => Ok(()),
+        Command::Daemon(_) | Command::WireguardDevice(_) => Ok(()),
     }
 }

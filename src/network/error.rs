@@ -31,6 +31,26 @@ pub enum NetworkError {
         /// What it is to be.
         wanted: &'static str,
     },
+    /// The kernel has no such links.
+    #[error("can't {doing}: this kernel has no {wanted}")]
+    Unsupported {
+        /// What was being done.
+        doing: String,
+        /// What it has not.
+        wanted: &'static str,
+    },
+    /// Nothing here speaks WireGuard.
+    #[error(
+        "no WireGuard device works on this machine: the kernel's: {kernel}; in a process: {process}. Install a \
+         kernel with WireGuard (Linux 5.6 or later; in a cloud image the package may be \
+         linux-modules-extra-$(uname -r)) and run `modprobe wireguard`, or run `modprobe tun` for the process"
+    )]
+    NoWireguard {
+        /// Why the kernel's does not.
+        kernel: String,
+        /// Why one in a process does not.
+        process: String,
+    },
 }
 
 /// The same before it is known what was being done.

@@ -12,7 +12,10 @@ use rtnetlink::{
     packet_route::{
         address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope},
         link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
-        route::RouteFlags,
+        route::{
+            RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol,
+            RouteScope, RouteType,
+        },
     },
 };
 
@@ -24,6 +27,10 @@ pub(super) enum Kind {
     Bridge,
     /// Two ends, of which one may be in another namespace.
     Pair,
+    /// WireGuard in the kernel.
+    Wireguard,
+    /// What goes through it goes through a process.
+    Tun,
 }
 
 impl Kind {
@@ -31,6 +38,8 @@ impl Kind {
         match self {
             Self::Bridge => "bridge",
             Self::Pair => "pair of links",
+            Self::Wireguard => "WireGuard device",
+            Self::Tun => "TUN device",
         }
     }
 
@@ -38,6 +47,8 @@ impl Kind {
         let wanted = match self {
             Self::Bridge => InfoKind::Bridge,
             Self::Pair => InfoKind::Veth,
+            Self::Wireguard => InfoKind::Wireguard,
+            Self::Tun => InfoKind::Tun,
         };
         link.message.attributes.iter().any(|it| {
             matches!(it, LinkAttribute::LinkInfo(all)
@@ -116,15 +127,24 @@ pub(super) async fn identify(links: &Handle, link: &Link, mac: [u8; 6]) -> Resul
 
 /// Sets a link's largest packet, and has it work.
 pub(super) async fn tune(links: &Handle, link: &Link, mtu: u32) -> Result<(), Error> {
-    if link.mtu != mtu {
-        let message = LinkUnspec::new_with_index(link.index).mtu(mtu).build();
-        links.link().set(message).execute().await?;
+    resize(links, link, mtu).await?;
+    raise(links, link).await
+}
+
+/// Sets a link's largest packet.
+pub(super) async fn resize(links: &Handle, link: &Link, mtu: u32) -> Result<(), Error> {
+    if link.mtu == mtu {
+        return Ok(());
     }
-    if !link.up {
-        let message = LinkUnspec::new_with_index(link.index).up().build();
-        links.link().set(message).execute().await?;
+    links.link().set(LinkUnspec::new_with_index(link.index).mtu(mtu).build()).execute().await
+}
+
+/// Has a link work.
+pub(super) async fn raise(links: &Handle, link: &Link) -> Result<(), Error> {
+    if link.up {
+        return Ok(());
     }
-    Ok(())
+    links.link().set(LinkUnspec::new_with_index(link.index).up().build()).execute().await
 }
 
 /// Gives a link just these addresses. Those that the kernel gives by itself (RFC 4862) stay.
@@ -184,4 +204,65 @@ pub(super) async fn route_out(links: &Handle, index: u32, gateway: IpAddr) -> Re
     };
     message.header.flags |= RouteFlags::Onlink;
     links.route().add(message).replace().execute().await
+}
+
+/// Sends just these through a link. Routes that the kernel makes by itself stay.
+pub(super) async fn route(
+    links: &Handle,
+    index: u32,
+    wanted: &BTreeSet<IpNet>,
+) -> Result<(), Error> {
+    let mut there = BTreeSet::new();
+    let families = [
+        RouteMessageBuilder::<Ipv4Addr>::new().build(),
+        RouteMessageBuilder::<Ipv6Addr>::new().build(),
+    ];
+    for family in families {
+        let all: Vec<RouteMessage> = links.route().get(family).execute().try_collect().await?;
+        for message in all {
+            let Some(net) = net_through(index, &message) else { continue };
+            if wanted.contains(&net) {
+                there.insert(net);
+            } else {
+                links.route().del(message).execute().await?;
+            }
+        }
+    }
+    for net in wanted.difference(&there) {
+        let message = match net {
+            IpNet::V4(net) => RouteMessageBuilder::<Ipv4Addr>::new()
+                .destination_prefix(net.network(), net.prefix_len())
+                .output_interface(index)
+                .scope(RouteScope::Link)
+                .build(),
+            IpNet::V6(net) => RouteMessageBuilder::<Ipv6Addr>::new()
+                .destination_prefix(net.network(), net.prefix_len())
+                .output_interface(index)
+                .build(),
+        };
+        links.route().add(message).replace().execute().await?;
+    }
+    Ok(())
+}
+
+/// What a route sends through a link, unless the kernel made it.
+fn net_through(index: u32, message: &RouteMessage) -> Option<IpNet> {
+    let header = &message.header;
+    let ours = header.table == RouteHeader::RT_TABLE_MAIN
+        && header.kind == RouteType::Unicast
+        && header.protocol != RouteProtocol::Kernel
+        && message.attributes.contains(&RouteAttribute::Oif(index));
+    if !ours {
+        return None;
+    }
+    let mut destination = None;
+    for attribute in &message.attributes {
+        if let RouteAttribute::Destination(RouteAddress::Inet(it)) = attribute {
+            destination = Some(IpAddr::V4(*it));
+        }
+        if let RouteAttribute::Destination(RouteAddress::Inet6(it)) = attribute {
+            destination = Some(IpAddr::V6(*it));
+        }
+    }
+    IpNet::new(destination?, header.destination_prefix_length).ok()
 }

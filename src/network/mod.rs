@@ -11,6 +11,7 @@ pub mod firewall;
 mod links;
 mod namespace;
 mod port;
+pub mod wireguard;
 
 pub use bridge::Bridge;
 pub use error::NetworkError;

@@ -38,6 +38,24 @@ impl Namespace {
         self.0.as_raw_fd()
     }
 
+    /// Does something on a thread that is in this namespace, and ends with it.
+    pub(super) fn inside<T: Send>(
+        &self,
+        work: impl FnOnce() -> io::Result<T> + Send,
+    ) -> io::Result<T> {
+        let reactor = runtime::Handle::current();
+        thread::scope(|scope| {
+            let work = || {
+                setns(&self.0, CloneFlags::CLONE_NEWNET)?;
+                let _reactor = reactor.enter();
+                work()
+            };
+            let thread = thread::Builder::new().name("netns".to_owned());
+            let thread = thread.spawn_scoped(scope, work)?;
+            thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread panicked")))
+        })
+    }
+
     /// Works on the links of this namespace. The connection to the kernel lives as long as the work.
     pub(super) async fn work<T>(
         &self,
@@ -45,18 +63,7 @@ impl Namespace {
         work: impl AsyncFnOnce(&Handle) -> Result<T, Fault>,
     ) -> Result<T, NetworkError> {
         let refused = |why| NetworkError::Refused { doing: doing.to_owned(), why };
-        let reactor = runtime::Handle::current();
-        let (connection, links, _) = thread::scope(|scope| {
-            let connect = || {
-                setns(&self.0, CloneFlags::CLONE_NEWNET)?;
-                let _reactor = reactor.enter();
-                rtnetlink::new_connection()
-            };
-            let thread = thread::Builder::new().name("netns".to_owned());
-            let thread = thread.spawn_scoped(scope, connect)?;
-            thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread panicked")))
-        })
-        .map_err(refused)?;
+        let (connection, links, _) = self.inside(rtnetlink::new_connection).map_err(refused)?;
         let result = tokio::select! {
             result = work(&links) => result,
             () = connection => Err(rtnetlink::Error::RequestFailed.into()),

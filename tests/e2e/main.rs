@@ -13,6 +13,7 @@ mod daemon;
 mod dns;
 mod harness;
 mod lab;
+mod mesh;
 mod network;
 mod runtime;
 mod stacks;
