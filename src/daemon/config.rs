@@ -144,6 +144,8 @@ pub enum RuntimeKind {
     Docker,
     /// Podman.
     Podman,
+    /// containerd.
+    Containerd,
     /// None: a member that runs no containers.
     None,
 }
@@ -503,7 +505,7 @@ mod tests {
 
     #[test]
     fn what_does_not_work_yet_is_not_accepted() {
-        for text in ["api:\n  listen: 0.0.0.0:1\n", "runtime:\n  kind: containerd\n"] {
+        for text in ["api:\n  listen: 0.0.0.0:1\n", "runtime:\n  kind: crio\n"] {
             assert!(wrong(text).starts_with("config.yaml:2:"), "{}", wrong(text));
         }
     }

@@ -3,11 +3,13 @@
 //! A runtime only carries: it makes what it is told to make and reports what it sees. Restart
 //! policies, health checks, order and naming are decided above; the runtime's own are turned off.
 
+mod containerd;
 mod contract;
 mod docker;
 mod none;
 
 pub use crate::model::{Observed, ObservedPort, RuntimeId, RuntimeState};
+pub use containerd::{Containerd, helper};
 pub use contract::{
     AttachRequest, BuildRequest, ContainerStats, CreateContainer, Credentials, ExecRequest,
     ExecSession, ImageInfo, LogLine, LogsRequest, MountedFile, ProcessList, Progress, Reply,
