@@ -100,8 +100,13 @@ async fn described(
         let config = document.config.ok_or_else(|| {
             Refusal::Said(format!("{digest} is no image: it has no configuration"))
         })?;
+        let read: ImageConfig = content::document(connection, &config.digest).await?;
+        if !read.platform.suits(wanted) {
+            let (name, has) = (&image.name, &read.platform);
+            return Err(Refusal::Said(format!("{name} is for {has}, not for {wanted}")));
+        }
         return Ok(Resolved {
-            config: content::document(connection, &config.digest).await?,
+            config: read,
             id: config.digest,
             name: image.name.clone(),
             target,

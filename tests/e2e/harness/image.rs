@@ -7,7 +7,9 @@ use std::{
     process::{Command, Stdio},
 };
 
-use super::{Dockerd, REGISTRY, REGISTRY_OPEN};
+use sha2::{Digest, Sha256};
+
+use super::{Dockerd, Kind, REGISTRY, REGISTRY_OPEN};
 
 /// Where Debian's busybox-static has it.
 const BUSYBOX: &str = "/bin/busybox";
@@ -17,6 +19,15 @@ const USERS: &str = "plain:$2b$04$4Fa8u9Q1SHxKmx1oHvre..T1OFqoMfb21CxSUUPB76rrhj
 
 /// Imports the image as `busybox:latest`, and offers it in both registries.
 pub(super) fn load(engine: &Dockerd) {
+    if engine.kind() == Kind::Containerd {
+        let archive = engine.dir().join("busybox.tar");
+        fs::write(&archive, layout()).unwrap();
+        let path = archive.display().to_string();
+        let output = engine.ctr(&["images", "import", &path]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "ctr images import: {said}");
+        return;
+    }
     feed(engine, &["import", "-c", r#"CMD ["sh"]"#, "-", "busybox:latest"], &tar());
     // What `docker login` would write; Podman's own asks registries by TLS only.
     let config = engine.dir().join("docker-config");
@@ -73,6 +84,40 @@ pub(super) fn write_registry(dir: &Path) {
         );
         fs::write(dir.join(format!("{name}.yml")), settings).unwrap();
     }
+}
+
+/// The image as an archive in the OCI image layout.
+fn layout() -> Vec<u8> {
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut add = |path: &str, bytes: &[u8]| {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o644);
+        header.set_size(bytes.len() as u64);
+        archive.append_data(&mut header, path, bytes).unwrap();
+    };
+    let mut blob = |kind: &str, bytes: &[u8]| {
+        let hex: String = Sha256::digest(bytes).iter().map(|it| format!("{it:02x}")).collect();
+        add(&format!("blobs/sha256/{hex}"), bytes);
+        let media_type = format!("application/vnd.oci.image.{kind}");
+        serde_json::json!({ "mediaType": media_type, "digest": format!("sha256:{hex}"), "size": bytes.len() })
+    };
+    let layer = blob("layer.v1.tar", &tar());
+    let config = serde_json::json!({
+        "created": "2026-01-01T00:00:00Z", "os": "linux",
+        "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
+        "config": { "Cmd": ["sh"] },
+        "rootfs": { "type": "layers", "diff_ids": [layer["digest"]] },
+    });
+    let config = blob("config.v1+json", config.to_string().as_bytes());
+    let manifest = serde_json::json!({ "schemaVersion": 2, "config": config, "layers": [layer] });
+    let mut manifest = blob("manifest.v1+json", manifest.to_string().as_bytes());
+    manifest["annotations"] = serde_json::json!({
+        "io.containerd.image.name": "docker.io/library/busybox:latest",
+    });
+    let index = serde_json::json!({ "schemaVersion": 2, "manifests": [manifest] });
+    add("index.json", index.to_string().as_bytes());
+    add("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#);
+    archive.into_inner().unwrap()
 }
 
 /// busybox under all its names, a user, and directories to mount on.

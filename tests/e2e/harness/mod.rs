@@ -1,7 +1,9 @@
 //! What the stories stand on: engines of their own, images without the world, containers by name.
 
 mod engine;
+mod excused;
 mod image;
+mod inside;
 mod lab;
 
 use engine::Options;

@@ -95,6 +95,12 @@ pub(super) fn check(request: &CreateContainer) -> Result<(), RuntimeError> {
             "install `catatonit` or `tini`, or leave `init` out",
         ));
     }
+    if let Some(program) = spec.oci_runtime.as_deref().filter(|it| !is_runtime(it)) {
+        return Err(unsupported(
+            format!("OCI runtime `{program}` on this node"),
+            "install it, name another in `runtime`, or leave that out",
+        ));
+    }
     match spec.security.userns.as_deref() {
         None | Some("" | "host") => {}
         Some(other) => {
@@ -106,6 +112,14 @@ pub(super) fn check(request: &CreateContainer) -> Result<(), RuntimeError> {
         Some(other) => return refused(&format!("`isolation: {other}`")),
     }
     network(spec)
+}
+
+/// Whether a name is that of one of containerd's shims, or of a program that takes runc's place.
+fn is_runtime(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    name.is_empty()
+        || name.starts_with("io.containerd.")
+        || std::env::split_paths(&path).any(|it| it.join(name).is_file())
 }
 
 /// Networks by name are Fizz's own to make, and are not joined to containerd yet.
