@@ -283,7 +283,7 @@ impl Dockerd {
     /// Ends the engine's daemon at once, as a crash does.
     pub(crate) fn crash(&self) {
         self.inside(&format!(
-            "pid=$(cat {file}); kill -9 $pid; while kill -0 $pid 2>/dev/null; do sleep 0.01; done; rm {file}",
+            "pid=$(cat {file}); kill -9 $pid; while [ -d /proc/$pid ] && ! grep -q '^State:.Z' /proc/$pid/status 2>/dev/null; do sleep 0.01; done; rm {file}",
             file = self.pid_file()
         ));
     }
