@@ -184,7 +184,8 @@ async fn clear_task(
     task: &Process,
     what: &About,
 ) -> Result<(), RuntimeError> {
-    let id = &task.container_id;
+    // containerd names the container here, and leaves its own field for it empty.
+    let id = &task.id;
     if task.status() == Status::Stopped {
         let oom_killed = stats::was_out_of_memory(connection, id).await;
         let at = record::wall(task.exited_at);
