@@ -15,6 +15,7 @@ use std::{
 use futures_util::{Stream, StreamExt, stream::BoxStream};
 use hyper::http::uri::PathAndQuery;
 use hyper_util::rt::TokioIo;
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use tokio::net::UnixStream;
 use tonic::{
     Request,
@@ -221,14 +222,31 @@ impl Connection {
         errors::error(&self.address(), refusal, about)
     }
 
+    /// Which capabilities containerd may give to others: those that it could have itself, by their bits
+    /// (capabilities(7)). Where it cannot be seen, all are tried.
+    pub(super) fn bounding_set(&self) -> u64 {
+        let read = || {
+            let stream = std::os::unix::net::UnixStream::connect(&self.socket).ok()?;
+            let whose = getsockopt(&stream, PeerCredentials).ok()?;
+            let status = std::fs::read_to_string(format!("/proc/{}/status", whose.pid())).ok()?;
+            let set = status.lines().find_map(|it| it.strip_prefix("CapBnd:"))?;
+            u64::from_str_radix(set.trim(), 16).ok()
+        };
+        read().unwrap_or(u64::MAX)
+    }
+
     pub(super) fn address(&self) -> String {
         self.socket.display().to_string()
     }
 
     /// Nobody else changes the container while this is held.
     pub(super) async fn lock(&self, id: &str) -> tokio::sync::MutexGuard<'_, ()> {
-        let sum = id.bytes().fold(0, |sum: usize, byte| sum.wrapping_add(usize::from(byte)));
-        self.locks[sum % LOCKS].lock().await
+        self.locks[slot(id)].lock().await
+    }
+
+    /// The same, if nobody has it: for what can be left to whoever has.
+    pub(super) fn try_lock(&self, id: &str) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        self.locks[slot(id)].try_lock().ok()
     }
 
     /// Where a container's own files are.
@@ -251,6 +269,11 @@ impl Connection {
     pub(super) fn socket(&self) -> &Path {
         &self.socket
     }
+}
+
+/// Which lock is a container's.
+fn slot(id: &str) -> usize {
+    id.bytes().fold(0, |sum: usize, byte| sum.wrapping_add(usize::from(byte))) % LOCKS
 }
 
 fn request<T>(content: T, lease: Option<&str>) -> Request<T> {

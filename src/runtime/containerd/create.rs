@@ -111,12 +111,13 @@ async fn with_files(
     let user = user(request, &defaults, &rootfs).map_err(|why| what.failed(why))?;
     let hostname = hostname(request, id);
     hosts::write(&directory, &request.spec, &hostname).map_err(|error| what.failed(error))?;
-    let process = spec::process(&request.spec, &defaults, &user, &hostname)?;
+    let bounding_set = connection.bounding_set();
+    let process = spec::process(&request.spec, &defaults, &user, &hostname, bounding_set)?;
     if process["args"].as_array().is_none_or(Vec::is_empty) {
         return Err(what.failed("no command is set, and the image has none; set `command`"));
     }
     let mut record = record(request, image, &defaults, joins)?;
-    record.mounts = own_mounts(connection, request, &defaults, &rootfs).await?;
+    record.mounts = own_mounts(connection, request, id, &defaults, &rootfs).await?;
     drop(rootfs);
     let mut all = spec::defaults(&request.spec);
     all.extend(files(&directory, &record.joins, connection));
@@ -277,6 +278,7 @@ fn mounted_file(file: &MountedFile) -> Value {
 async fn own_mounts(
     connection: &Connection,
     request: &CreateContainer,
+    id: &str,
     defaults: &Defaults,
     rootfs: &Rootfs,
 ) -> Result<Vec<Mounted>, RuntimeError> {
@@ -306,7 +308,7 @@ async fn own_mounts(
                 let (key, subpath) = (name.as_deref(), subpath.as_deref());
                 let wanted = Wanted { key, no_copy: *no_copy, subpath, labels };
                 let at = (mount.target.as_str(), mount.read_only);
-                volume(connection, request, at, wanted, rootfs).await?
+                volume(connection, (request, id), at, wanted, rootfs).await?
             }
             MountKind::Image { image, .. } => {
                 return Err(unsupported(
@@ -326,7 +328,7 @@ async fn own_mounts(
         let labels = BTreeMap::new();
         let wanted = Wanted { key: None, no_copy: false, subpath: None, labels: &labels };
         let at = (target.as_str(), false);
-        mounts.push(volume(connection, request, at, wanted, rootfs).await?);
+        mounts.push(volume(connection, (request, id), at, wanted, rootfs).await?);
     }
     Ok(mounts)
 }
@@ -341,7 +343,7 @@ struct Wanted<'a> {
 
 async fn volume(
     connection: &Connection,
-    request: &CreateContainer,
+    (request, id): (&CreateContainer, &str),
     (target, read_only): (&str, bool),
     wanted: Wanted<'_>,
     rootfs: &Rootfs,
@@ -361,23 +363,15 @@ async fn volume(
     if !wanted.no_copy {
         volumes::populate(connection, &name, rootfs, target).await?;
     }
-    let data = volumes::data(connection, &name);
     let source = match wanted.subpath {
-        None => data,
-        Some(subpath) => {
-            let what = about("find", "path", format!("{subpath} of volume {name}"));
-            let whole = data.canonicalize().map_err(|error| what.failed(error))?;
-            let part = data.join(subpath).canonicalize().map_err(|error| what.failed(error))?;
-            if !part.starts_with(&whole) {
-                return Err(what.failed("it leads out of the volume"));
-            }
-            part
-        }
+        None => volumes::data(connection, &name),
+        Some(_) => connection.directory(id).join(format!("part-{}", super::random_id())),
     };
     let access = if read_only { "ro" } else { "rw" };
     let options = ["rbind", "rprivate", access];
     let mount = spec::mounted("bind", &source.display().to_string(), target, &options);
-    Ok(Mounted { volume: Some(name), anonymous: wanted.key.is_none(), mount })
+    let part = wanted.subpath.map(str::to_owned);
+    Ok(Mounted { volume: Some(name), part, anonymous: wanted.key.is_none(), mount })
 }
 
 /// `container:NAME[:mode]` is any container; `[service:]NAME[:mode]` is a service's.

@@ -11,6 +11,7 @@ use prost::Message;
 use super::{
     connect::{Connection, NAMESPACE},
     errors::{Refusal, about, unreachable},
+    life,
     messages::{Container, Envelope, ListContainers, Subscribe, TaskEvent, TaskExit},
     record,
 };
@@ -88,8 +89,17 @@ impl Listening {
             };
             let Some((id, kind)) = read(&envelope) else { continue };
             let Some(container) = self.container(&id).await else { continue };
-            if kind == RuntimeEventKind::Removed {
-                self.known.remove(&id);
+            match kind {
+                RuntimeEventKind::Removed => {
+                    self.known.remove(&id);
+                }
+                // Its output ends with that. Who asks for it next would see to it as well.
+                RuntimeEventKind::Ended => {
+                    if let Err(error) = life::reap(&self.connection, &id).await {
+                        tracing::debug!(%error, "an ended process is cleared away later");
+                    }
+                }
+                RuntimeEventKind::Started | RuntimeEventKind::Changed => {}
             }
             let runtime_id = RuntimeId(id.into());
             return Ok(RuntimeEvent { runtime_id, container, kind });

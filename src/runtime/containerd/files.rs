@@ -4,8 +4,10 @@
 //! leads anywhere else, even if the container moves it about meanwhile.
 
 use std::{
+    fs::{self, Permissions},
     io::{self, Read, Write},
-    path::{Path, PathBuf},
+    os::unix::fs::{PermissionsExt, lchown},
+    path::{Component, Path, PathBuf},
     process::{ExitCode, Stdio},
     sync::Arc,
 };
@@ -50,7 +52,7 @@ pub(super) fn copy_files(arguments: &[String]) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "{path}: {error}");
+            let _ = writeln!(io::stderr(), "{path}: {}", chain(&error));
             ExitCode::FAILURE
         }
     }
@@ -62,6 +64,17 @@ fn enter(root: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// An error and what it comes from: the archive's say only what they were about.
+fn chain(error: &io::Error) -> String {
+    let mut said = error.to_string();
+    let mut cause = error.get_ref().and_then(|it| it.source());
+    while let Some(error) = cause {
+        said = format!("{said}: {error}");
+        cause = error.source();
+    }
+    said
+}
+
 fn unpack(directory: &Path, from: impl Read) -> io::Result<()> {
     if !directory.is_dir() {
         return Err(io::Error::other("there is no such directory in the container"));
@@ -70,9 +83,42 @@ fn unpack(directory: &Path, from: impl Read) -> io::Result<()> {
     nix::sys::stat::umask(nix::sys::stat::Mode::empty());
     let mut archive = tar::Archive::new(from);
     archive.set_preserve_permissions(true);
-    archive.set_preserve_ownerships(true);
     archive.set_overwrite(true);
-    archive.unpack(directory)
+    // Directories come last, as what is put into them changes when they were changed.
+    let mut directories = Vec::new();
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        if entry.header().entry_type() == tar::EntryType::Directory {
+            fs::create_dir_all(directory.join(within(&entry.path()?)))?;
+            directories.push(entry);
+        } else {
+            place(&mut entry, directory)?;
+        }
+    }
+    directories.iter_mut().rev().try_for_each(|it| place(it, directory))
+}
+
+/// A path of an archive as one below a directory. The root is the container's, whatever it says.
+fn within(path: &Path) -> PathBuf {
+    path.components().filter(|it| matches!(it, Component::Normal(_))).collect()
+}
+
+/// Unpacks one entry, and gives it to its owner; an archive that names none means root, as Docker has it.
+fn place(entry: &mut tar::Entry<'_, impl Read>, directory: &Path) -> io::Result<()> {
+    let path = directory.join(within(&entry.path()?));
+    if !entry.unpack_in(directory)? {
+        // It leads out of the directory.
+        return Ok(());
+    }
+    let (uid, gid) = (entry.header().uid(), entry.header().gid());
+    let number = |it: io::Result<u64>| it.ok().and_then(|it| u32::try_from(it).ok()).unwrap_or(0);
+    lchown(&path, Some(number(uid)), Some(number(gid)))?;
+    let kind = entry.header().entry_type();
+    // A new owner takes some bits of the mode away (chown(2)).
+    match (kind.is_symlink() || kind.is_hard_link(), entry.header().mode()) {
+        (false, Ok(mode)) => fs::set_permissions(&path, Permissions::from_mode(mode & 0o7777)),
+        _ => Ok(()),
+    }
 }
 
 fn pack(path: &Path, to: impl Write) -> io::Result<()> {

@@ -1,7 +1,8 @@
 //! Moving containers through their lives.
 //!
-//! A container's process (containerd's "task") stays as it ended until the container is started again or
-//! removed; how it ended is kept with the container by then, so that it is known after a reboot too.
+//! A container's process (containerd's "task") that has ended is cleared away by whoever sees it first, as
+//! its log and its shim end only with that; how it ended is kept with the container, so that it is known
+//! after a reboot too.
 
 use std::{
     collections::BTreeMap, net::IpAddr, path::Path, process::Stdio, str::FromStr, time::Duration,
@@ -24,7 +25,7 @@ use super::{
         WaitTask,
     },
     record::{self, End, Record},
-    spec, stats, volumes,
+    spec, volumes,
 };
 use crate::{
     model::{ContainerName, Millis},
@@ -52,6 +53,9 @@ pub(super) async fn start(connection: &Connection, id: &str) -> Result<(), Runti
     for mounted in &record.mounts {
         if let Some(volume) = &mounted.volume {
             volumes::mount(connection, volume).await?;
+            if let (Some(part), Some(at)) = (&mounted.part, mounted.mount["source"].as_str()) {
+                volumes::lay_part(connection, volume, part, Path::new(at))?;
+            }
         }
     }
     let directory = connection.directory(id);
@@ -178,6 +182,17 @@ pub(super) fn read_spec(container: &Container, what: &About) -> Result<Value, Ru
         .map_err(|error| what.failed(format!("its spec is not understood: {error}")))
 }
 
+/// Clears away a process that has ended. What somebody else is about to change is left to them.
+pub(super) async fn reap(connection: &Connection, id: &str) -> Result<(), RuntimeError> {
+    let Some(_held) = connection.try_lock(id) else { return Ok(()) };
+    match record::task(connection, id).await? {
+        Some(task) if task.status() == Status::Stopped => {
+            clear_task(connection, &task, &about("clear up after", "container", id)).await
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// Keeps how a process ended, and clears it away.
 async fn clear_task(
     connection: &Connection,
@@ -187,10 +202,12 @@ async fn clear_task(
     // containerd names the container here, and leaves its own field for it empty.
     let id = &task.id;
     if task.status() == Status::Stopped {
-        let oom_killed = stats::was_out_of_memory(connection, id).await;
-        let at = record::wall(task.exited_at);
-        let end = End { code: i64::from(task.exit_status), oom_killed, at };
-        record::ended(connection, id, end).await.map_err(|it| connection.error(it, what))?;
+        let end = End::of(connection, task).await;
+        match record::ended(connection, id, end).await {
+            // A container that is gone needs no account.
+            Ok(()) | Err(Refusal::Missing(_)) => {}
+            Err(refusal) => return Err(connection.error(refusal, what)),
+        }
     }
     match connection.work(DeleteTask { container_id: id.clone() }).await {
         Ok(_) | Err(Refusal::Missing(_)) => {}
@@ -354,6 +371,14 @@ pub(super) async fn remove(
     }
     let directory = connection.directory(id);
     let _ = nix::mount::umount2(&directory.join("shm"), MntFlags::MNT_DETACH);
+    let parts = record.iter().flat_map(|it| &it.mounts).filter(|it| it.part.is_some());
+    for at in parts.filter_map(|it| it.mount["source"].as_str()) {
+        // What could not be taken away must not be cleared away with the directory.
+        if Path::new(at).starts_with(&directory) && volumes::is_mounted(Path::new(at)) {
+            let gone = nix::mount::umount2(at, MntFlags::MNT_DETACH);
+            gone.map_err(|error| what.failed(format!("take {at} away: {error}")))?;
+        }
+    }
     match tokio::fs::remove_dir_all(&directory).await {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             return Err(what.failed(error));

@@ -11,10 +11,12 @@ use serde::{Deserialize, Serialize};
 use super::{
     connect::Connection,
     errors::{Refusal, about},
+    life,
     messages::{
         Any, Container, Containers, FieldMask, GetContainer, GetTask, ListContainers, Process,
         Status, Timestamp, UpdateContainer,
     },
+    stats,
 };
 use crate::{
     model::{ImageId, NodeId, Slot, WallTime},
@@ -82,6 +84,9 @@ pub(super) struct Joins {
 pub(super) struct Mounted {
     /// The volume's name, if it is one.
     pub(super) volume: Option<String>,
+    /// Only this part of it, which is looked for when the container starts, and then lies at the mount's
+    /// source.
+    pub(super) part: Option<String>,
     /// It is the container's own.
     pub(super) anonymous: bool,
     /// As the runtime specification has it.
@@ -283,8 +288,8 @@ async fn state(
             Status::Running => return Ok(running(false)),
             Status::Paused | Status::Pausing => return Ok(running(true)),
             Status::Stopped => {
-                let oom_killed = super::stats::was_out_of_memory(connection, &container.id).await;
-                let (code, at) = (i64::from(task.exit_status), wall(task.exited_at));
+                let End { code, oom_killed, at } = End::of(connection, &task).await;
+                life::reap(connection, &container.id).await?;
                 return Ok(RuntimeState::Exited { code, oom_killed, at });
             }
             // Made, and not let go yet: what it was before.
@@ -308,6 +313,12 @@ pub(super) struct End {
 }
 
 impl End {
+    /// As containerd tells it, until the process is cleared away.
+    pub(super) async fn of(connection: &Connection, task: &Process) -> Self {
+        let oom_killed = stats::was_out_of_memory(connection, &task.id).await;
+        Self { code: i64::from(task.exit_status), oom_killed, at: wall(task.exited_at) }
+    }
+
     fn parse(text: &str) -> Option<Self> {
         let mut words = text.split(' ');
         let code = words.next()?.parse().ok()?;

@@ -225,7 +225,7 @@ async fn exec_spec(
         }
     }
     if request.privileged {
-        let all = spec::every_capability();
+        let all = spec::every_capability(connection.bounding_set());
         process["capabilities"] = json!({ "bounding": all, "effective": all, "permitted": all });
     }
     Ok(process)
@@ -337,7 +337,8 @@ pub(super) async fn attach(
         return Err(unsupported(format!("output of container {id} to join"), instead));
     }
     let directory = connection.directory(&id.0);
-    let follower = Follower::from_now(&directory).await.map_err(|error| what.failed(error))?;
+    let follower = Follower::from_now(connection.clone(), &id.0).await;
+    let follower = follower.map_err(|error| what.failed(error))?;
     let writer = if request.stdin && record.stdin {
         let open = OpenOptions::new().read_write(true).open_sender(directory.join(log::STDIN));
         Some(open.map_err(|error| what.failed(error))?)
@@ -350,13 +351,12 @@ pub(super) async fn attach(
         container_id: container.id,
         exec_id: String::new(),
     };
-    let output = output(connection, directory, follower, runs, what);
+    let output = output(directory, follower, runs, what);
     Ok(session(process, output, writer, record.stdin_once))
 }
 
 /// What is written to a container's log: from its beginning on, if it has not begun yet.
 fn output(
-    connection: Arc<Connection>,
     directory: PathBuf,
     follower: Follower,
     runs: bool,
@@ -369,7 +369,6 @@ fn output(
             }
             tokio::time::sleep(LOOK).await;
         }
-        drop(connection);
         Ok((follower, what))
     };
     stream::once(begun)

@@ -11,13 +11,17 @@ use std::{
     process::Stdio,
 };
 
+use nix::{
+    fcntl::OFlag,
+    mount::{MntFlags, MsFlags, mount as mount_at, umount2},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
     connect::Connection,
     errors::{about, unsupported},
     record,
-    rootfs::Rootfs,
+    rootfs::{self, Rootfs},
 };
 use crate::{
     model::{WallTime, spec::VolumeSpec},
@@ -175,6 +179,35 @@ pub(super) async fn mount(connection: &Connection, name: &str) -> Result<(), Run
     run(mount).await.map_err(|error| what.failed(error))
 }
 
+/// Lays a part of a volume where a container that starts finds it. What it leads to is opened once, so
+/// that nobody who writes to the volume can put something else in its place meanwhile.
+pub(super) fn lay_part(
+    connection: &Connection,
+    name: &str,
+    part: &str,
+    at: &Path,
+) -> Result<(), RuntimeError> {
+    let what = about("find", "path", format!("{part} of volume {name}"));
+    let found = rootfs::open(&data(connection, name), part, OFlag::O_PATH);
+    let found = found.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => what.failed("it is not there; make it in the volume first"),
+        _ => what.failed(error),
+    })?;
+    let found = PathBuf::from(format!("/proc/self/fd/{}", found.as_raw_fd()));
+    let lay = || -> io::Result<()> {
+        let _ = umount2(at, MntFlags::MNT_DETACH);
+        if found.is_dir() {
+            fs::create_dir_all(at)?;
+        } else {
+            fs::write(at, "")?;
+        }
+        let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
+        mount_at(Some(&found), at, None::<&str>, flags, None::<&str>)?;
+        Ok(())
+    };
+    lay().map_err(|error| what.failed(error))
+}
+
 /// Copies what the image has at a path into a new volume: with its owners, modes and links.
 pub(super) async fn populate(
     connection: &Connection,
@@ -209,7 +242,7 @@ async fn run(mut command: tokio::process::Command) -> Result<(), String> {
 }
 
 /// Whether a file system of its own is mounted at a path.
-fn is_mounted(path: &Path) -> bool {
+pub(super) fn is_mounted(path: &Path) -> bool {
     let all = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let path = path.display().to_string();
     all.lines().any(|it| it.split(' ').nth(4) == Some(&path))

@@ -30,12 +30,15 @@ use crate::runtime::{
     containerd::{
         connect::Connection,
         errors::{about, unsupported},
-        record,
+        life, record,
     },
 };
 
 /// Between looks at a log that nobody has written to.
 const LOOK: Duration = Duration::from_millis(30);
+
+/// So often it is looked whether the container has ended: every tenth time.
+const LOOKS_AT_CONTAINER: u32 = 10;
 
 /// How long the last words of a container that has ended are waited for: looks.
 const LAST_LOOKS_MAX: u32 = 100;
@@ -63,8 +66,10 @@ pub(in super::super) fn logs(
             return Err(unsupported(format!("logs of container {id}"), instead));
         }
         let runs = record::pid(&connection, &id.0).await?.is_some();
-        let directory = connection.directory(&id.0);
-        let follower = Follower::all(&directory, request.follow, runs).await;
+        if !runs {
+            life::reap(&connection, &id.0).await?;
+        }
+        let follower = Follower::all(connection, &id.0, request.follow, runs).await;
         let follower = follower.map_err(|error| what.failed(error))?;
         Ok(lines(follower, request))
     };
@@ -199,6 +204,9 @@ impl Lines {
         let to = until.map_or(u64::MAX, |it| it.0.saturating_mul(1_000_000));
         self.ready.retain(|it| it.at_ns >= from && it.at_ns <= to);
         let tail = tail.map_or(usize::MAX, |it| usize::try_from(it).unwrap_or(usize::MAX));
+        // A line that is open is the last of its stream.
+        let open = [&self.out, &self.err].into_iter().filter(|it| it.is_open).count();
+        let tail = tail.saturating_sub(open);
         while self.is_tail && self.ready.len() > tail {
             self.ready.pop_front();
         }
@@ -207,6 +215,8 @@ impl Lines {
 
 /// Reads a log entry by entry, from file to file.
 pub(in super::super) struct Follower {
+    connection: Arc<Connection>,
+    id: String,
     directory: PathBuf,
     /// Those after the one that is being read, the oldest first.
     next: VecDeque<StdFile>,
@@ -217,11 +227,19 @@ pub(in super::super) struct Follower {
     follows: bool,
     /// Waits so often for who writes it to end.
     last_looks: u32,
+    /// Looked in vain so often.
+    looks: u32,
 }
 
 impl Follower {
     /// From the beginning.
-    pub(super) async fn all(directory: &Path, follows: bool, runs: bool) -> io::Result<Self> {
+    pub(super) async fn all(
+        connection: Arc<Connection>,
+        id: &str,
+        follows: bool,
+        runs: bool,
+    ) -> io::Result<Self> {
+        let directory = connection.directory(id);
         let path = directory.join(LOG);
         let mut files = VecDeque::from([StdFile::open(&path)?]);
         for number in 1..FILES_MAX {
@@ -234,19 +252,25 @@ impl Follower {
         }
         let first = files.pop_front().ok_or_else(|| io::Error::other("it has no file"))?;
         Ok(Self {
-            directory: directory.to_owned(),
+            connection,
+            id: id.to_owned(),
+            directory,
             next: files,
             inode: inode(&first)?,
             file: File::from_std(first),
             waiting: BytesMut::new(),
             follows,
             last_looks: if runs { 0 } else { LAST_LOOKS_MAX },
+            looks: 0,
         })
     }
 
     /// From now on.
-    pub(in super::super) async fn from_now(directory: &Path) -> io::Result<Self> {
-        let mut follower = Self::all(directory, true, true).await?;
+    pub(in super::super) async fn from_now(
+        connection: Arc<Connection>,
+        id: &str,
+    ) -> io::Result<Self> {
+        let mut follower = Self::all(connection, id, true, true).await?;
         if let Some(last) = follower.next.pop_back() {
             follower.next.clear();
             follower.inode = inode(&last)?;
@@ -270,6 +294,14 @@ impl Follower {
             }
             if !self.follows {
                 self.last_looks -= 1;
+            }
+            self.looks = self.looks.wrapping_add(1);
+            // Who writes ends once a process that has ended is cleared away. One that cannot be asked for
+            // may be there still.
+            if self.looks.is_multiple_of(LOOKS_AT_CONTAINER)
+                && let Err(error) = life::reap(&self.connection, &self.id).await
+            {
+                tracing::debug!(%error, "an ended process is cleared away later");
             }
             tokio::time::sleep(LOOK).await;
         }

@@ -33,7 +33,8 @@ pub(in super::super) fn defaults(spec: &ContainerSpec) -> Vec<Value> {
         mounted("cgroup", "cgroup", "/sys/fs/cgroup", &["nosuid", "noexec", "nodev", kernel]),
     ];
     if security.ipc == Some(NamespaceMode::Host) {
-        for path in ["/dev/shm", "/dev/mqueue"] {
+        // A node need not have message queues.
+        for path in ["/dev/shm", "/dev/mqueue"].into_iter().filter(|it| Path::new(it).exists()) {
             mounts.push(mounted("bind", path, path, &["rbind", "nosuid", "noexec", "nodev"]));
         }
     } else {

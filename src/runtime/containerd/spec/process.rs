@@ -113,6 +113,7 @@ pub(in super::super) fn process(
     image: &Defaults,
     user: &User,
     hostname: &str,
+    bounding_set: u64,
 ) -> Result<Value, RuntimeError> {
     let mut args = words(spec, image);
     if spec.init == Some(true)
@@ -124,7 +125,11 @@ pub(in super::super) fn process(
     let given = spec.working_dir.as_deref().or(image.working_dir.as_deref());
     let cwd = given.filter(|it| !it.is_empty()).unwrap_or("/");
     let security = &spec.security;
-    let capabilities = capabilities(security.privileged, &security.cap_add, &security.cap_drop)?;
+    let capabilities = if security.privileged {
+        every_capability(bounding_set)
+    } else {
+        capabilities(&security.cap_add, &security.cap_drop, bounding_set)?
+    };
     let mut process = json!({
         "terminal": spec.tty,
         "user": { "uid": user.uid, "gid": user.gid, "additionalGids": user.groups },
@@ -192,16 +197,13 @@ fn rlimits(limits: &BTreeMap<String, Ulimit>) -> Vec<Value> {
 }
 
 fn capabilities(
-    privileged: bool,
     add: &[String],
     drop: &[String],
+    bounding_set: u64,
 ) -> Result<Vec<String>, RuntimeError> {
-    if privileged {
-        return Ok(every_capability());
-    }
     let (add, drop) = (named(add)?, named(drop)?);
     let mut has: Vec<&str> = match &add {
-        None => EVERY.to_vec(),
+        None => every(bounding_set).collect(),
         Some(_) => CAPABILITIES.to_vec(),
     };
     match &drop {
@@ -232,11 +234,14 @@ fn named(names: &[String]) -> Result<Option<Vec<&'static str>>, RuntimeError> {
     Ok(Some(found))
 }
 
-/// All that this kernel knows.
-pub(in super::super) fn every_capability() -> Vec<String> {
-    let last = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap");
-    let last = last.ok().and_then(|it| it.trim().parse::<usize>().ok()).unwrap_or(EVERY.len() - 1);
-    EVERY.iter().take(last + 1).map(|it| format!("CAP_{it}")).collect()
+/// All that the engine may give: its own bounding set, a bit each (capabilities(7)).
+pub(in super::super) fn every_capability(bounding_set: u64) -> Vec<String> {
+    every(bounding_set).map(|it| format!("CAP_{it}")).collect()
+}
+
+fn every(bounding_set: u64) -> impl Iterator<Item = &'static str> {
+    let numbered = EVERY.into_iter().enumerate();
+    numbered.filter(move |(number, _)| bounding_set >> number & 1 == 1).map(|(_, name)| name)
 }
 
 #[cfg(test)]
@@ -245,7 +250,7 @@ mod tests {
 
     fn has(add: &[&str], drop: &[&str]) -> Vec<String> {
         let owned = |it: &[&str]| it.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
-        capabilities(false, &owned(add), &owned(drop)).unwrap()
+        capabilities(&owned(add), &owned(drop), u64::MAX).unwrap()
     }
 
     #[test]
@@ -253,7 +258,8 @@ mod tests {
         assert_eq!(has(&[], &[]).len(), 14);
         assert_eq!(has(&["net_admin"], &["ALL"]), ["CAP_NET_ADMIN"]);
         assert!(!has(&["ALL"], &["CAP_CHOWN"]).contains(&"CAP_CHOWN".to_owned()));
-        assert!(capabilities(false, &["FLY".to_owned()], &[]).is_err());
+        assert!(capabilities(&["FLY".to_owned()], &[], u64::MAX).is_err());
+        assert_eq!(every_capability(0b101), ["CAP_CHOWN", "CAP_DAC_READ_SEARCH"]);
     }
 
     #[test]
