@@ -79,12 +79,12 @@ fn run(directory: &Path, beside: bool) -> io::Result<()> {
     let lock = File::open(directory.join(LOCK))?;
     let _held = Flock::lock(lock, FlockArg::LockShared).map_err(|(_, error)| error)?;
     // Input that several conversations share ends with none of them.
-    let stdin = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .custom_flags(nix::libc::O_NONBLOCK)
-        .open(directory.join(STDIN));
-    let _stdin = if directory.join(super::STDIN_ONCE).exists() { None } else { stdin.ok() };
+    let shared = !directory.join(super::STDIN_ONCE).exists();
+    let _stdin = shared.then(|| {
+        let mut open = OpenOptions::new();
+        open.read(true).write(true).custom_flags(nix::libc::O_NONBLOCK);
+        open.open(directory.join(STDIN))
+    });
     let log = Mutex::new(Log::open(directory, settings)?);
     let (out, err) = if beside {
         (File::open(directory.join(STDOUT))?, File::open(directory.join(STDERR))?)
