@@ -186,6 +186,11 @@ pub struct CreateContainer {
     pub spec: ContainerSpec,
     /// Its project's networks that it joins, in the order of joining.
     pub networks: Vec<ResolvedNetwork>,
+    /// The network namespace that the container's process is started in, as a path that the runtime sees:
+    /// made and wired by whoever calls, and there again at every start. The runtime then sets up no network,
+    /// no ports and no names: `network`, `networks`, `ports` and `mac_address` mean nothing to it. `dns`,
+    /// `dns_search`, `dns_opt`, `extra_hosts` and `hostname` hold as ever.
+    pub network_namespace: Option<PathBuf>,
     /// The runtime's names of the project's volumes, by their key in the file.
     pub volumes: BTreeMap<String, String>,
     /// Files of the node to mount read-only: configs and secrets.

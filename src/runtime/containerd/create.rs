@@ -110,7 +110,8 @@ async fn with_files(
     let defaults = image.config.config.clone().unwrap_or_default();
     let user = user(request, &defaults, &rootfs).map_err(|why| what.failed(why))?;
     let hostname = hostname(request, id);
-    hosts::write(&directory, &request.spec, &hostname).map_err(|error| what.failed(error))?;
+    hosts::write(&directory, &request.spec, &hostname, is_on_host(request))
+        .map_err(|error| what.failed(error))?;
     let bounding_set = connection.bounding_set();
     let process = spec::process(&request.spec, &defaults, &user, &hostname, bounding_set)?;
     if process["args"].as_array().is_none_or(Vec::is_empty) {
@@ -133,7 +134,7 @@ async fn with_files(
         process,
         mounts: spec::placed(all),
         // Those of other containers are looked up when it starts.
-        namespaces: spec::namespaces(&request.spec, &record.joins, &BTreeMap::new())?,
+        namespaces: spec::namespaces(request, &record.joins, &BTreeMap::new())?,
         hostname,
     };
     let mut spec = spec::spec(request, parts)?;
@@ -181,12 +182,17 @@ fn user(request: &CreateContainer, defaults: &Defaults, rootfs: &Rootfs) -> Resu
     users::user(said, &request.spec.group_add, &read("/etc/passwd")?, &read("/etc/group")?)
 }
 
+/// Whether it is in the node's own network.
+fn is_on_host(request: &CreateContainer) -> bool {
+    request.network_namespace.is_none() && request.spec.network == NetworkMode::Host
+}
+
 /// The service's own, the node's in its network, or the beginning of the id, as with Docker.
 fn hostname(request: &CreateContainer, id: &str) -> String {
     if let Some(name) = &request.spec.hostname {
         return name.chars().take(HOSTNAME_BYTES_MAX).collect();
     }
-    if request.spec.network == NetworkMode::Host || request.spec.security.uts_host {
+    if is_on_host(request) || request.spec.security.uts_host {
         return nix::unistd::gethostname()
             .map(|it| it.to_string_lossy().into_owned())
             .unwrap_or_default();
@@ -231,6 +237,7 @@ async fn joins(connection: &Connection, request: &CreateContainer) -> Result<Joi
         })
     };
     let network = match &request.spec.network {
+        _ if request.network_namespace.is_some() => None,
         NetworkMode::Service(name) => Some(service(name)?),
         NetworkMode::Container(name) => Some(named(connection, name).await?),
         NetworkMode::Networks(_)

@@ -1,8 +1,8 @@
 //! A container's `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf`: files of the node, mounted.
 
-use std::{fmt::Write, fs, io, path::Path};
+use std::{fmt::Write, fs, io, net::IpAddr, path::Path};
 
-use crate::model::spec::{ContainerSpec, NetworkMode};
+use crate::model::spec::ContainerSpec;
 
 /// The files' names, here and in the container's `/etc`.
 pub(super) const FILES: [&str; 3] = ["hosts", "hostname", "resolv.conf"];
@@ -11,14 +11,18 @@ pub(super) const FILES: [&str; 3] = ["hosts", "hostname", "resolv.conf"];
 const NODE: &str = "127.0.0.1";
 
 /// Writes them.
-pub(super) fn write(directory: &Path, spec: &ContainerSpec, hostname: &str) -> io::Result<()> {
-    let on_host = spec.network == NetworkMode::Host;
+pub(super) fn write(
+    directory: &Path,
+    spec: &ContainerSpec,
+    hostname: &str,
+    on_host: bool,
+) -> io::Result<()> {
     let node_hosts = fs::read_to_string("/etc/hosts").unwrap_or_default();
     let node_resolv = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let texts = [
         hosts(spec, on_host.then_some(&node_hosts)),
         format!("{hostname}\n"),
-        resolv(spec, &node_resolv),
+        resolv(spec, &node_resolv, on_host),
     ];
     for (name, text) in FILES.iter().zip(texts) {
         fs::write(directory.join(name), text)?;
@@ -42,10 +46,15 @@ fn hosts(spec: &ContainerSpec, node: Option<&String>) -> String {
     text
 }
 
-/// The node's, with what the service says in place of it.
-fn resolv(spec: &ContainerSpec, node: &str) -> String {
+/// The node's, with what the service says in place of it. A resolver on the node's loopback answers only in
+/// the node's own network.
+fn resolv(spec: &ContainerSpec, node: &str, on_host: bool) -> String {
+    let on_loopback = |it: &str| it.parse().is_ok_and(|it: IpAddr| it.is_loopback());
     let replaced = |line: &str| match line.split_whitespace().next() {
-        Some("nameserver") => !spec.dns.is_empty(),
+        Some("nameserver") => {
+            let unreachable = line.split_whitespace().nth(1).is_some_and(on_loopback) && !on_host;
+            unreachable || !spec.dns.is_empty()
+        }
         Some("search" | "domain") => !spec.dns_search.is_empty(),
         Some("options") => !spec.dns_options.is_empty(),
         Some(_) | None => false,
@@ -76,8 +85,12 @@ mod tests {
             extra_hosts: vec![("db".to_owned(), "192.0.2.1".to_owned())],
             ..ContainerSpec::default()
         };
-        let text = resolv(&spec, "nameserver 1.1.1.1\noptions rotate\ndomain y\n");
+        let text = resolv(&spec, "nameserver 1.1.1.1\noptions rotate\ndomain y\n", true);
         assert_eq!(text, "options rotate\nnameserver 9.9.9.9\nsearch x.org\n");
+        let own = ContainerSpec::default();
+        let nodes = "nameserver 127.0.0.53\nnameserver 9.9.9.9\n";
+        assert_eq!(resolv(&own, nodes, true), nodes);
+        assert_eq!(resolv(&own, nodes, false), "nameserver 9.9.9.9\n");
         assert!(hosts(&spec, None).ends_with("192.0.2.1\tdb\n"));
     }
 }

@@ -79,6 +79,7 @@ impl Lab {
                 ..ContainerSpec::default()
             },
             networks: Vec::new(),
+            network_namespace: None,
             volumes: BTreeMap::new(),
             files: Vec::new(),
             peers: BTreeMap::new(),

@@ -7,6 +7,7 @@ mod life;
 mod limits;
 mod logs;
 mod mounts;
+mod namespace;
 mod networks;
 mod outage;
 mod ports;

@@ -53,7 +53,7 @@ pub(super) fn spec(request: &CreateContainer, parts: Parts) -> Result<Value, Run
         "namespaces": parts.namespaces,
         "resources": resources::resources(&wanted.resources, wanted.security.privileged)?,
         "devices": resources::devices(&wanted.resources, wanted.security.privileged)?,
-        "sysctl": security::sysctls(wanted),
+        "sysctl": security::sysctls(request),
         "rootfsPropagation": "rprivate",
     });
     security::hide(&mut linux, wanted);
@@ -111,7 +111,13 @@ pub(super) fn check(request: &CreateContainer) -> Result<(), RuntimeError> {
         None | Some("" | "default") => {}
         Some(other) => return refused(&format!("`isolation: {other}`")),
     }
-    network(spec)
+    if request.network_namespace.is_none() {
+        return network(spec);
+    }
+    if spec.extra_hosts.iter().any(|(_, address)| address == "host-gateway") {
+        return refused("`host-gateway` in a network namespace that others make");
+    }
+    Ok(())
 }
 
 /// Whether a name is that of one of containerd's shims, or of a program that takes runc's place.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::super::{errors::unsupported, record::Joins};
 use crate::{
     model::spec::{ContainerSpec, NamespaceMode, NetworkMode},
-    runtime::RuntimeError,
+    runtime::{CreateContainer, RuntimeError},
 };
 
 /// What nobody in a container needs to read (Docker's list).
@@ -30,19 +30,21 @@ const READ_ONLY: [&str; 5] =
 
 /// `linux.namespaces`. `pid_of` says where the process of a container that is joined is.
 pub(in super::super) fn namespaces(
-    spec: &ContainerSpec,
+    request: &CreateContainer,
     joins: &Joins,
     pid_of: &BTreeMap<String, u32>,
 ) -> Result<Vec<Value>, RuntimeError> {
+    let spec = &request.spec;
     let mut namespaces = vec![json!({ "type": "mount" })];
     let joined = |kind: &str, file: &str, id: &str| {
         let pid = pid_of.get(id).copied().unwrap_or_default();
         json!({ "type": kind, "path": format!("/proc/{pid}/ns/{file}") })
     };
-    match &joins.network {
-        Some(id) => namespaces.push(joined("network", "net", id)),
-        None if spec.network == NetworkMode::Host => {}
-        None => namespaces.push(json!({ "type": "network" })),
+    match (&request.network_namespace, &joins.network) {
+        (Some(path), _) => namespaces.push(json!({ "type": "network", "path": path })),
+        (None, Some(id)) => namespaces.push(joined("network", "net", id)),
+        (None, None) if spec.network == NetworkMode::Host => {}
+        (None, None) => namespaces.push(json!({ "type": "network" })),
     }
     for (kind, mode, joins) in
         [("ipc", &spec.security.ipc, &joins.ipc), ("pid", &spec.security.pid, &joins.pid)]
@@ -85,9 +87,10 @@ pub(in super::super) fn only_version_2() -> bool {
 }
 
 /// `linux.sysctl`: with a network of its own, low ports are for everybody, as with Docker.
-pub(super) fn sysctls(spec: &ContainerSpec) -> BTreeMap<String, String> {
+pub(super) fn sysctls(request: &CreateContainer) -> BTreeMap<String, String> {
+    let spec = &request.spec;
     let mut sysctls = BTreeMap::new();
-    if spec.network == NetworkMode::None {
+    if request.network_namespace.is_some() || spec.network == NetworkMode::None {
         sysctls.insert("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned());
     }
     sysctls.extend(spec.security.sysctls.clone());
