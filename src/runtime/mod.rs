@@ -7,6 +7,7 @@ mod containerd;
 mod contract;
 mod docker;
 mod none;
+mod progress;
 
 pub use crate::model::{Observed, ObservedPort, RuntimeId, RuntimeState};
 pub use containerd::{Containerd, helper};

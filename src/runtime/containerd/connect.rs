@@ -4,7 +4,7 @@
 //! in a namespace of its own there, so that it is in nobody's way, and nobody in its.
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -262,12 +262,6 @@ impl Connection {
     /// Where short-lived mounts and pipes are.
     pub(super) fn scratch(&self) -> PathBuf {
         self.root.join("tmp")
-    }
-
-    /// Whether something else is behind the socket would show at the first call; whether it is there at
-    /// all shows here.
-    pub(super) fn socket(&self) -> &Path {
-        &self.socket
     }
 }
 

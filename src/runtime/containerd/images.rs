@@ -6,7 +6,9 @@ use super::{
     connect::Connection,
     content,
     errors::{Refusal, about},
-    messages::{DeleteImage, Descriptor, GetImage, Image, ListImages},
+    messages::{
+        DeleteImage, Descriptor, FieldMask, GetImage, Image, ListImages, NewImage, UpdateImage,
+    },
     oci::{self, Blob, Document, Healthcheck, ImageConfig, Platform},
     record,
     reference::Reference,
@@ -74,6 +76,22 @@ pub(super) async fn resolve(
         }
     }
     Ok(None)
+}
+
+/// Lets a name mean an image, whatever it meant before.
+pub(super) async fn keep(
+    connection: &Connection,
+    name: &str,
+    target: Descriptor,
+) -> Result<(), Refusal> {
+    let image = Some(Image { name: name.to_owned(), target: Some(target), ..Image::default() });
+    match connection.ask(NewImage { image: image.clone() }).await {
+        Err(Refusal::Taken(_)) => {
+            let update_mask = Some(FieldMask { paths: vec!["target".to_owned()] });
+            connection.ask(UpdateImage { image, update_mask }).await.map(drop)
+        }
+        done => done.map(drop),
+    }
 }
 
 async fn list(connection: &Connection, filters: Vec<String>) -> Result<Vec<Image>, Refusal> {

@@ -20,8 +20,10 @@ mod life;
 mod log;
 mod messages;
 mod oci;
+mod pull;
 mod record;
 mod reference;
+mod registry;
 mod rootfs;
 mod sessions;
 mod spec;
@@ -130,16 +132,14 @@ impl Runtime for Containerd {
     fn pull(
         &self,
         image: &str,
-        _platform: Option<&str>,
-        _credentials: Option<Credentials>,
-        _progress: mpsc::Sender<Progress>,
+        platform: Option<&str>,
+        credentials: Option<Credentials>,
+        progress: mpsc::Sender<Progress>,
     ) -> Reply<'_, ImageId> {
-        let image = image.to_owned();
+        let (image, platform) = (image.to_owned(), platform.map(str::to_owned));
         Box::pin(async move {
-            Err(unsupported(
-                format!("way to fetch image {image} for Fizz yet"),
-                format!("fetch it by `ctr --namespace {} images pull`", connect::NAMESPACE),
-            ))
+            let platform = platform.as_deref();
+            pull::pull(&self.connection, &image, platform, credentials, progress).await
         })
     }
 

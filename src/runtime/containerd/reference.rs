@@ -105,9 +105,14 @@ impl Reference {
     /// Whether its registry is on this machine, and is asked without TLS as Docker does.
     pub(super) fn is_on_loopback(&self) -> bool {
         let host = self.registry.rsplit_once(':').map_or(&*self.registry, |(host, _)| host);
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        host == "localhost" || host.parse().is_ok_and(|it: std::net::IpAddr| it.is_loopback())
+        is_loopback(host)
     }
+}
+
+/// Whether a host is this machine itself.
+pub(super) fn is_loopback(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse().is_ok_and(|it: std::net::IpAddr| it.is_loopback())
 }
 
 /// `sha256:` and 64 hexadecimal digits: the one kind of digest that is in use.

@@ -164,11 +164,7 @@ impl Dockerd {
         let init = find_init(&dir);
         fs::write(dir.join("init.pid"), init.to_string()).unwrap();
         let engine = Self { dir, kind, options, init, _keeper: Some(keeper) };
-        engine.spawn("registry", &["docker-registry", "serve", &engine.path("registry.yml")]);
-        engine.spawn(
-            "registry-open",
-            &["docker-registry", "serve", &engine.path("registry-open.yml")],
-        );
+        engine.serve();
         if options.live_restore && kind == Kind::Docker {
             engine
                 .spawn("containerd", &["containerd", "--config", &engine.path("containerd.toml")]);
@@ -188,8 +184,15 @@ impl Dockerd {
             path("engine.sock"),
         );
         fs::write(dir.join("containerd.toml"), settings).unwrap();
+        // One pair for all engines, as they share a network here.
+        if count == 1 {
+            super::image::write_registry(&dir);
+        }
         let engine =
             Self { dir, kind: Kind::Containerd, options, init: std::process::id(), _keeper: None };
+        if engine.has_registries() {
+            engine.serve();
+        }
         engine.up();
         engine
     }
@@ -212,6 +215,19 @@ impl Dockerd {
             };
             look.arg("version").output().is_ok_and(|it| it.status.success())
         });
+    }
+
+    /// Starts its registries.
+    fn serve(&self) {
+        for name in ["registry", "registry-open"] {
+            let settings = self.path(&format!("{name}.yml"));
+            self.spawn(name, &["docker-registry", "serve", &settings]);
+        }
+    }
+
+    /// Whether the registries are this engine's own.
+    pub(super) fn has_registries(&self) -> bool {
+        self.dir.join("registry.yml").exists()
     }
 
     /// containerd's own command line, in Fizz's namespace.

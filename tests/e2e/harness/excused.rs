@@ -7,9 +7,6 @@ const NETWORKS: &str = "networks by name wait for Fizz's own bridge";
 /// Images are made elsewhere.
 const BUILD: &str = "containerd builds no images; refusing it is a story of its own";
 
-/// Images are fetched by ctr.
-const PULL: &str = "Fizz does not fetch images for containerd yet";
-
 /// There is nothing that could be on.
 const ACCOUNT: &str = "containerd has neither restart policies nor health checks to be turned off";
 
@@ -19,9 +16,6 @@ pub(super) const ON_CONTAINERD: &[(&str, &str)] = &[
     ("runtime::ports::", NETWORKS),
     ("runtime::images::an_image_is_built", BUILD),
     ("runtime::images::a_build_", BUILD),
-    ("runtime::images::an_image_is_fetched", PULL),
-    ("runtime::images::a_closed_registry", PULL),
-    ("runtime::images::an_image_that_is_nowhere", PULL),
     ("runtime::life::restarts_and_health_checks", ACCOUNT),
     ("runtime::process::command_and_entrypoint", BUILD),
     ("runtime::process::variables_are_set", BUILD),

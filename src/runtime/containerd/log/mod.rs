@@ -141,8 +141,8 @@ pub(super) fn hooks(directory: &Path, program: &Path) -> serde_json::Value {
     serde_json::json!({ "createRuntime": [{ "path": program, "args": args, "timeout": 10 }] })
 }
 
-/// A path as part of an address.
-fn encoded(path: &str) -> String {
+/// A text as part of an address.
+pub(super) fn encoded(path: &str) -> String {
     let plain = |it: u8| it.is_ascii_alphanumeric() || b"/-_.~".contains(&it);
     path.bytes()
         .map(|it| if plain(it) { char::from(it).to_string() } else { format!("%{it:02X}") })

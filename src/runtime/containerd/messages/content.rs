@@ -196,19 +196,6 @@ pub(in super::super) struct PrepareSnapshot {
     pub(in super::super) labels: BTreeMap<String, String>,
 }
 
-/// Makes one that can only be read.
-#[derive(Clone, PartialEq, Message)]
-pub(in super::super) struct ViewSnapshot {
-    #[prost(string, tag = "1")]
-    pub(in super::super) snapshotter: String,
-    #[prost(string, tag = "2")]
-    pub(in super::super) key: String,
-    #[prost(string, tag = "3")]
-    pub(in super::super) parent: String,
-    #[prost(btree_map = "string, string", tag = "4")]
-    pub(in super::super) labels: BTreeMap<String, String>,
-}
-
 /// How a file system is mounted.
 #[derive(Clone, PartialEq, Message)]
 pub(in super::super) struct GetMounts {
@@ -258,7 +245,6 @@ pub(in super::super) struct StatSnapshot {
 
 calls! { "snapshots.v1.Snapshots":
     PrepareSnapshot => "Prepare" Mounts;
-    ViewSnapshot => "View" Mounts;
     GetMounts => "Mounts" Mounts;
     CommitSnapshot => "Commit" Empty;
     RemoveSnapshot => "Remove" Empty;
