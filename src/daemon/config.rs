@@ -137,7 +137,7 @@ pub enum NetworkDriver {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RuntimeKind {
-    /// The first that answers: Docker, then Podman.
+    /// The first that answers of Docker and Podman; containerd where neither is on the node.
     #[default]
     Auto,
     /// Docker.

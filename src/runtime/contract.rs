@@ -56,7 +56,7 @@ pub enum RuntimeError {
     },
     /// None answers where they usually are. Worth waiting for, too.
     #[error(
-        "no container runtime answers ({0}); install one, like docker.io, or podman with `systemctl enable --now podman.socket`, or set `runtime.socket` to where one is"
+        "no container runtime answers ({0}); install one, like docker.io, or podman with `systemctl enable --now podman.socket`, or set `runtime.socket` to where one is; for containerd, restart fizz after that"
     )]
     Absent(String),
     /// What was named is not there.
@@ -108,10 +108,11 @@ impl RuntimeError {
     }
 }
 
-/// A package's service starts with the machine; Podman's has to be asked to.
+/// Docker's service starts with the machine; the others' may have to be asked to.
 fn how_to_start(runtime: &str) -> &'static str {
     match runtime {
         "podman" => "start it by `systemctl enable --now podman.socket`",
+        "containerd" => "start it by `systemctl enable --now containerd`",
         _ => "start it",
     }
 }

@@ -6,6 +6,7 @@
 mod containerd;
 mod contract;
 mod docker;
+mod find;
 mod none;
 mod progress;
 
@@ -18,4 +19,5 @@ pub use contract::{
     SessionInput, SessionOutput, StreamKind, VolumeInfo, labels,
 };
 pub use docker::{Docker, Flavour};
+pub use find::find;
 pub use none::NoRuntime;

@@ -39,19 +39,21 @@ pub(super) struct Resolved {
     pub(super) layers: Vec<Blob>,
 }
 
-/// An image by any of its names, for this machine or the platform that is asked for.
+/// An image by any of its names: for the platform that is asked for, or else for this machine if it is
+/// there, or for whichever is.
 pub(super) async fn resolve(
     connection: &Connection,
     text: &str,
     platform: Option<&str>,
 ) -> Result<Option<Resolved>, RuntimeError> {
     let failed = |refusal| connection.error(refusal, &about("look for", "image", text));
-    let wanted = platform.map_or_else(Platform::own, Platform::parse);
+    let wanted = platform.map(Platform::parse);
+    let wanted = wanted.as_ref();
     if let Ok(reference) = Reference::parse(text) {
         match connection.ask(GetImage { name: reference.full() }).await {
             Ok(answer) => {
                 let image = answer.image.unwrap_or_default();
-                return described(connection, &image, &wanted).await.map(Some).map_err(failed);
+                return described(connection, &image, wanted).await.map(Some).map_err(failed);
             }
             Err(Refusal::Missing(_)) => {}
             Err(refusal) => return Err(failed(refusal)),
@@ -60,7 +62,7 @@ pub(super) async fn resolve(
             let filter = format!("target.digest=={digest}");
             let images = list(connection, vec![filter]).await.map_err(failed)?;
             if let Some(image) = images.first() {
-                return described(connection, image, &wanted).await.map(Some).map_err(failed);
+                return described(connection, image, wanted).await.map(Some).map_err(failed);
             }
         }
     }
@@ -70,7 +72,7 @@ pub(super) async fn resolve(
         return Ok(None);
     }
     for image in list(connection, Vec::new()).await.map_err(failed)? {
-        let Ok(found) = described(connection, &image, &wanted).await else { continue };
+        let Ok(found) = described(connection, &image, wanted).await else { continue };
         if found.id.strip_prefix("sha256:").is_some_and(|it| it.starts_with(hex)) {
             return Ok(Some(found));
         }
@@ -102,24 +104,21 @@ async fn list(connection: &Connection, filters: Vec<String>) -> Result<Vec<Image
 async fn described(
     connection: &Connection,
     image: &Image,
-    wanted: &Platform,
+    wanted: Option<&Platform>,
 ) -> Result<Resolved, Refusal> {
     let target = image.target.clone().unwrap_or_default();
     let mut digest = target.digest.clone();
     for _ in 0..LISTS_MAX {
         let document: Document = content::document(connection, &digest).await?;
         if let Some(manifests) = &document.manifests {
-            let found = oci::suiting(manifests, wanted);
-            let found = found
-                .ok_or_else(|| Refusal::Said(format!("{} has nothing for {wanted}", image.name)))?;
-            digest.clone_from(&found.digest);
+            digest = chosen(connection, image, manifests, wanted).await?;
             continue;
         }
         let config = document.config.ok_or_else(|| {
             Refusal::Said(format!("{digest} is no image: it has no configuration"))
         })?;
         let read: ImageConfig = content::document(connection, &config.digest).await?;
-        if !read.platform.suits(wanted) {
+        if let Some(wanted) = wanted.filter(|it| !read.platform.suits(it)) {
             let (name, has) = (&image.name, &read.platform);
             return Err(Refusal::Said(format!("{name} is for {has}, not for {wanted}")));
         }
@@ -132,6 +131,26 @@ async fn described(
         });
     }
     Err(Refusal::Said(format!("{} is a list of lists of lists", image.name)))
+}
+
+/// Which manifest of a list is meant.
+async fn chosen(
+    connection: &Connection,
+    image: &Image,
+    manifests: &[Blob],
+    wanted: Option<&Platform>,
+) -> Result<String, Refusal> {
+    if let Some(wanted) = wanted {
+        let found = oci::suiting(manifests, wanted).map(|it| it.digest.clone());
+        return found
+            .ok_or_else(|| Refusal::Said(format!("{} has nothing for {wanted}", image.name)));
+    }
+    for it in oci::suiting(manifests, &Platform::own()).into_iter().chain(manifests) {
+        if content::is_there(connection, &it.digest).await? {
+            return Ok(it.digest.clone());
+        }
+    }
+    Err(Refusal::Said(format!("nothing of {} is there; pull it again", image.name)))
 }
 
 pub(super) async fn image(
@@ -176,7 +195,7 @@ async fn names(
     let mut names = Vec::new();
     for image in list(connection, Vec::new()).await.map_err(failed)? {
         // One for another platform, or half gone, is not this one.
-        let Ok(found) = described(connection, &image, &Platform::own()).await else { continue };
+        let Ok(found) = described(connection, &image, None).await else { continue };
         if found.id == id {
             names.push((image.name, found.target));
         }

@@ -39,6 +39,8 @@ use futures_util::stream::BoxStream;
 use rand_core::{OsRng, RngCore};
 use tokio::sync::mpsc;
 
+pub(super) use self::connect::SOCKET;
+
 use self::{connect::Connection, errors::unsupported};
 use super::{
     AttachRequest, BuildRequest, ContainerStats, CreateContainer, Credentials, ExecRequest,

@@ -5,8 +5,10 @@ use std::{
     io::{Read, Write},
     path::Path,
     process::{Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
 };
 
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{Dockerd, Kind, REGISTRY, REGISTRY_OPEN};
@@ -20,7 +22,7 @@ const USERS: &str = "plain:$2b$04$4Fa8u9Q1SHxKmx1oHvre..T1OFqoMfb21CxSUUPB76rrhj
 /// Imports the image as `busybox:latest`, and offers it in both registries.
 pub(super) fn load(engine: &Dockerd) {
     if engine.kind() == Kind::Containerd {
-        import(engine, "docker.io/library/busybox:latest", Vec::new());
+        import(engine, "docker.io/library/busybox:latest", Vec::new(), json!({ "Cmd": ["sh"] }));
         if engine.has_registries() {
             push(engine);
         }
@@ -52,10 +54,32 @@ fn offered() -> [(String, u32); 2] {
 }
 
 /// Imports busybox with a layer of its own, if there is one, under a name.
-fn import(engine: &Dockerd, name: &str, layer: Vec<u8>) {
-    let archive = engine.dir().join("image.tar");
-    fs::write(&archive, layout(name, layer)).unwrap();
+fn import(engine: &Dockerd, name: &str, layer: Vec<u8>, defaults: Value) {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let archive = engine.dir().join(format!("image-{number}.tar"));
+    fs::write(&archive, layout(name, layer, defaults)).unwrap();
     ctr(engine, &["images", "import", archive.to_str().unwrap()]);
+    fs::remove_file(archive).unwrap();
+}
+
+/// Imports busybox with what the lines of a Dockerfile say, for an engine without a builder.
+pub(crate) fn import_as(engine: &Dockerd, name: &str, lines: &str) {
+    let mut defaults = json!({ "Cmd": ["sh"] });
+    for line in lines.lines() {
+        let (word, rest) = line.split_once(' ').unwrap();
+        match word {
+            "ENTRYPOINT" => {
+                defaults["Entrypoint"] = serde_json::from_str(rest).unwrap();
+                // A new entrypoint takes the base's command away.
+                defaults["Cmd"] = Value::Null;
+            }
+            "CMD" => defaults["Cmd"] = serde_json::from_str(rest).unwrap(),
+            "ENV" => defaults["Env"] = rest.split(' ').collect(),
+            other => panic!("{other} takes a builder"),
+        }
+    }
+    import(engine, &format!("docker.io/{name}"), Vec::new(), defaults);
 }
 
 fn ctr(engine: &Dockerd, words: &[&str]) {
@@ -76,7 +100,8 @@ fn push(engine: &Dockerd) {
             header.set_mode(0o644);
             header.set_size(noise.len() as u64);
             layer.append_data(&mut header, format!("noise-{tag}"), &noise[..]).unwrap();
-            import(engine, &image, layer.into_inner().unwrap());
+            let defaults = json!({ "Cmd": ["sh"] });
+            import(engine, &image, layer.into_inner().unwrap(), defaults);
             ctr(engine, &["images", "push", "--plain-http", "--user", "plain:plain", &image]);
             ctr(engine, &["images", "rm", "--sync", &image]);
         }
@@ -137,7 +162,7 @@ fn packed(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// The image as an archive in the OCI image layout.
-fn layout(name: &str, further: Vec<u8>) -> Vec<u8> {
+fn layout(name: &str, further: Vec<u8>, defaults: Value) -> Vec<u8> {
     let mut archive = tar::Builder::new(Vec::new());
     let mut add = |path: &str, bytes: &[u8]| {
         let mut header = tar::Header::new_gnu();
@@ -149,7 +174,7 @@ fn layout(name: &str, further: Vec<u8>) -> Vec<u8> {
         let hex: String = Sha256::digest(bytes).iter().map(|it| format!("{it:02x}")).collect();
         add(&format!("blobs/sha256/{hex}"), bytes);
         let media_type = format!("application/vnd.oci.image.{kind}");
-        serde_json::json!({ "mediaType": media_type, "digest": format!("sha256:{hex}"), "size": bytes.len() })
+        json!({ "mediaType": media_type, "digest": format!("sha256:{hex}"), "size": bytes.len() })
     };
     let digest = |bytes: &[u8]| {
         let hex: String = Sha256::digest(bytes).iter().map(|it| format!("{it:02x}")).collect();
@@ -160,19 +185,19 @@ fn layout(name: &str, further: Vec<u8>) -> Vec<u8> {
         layers.push(blob("layer.v1.tar+gzip", &packed(&further)));
         ids.push(digest(&further));
     }
-    let config = serde_json::json!({
+    let config = json!({
         "created": "2026-01-01T00:00:00Z", "os": "linux",
         "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
-        "config": { "Cmd": ["sh"] },
+        "config": defaults,
         "rootfs": { "type": "layers", "diff_ids": ids },
     });
     let config = blob("config.v1+json", config.to_string().as_bytes());
-    let manifest = serde_json::json!({ "schemaVersion": 2, "config": config, "layers": layers });
+    let manifest = json!({ "schemaVersion": 2, "config": config, "layers": layers });
     let mut manifest = blob("manifest.v1+json", manifest.to_string().as_bytes());
-    manifest["annotations"] = serde_json::json!({
+    manifest["annotations"] = json!({
         "io.containerd.image.name": name,
     });
-    let index = serde_json::json!({ "schemaVersion": 2, "manifests": [manifest] });
+    let index = json!({ "schemaVersion": 2, "manifests": [manifest] });
     add("index.json", index.to_string().as_bytes());
     add("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#);
     archive.into_inner().unwrap()
