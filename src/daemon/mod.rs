@@ -44,7 +44,7 @@ use self::core::{Core, Ended};
 use crate::{
     api::{self, Backend, EventLog, Limits, Metrics, Sealer},
     node::{Node, Seat},
-    runtime::{Docker, Flavour, NoRuntime, Runtime},
+    runtime::{self, Containerd, Docker, Flavour, NoRuntime, Runtime},
     secrets::Vault,
     state::ClusterState,
 };
@@ -301,10 +301,14 @@ async fn assemble(
 
 fn runtime(config: &Config) -> Arc<dyn Runtime> {
     let socket = config.runtime.socket.clone();
+    let root = config.data_dir.join("containerd");
+    // Where this program was, if it was replaced since: the new one is there.
+    let program = std::env::current_exe().unwrap_or_else(|_| "/usr/bin/fizz".into());
     match config.runtime.kind {
-        RuntimeKind::Auto => Arc::new(Docker::find(None, socket)),
+        RuntimeKind::Auto => runtime::find(socket, root, program),
         RuntimeKind::Docker => Arc::new(Docker::find(Some(Flavour::Docker), socket)),
         RuntimeKind::Podman => Arc::new(Docker::find(Some(Flavour::Podman), socket)),
+        RuntimeKind::Containerd => Arc::new(Containerd::new(socket, root, program)),
         RuntimeKind::None => Arc::new(NoRuntime),
     }
 }

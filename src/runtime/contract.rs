@@ -56,7 +56,7 @@ pub enum RuntimeError {
     },
     /// None answers where they usually are. Worth waiting for, too.
     #[error(
-        "no container runtime answers ({0}); install one, like docker.io, or podman with `systemctl enable --now podman.socket`, or set `runtime.socket` to where one is"
+        "no container runtime answers ({0}); install one, like docker.io, or podman with `systemctl enable --now podman.socket`, or set `runtime.socket` to where one is; for containerd, restart fizz after that"
     )]
     Absent(String),
     /// What was named is not there.
@@ -108,10 +108,11 @@ impl RuntimeError {
     }
 }
 
-/// A package's service starts with the machine; Podman's has to be asked to.
+/// Docker's service starts with the machine; the others' may have to be asked to.
 fn how_to_start(runtime: &str) -> &'static str {
     match runtime {
         "podman" => "start it by `systemctl enable --now podman.socket`",
+        "containerd" => "start it by `systemctl enable --now containerd`",
         _ => "start it",
     }
 }
@@ -186,6 +187,11 @@ pub struct CreateContainer {
     pub spec: ContainerSpec,
     /// Its project's networks that it joins, in the order of joining.
     pub networks: Vec<ResolvedNetwork>,
+    /// The network namespace that the container's process is started in, as a path that the runtime sees:
+    /// made and wired by whoever calls, and there again at every start. The runtime then sets up no network,
+    /// no ports and no names: `network`, `networks`, `ports` and `mac_address` mean nothing to it. `dns`,
+    /// `dns_search`, `dns_opt`, `extra_hosts` and `hostname` hold as ever.
+    pub network_namespace: Option<PathBuf>,
     /// The runtime's names of the project's volumes, by their key in the file.
     pub volumes: BTreeMap<String, String>,
     /// Files of the node to mount read-only: configs and secrets.

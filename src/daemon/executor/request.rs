@@ -44,6 +44,7 @@ pub(super) fn container(
         one_off: launch.one_off,
         spec: launch.spec.as_ref().clone(),
         networks: networks(launch)?,
+        network_namespace: None,
         volumes,
         files,
         peers: launch.peers.iter().cloned().collect(),

@@ -19,7 +19,6 @@ mod logs;
 mod networks;
 mod observed;
 mod podman;
-mod progress;
 mod sessions;
 mod stats;
 mod timestamps;

@@ -12,8 +12,8 @@ use fizz::{
         spec::{CommandLine, ContainerSpec, NetworkAttachment, NetworkMode, NetworkSpec},
     },
     runtime::{
-        CreateContainer, Docker, ExecRequest, LogsRequest, ResolvedNetwork, Runtime, RuntimeError,
-        RuntimeEvent, RuntimeEventKind, RuntimeId, RuntimeState, labels,
+        Containerd, CreateContainer, Docker, ExecRequest, LogsRequest, ResolvedNetwork, Runtime,
+        RuntimeError, RuntimeEvent, RuntimeEventKind, RuntimeId, RuntimeState, labels,
     },
 };
 use futures_util::{StreamExt, stream::BoxStream};
@@ -54,7 +54,7 @@ impl Lab {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         Self {
             engine,
-            runtime: Box::new(Docker::new(engine.socket())),
+            runtime: runtime(engine),
             node: NodeId(u128::from(number) << 64),
             project: format!("p{number}"),
             containers: AtomicU32::new(1),
@@ -80,6 +80,7 @@ impl Lab {
                 ..ContainerSpec::default()
             },
             networks: Vec::new(),
+            network_namespace: None,
             volumes: BTreeMap::new(),
             files: Vec::new(),
             peers: BTreeMap::new(),
@@ -90,6 +91,11 @@ impl Lab {
     /// Whether the engine is Podman: for what it has otherwise, or not at all.
     pub(crate) fn on_podman(&self) -> bool {
         self.engine.kind() == Kind::Podman
+    }
+
+    /// Whether it is containerd.
+    pub(crate) fn on_containerd(&self) -> bool {
+        self.engine.kind() == Kind::Containerd
     }
 
     /// Podman's own account of a container, which has what its Docker-like one lacks.
@@ -214,6 +220,7 @@ impl Lab {
     /// A value of the engine's own account of a container: `/HostConfig/Memory`.
     pub(crate) async fn inspected(&self, id: &RuntimeId, pointer: &str) -> serde_json::Value {
         let all = self.runtime.inspect(id).await.unwrap();
+        let pointer = if self.on_containerd() { in_the_specification(pointer) } else { pointer };
         all.pointer(pointer).unwrap_or_else(|| panic!("{pointer} in {all:#}")).clone()
     }
 
@@ -229,6 +236,33 @@ impl Lab {
         change(&mut spec);
         self.runtime.ensure_network(&spec, &self.labels()).await.unwrap();
         spec.name
+    }
+}
+
+/// Where containerd's account, which is the OCI runtime specification, has what Docker's has.
+fn in_the_specification(pointer: &str) -> &str {
+    match pointer {
+        "/HostConfig/MemorySwap" => "/spec/linux/resources/memory/swap",
+        "/HostConfig/MemorySwappiness" => "/spec/linux/resources/memory/swappiness",
+        "/HostConfig/OomKillDisable" => "/spec/linux/resources/memory/disableOOMKiller",
+        "/HostConfig/CpuShares" => "/spec/linux/resources/cpu/shares",
+        "/HostConfig/CpuPeriod" => "/spec/linux/resources/cpu/period",
+        "/HostConfig/CpuQuota" => "/spec/linux/resources/cpu/quota",
+        "/HostConfig/CpuRealtimeRuntime" => "/spec/linux/resources/cpu/realtimeRuntime",
+        "/Mounts/0/Name" => "/fizz/mounts/0/volume",
+        "/Config/Labels" => "/fizz/labels",
+        "/State/Pid" => "/task/pid",
+        other => other,
+    }
+}
+
+fn runtime(engine: &Dockerd) -> Box<dyn Runtime> {
+    match engine.kind() {
+        Kind::Docker | Kind::Podman => Box::new(Docker::new(engine.socket())),
+        Kind::Containerd => {
+            let (root, program) = (engine.dir().join("data"), env!("CARGO_BIN_EXE_fizz"));
+            Box::new(Containerd::new(Some(engine.socket()), root, program.into()))
+        }
     }
 }
 

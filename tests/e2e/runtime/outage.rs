@@ -1,13 +1,21 @@
 //! An engine that is not there, dies and comes back.
 
-use fizz::runtime::{Docker, Runtime, RuntimeError, RuntimeEventKind, RuntimeState};
+use fizz::runtime::{Containerd, Docker, Runtime, RuntimeError, RuntimeEventKind, RuntimeState};
 use futures_util::StreamExt;
 
 use crate::harness::Lab;
 
 #[tokio::test]
 async fn an_engine_that_is_not_there_is_unreachable() {
-    let runtime = Docker::new("/nowhere/docker.sock");
+    let docker: Box<dyn Runtime> = Box::new(Docker::new("/nowhere/docker.sock"));
+    let here = std::env::temp_dir();
+    let containerd = Containerd::new(Some("/nowhere/docker.sock".into()), here.clone(), here);
+    for runtime in [docker, Box::new(containerd)] {
+        is_unreachable(&*runtime).await;
+    }
+}
+
+async fn is_unreachable(runtime: &dyn Runtime) {
     let error = runtime.info().await.unwrap_err();
     assert!(
         matches!(&error, RuntimeError::Unreachable { address, .. } if address == "/nowhere/docker.sock"),
