@@ -53,6 +53,8 @@ pub struct MeshSeat {
     pub key: PublicKey,
     /// Where its device may be reached, the likeliest first.
     pub endpoints: Vec<SocketAddr>,
+    /// A process speaks WireGuard, as its kernel does not, and slower.
+    pub degraded: bool,
 }
 
 /// A node's part in its cluster.

@@ -79,10 +79,19 @@ pub enum Effect {
         container: ContainerId,
         /// Which, for the runtime.
         runtime_id: RuntimeId,
+        /// Its address in the overlay, if it is there.
+        address: Option<Ipv4Addr>,
         /// How.
         test: HealthTest,
         /// After which it has failed.
         timeout: Millis,
+    },
+    /// Give a container that runs, and another address now, its place anew.
+    Place {
+        /// Which.
+        container: ContainerId,
+        /// Its address.
+        address: Ipv4Addr,
     },
     /// Look at a container, whatever it was thought to be. Answered by [`super::Event::Seen`].
     Look(ContainerId, RuntimeId),

@@ -180,9 +180,10 @@ impl Node {
     pub fn seated(mut self, seat: Seat, now: Now) -> Self {
         let seed = self.random.bits();
         self.facts.incarnation = seat.life;
-        if let Some(MeshSeat { plan, key, endpoints }) = seat.mesh.clone() {
+        if let Some(MeshSeat { plan, key, endpoints, degraded }) = seat.mesh.clone() {
             self.overlay = Some(Overlay::new(plan));
-            self.facts.mesh = Some(MeshRecord { key, endpoints, claims: BTreeMap::new() });
+            self.facts.mesh =
+                Some(MeshRecord { key, endpoints, degraded, claims: BTreeMap::new() });
             self.facts.mesh = self.mesh_record();
         }
         self.cluster = Some(Box::new(Cluster::new(&self, seat, seed, now)));

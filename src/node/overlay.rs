@@ -12,7 +12,7 @@ use std::{
 
 use ipnet::Ipv4Net;
 
-use super::{Activity, Node, Now, local::Local};
+use super::{Activity, Effect, Node, Now, local::Local};
 use crate::{
     model::{ContainerId, Millis, Moment, NodeId, spec::NetworkMode},
     state::{Change, IpAllocation, MeshRecord},
@@ -151,6 +151,9 @@ impl Node {
         let mut left = false;
         for (id, old) in strays {
             if self.give_address(id, now) {
+                let address = self.local.get(&id).and_then(|it| it.address);
+                self.effects
+                    .extend(address.map(|address| Effect::Place { container: id, address }));
                 let taken = IpAllocation { address: IpAddr::V4(old), container: id };
                 self.commit(Change::IpAllocation(taken, None), now);
             } else {

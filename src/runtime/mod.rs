@@ -14,9 +14,9 @@ pub use crate::model::{Observed, ObservedPort, RuntimeId, RuntimeState};
 pub use containerd::{Containerd, helper};
 pub use contract::{
     AttachRequest, BuildRequest, ContainerStats, CreateContainer, Credentials, ExecRequest,
-    ExecSession, ImageInfo, LogLine, LogsRequest, MountedFile, ProcessList, Progress, Reply,
-    ResolvedNetwork, Runtime, RuntimeError, RuntimeEvent, RuntimeEventKind, RuntimeInfo, Session,
-    SessionInput, SessionOutput, StreamKind, VolumeInfo, labels,
+    ExecSession, Held, ImageInfo, LogLine, LogsRequest, MountedFile, ProcessList, Progress, Reply,
+    ResolvedNetwork, Runtime, RuntimeError, RuntimeEvent, RuntimeEventKind, RuntimeInfo, Sandbox,
+    SandboxRequest, Session, SessionInput, SessionOutput, StreamKind, VolumeInfo, labels,
 };
 pub use docker::{Docker, Flavour};
 pub use find::find;

@@ -52,8 +52,8 @@ pub(super) struct NodeForm {
     mesh: Option<MeshForm>,
 }
 
-/// The key, where the device may be reached, and the blocks, each since when.
-type MeshForm = ([u8; 32], List<SocketAddr>, List<(Ipv4Addr, u8, u64)>);
+/// The key, where the device may be reached, whether it is slow, and the blocks, each since when.
+type MeshForm = ([u8; 32], List<SocketAddr>, bool, List<(Ipv4Addr, u8, u64)>);
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct ServiceForm {
@@ -187,10 +187,10 @@ impl From<&NodeRecord> for NodeForm {
 
 fn mesh_form(it: &MeshRecord) -> MeshForm {
     let claim = |(it, since): (&Ipv4Net, &WallTime)| (it.addr(), it.prefix_len(), since.0);
-    (it.key.0, List(it.endpoints.clone()), List(it.claims.iter().map(claim).collect()))
+    (it.key.0, List(it.endpoints.clone()), it.degraded, List(it.claims.iter().map(claim).collect()))
 }
 
-fn mesh_record((key, endpoints, claims): MeshForm) -> Result<MeshRecord, CodecError> {
+fn mesh_record((key, endpoints, degraded, claims): MeshForm) -> Result<MeshRecord, CodecError> {
     let claim = |(address, prefix, since): (Ipv4Addr, u8, u64)| {
         let block = Ipv4Net::new(address, prefix);
         let block = block.map_err(|_| CodecError::Damaged(format!("prefix length {prefix}")))?;
@@ -199,6 +199,7 @@ fn mesh_record((key, endpoints, claims): MeshForm) -> Result<MeshRecord, CodecEr
     Ok(MeshRecord {
         key: PublicKey(key),
         endpoints: endpoints.0,
+        degraded,
         claims: claims.0.into_iter().map(claim).collect::<Result<_, CodecError>>()?,
     })
 }

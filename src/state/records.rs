@@ -69,6 +69,8 @@ pub struct MeshRecord {
     pub key: PublicKey,
     /// Where its device may be reached, the likeliest first.
     pub endpoints: Vec<SocketAddr>,
+    /// Its kernel has no WireGuard, so that a process speaks it, and slower.
+    pub degraded: bool,
     /// The blocks of the overlay that it claims, each since when.
     pub claims: BTreeMap<Ipv4Net, WallTime>,
 }

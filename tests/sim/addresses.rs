@@ -25,7 +25,7 @@ impl Machine {
         let mut key = [0; 32];
         key[..16].copy_from_slice(&self.id.0.to_be_bytes());
         let plan = self.plan?;
-        Some(MeshSeat { plan, key: PublicKey(key), endpoints: vec![self.address] })
+        Some(MeshSeat { plan, key: PublicKey(key), endpoints: vec![self.address], degraded: false })
     }
 }
 

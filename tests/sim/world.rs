@@ -476,6 +476,7 @@ impl World {
                 let path = SecretPath::ClusterKey(epoch.0, node);
                 self.ask(at, Request::Keep(path, Some(sealed)), Purpose::Nothing);
             }
+            Effect::Place { .. } => self.tally.count("containers that got another address"),
             Effect::Gone => self.wipe(at),
             effect @ (Effect::Launch(_)
             | Effect::Start(_)

@@ -44,11 +44,12 @@ pub(super) use self::connect::SOCKET;
 use self::{connect::Connection, errors::unsupported};
 use super::{
     AttachRequest, BuildRequest, ContainerStats, CreateContainer, Credentials, ExecRequest,
-    ExecSession, ImageInfo, LogLine, LogsRequest, Observed, ProcessList, Progress, Reply, Runtime,
-    RuntimeError, RuntimeEvent, RuntimeId, RuntimeInfo, Session, VolumeInfo,
+    ExecSession, Held, ImageInfo, LogLine, LogsRequest, Observed, ProcessList, Progress, Reply,
+    Runtime, RuntimeError, RuntimeEvent, RuntimeId, RuntimeInfo, Sandbox, SandboxRequest, Session,
+    VolumeInfo,
 };
 use crate::model::{
-    ContainerName, ImageId, Millis, NodeId,
+    ContainerId, ContainerName, ImageId, Millis, NodeId,
     spec::{NetworkSpec, VolumeSpec},
 };
 
@@ -281,6 +282,18 @@ impl Runtime for Containerd {
     ) -> Reply<'_, ()> {
         let (id, directory) = (id.clone(), directory.to_owned());
         Box::pin(async move { files::copy_in(&self.connection, &id, &directory, tar).await })
+    }
+
+    fn sandbox(&self, _: &SandboxRequest) -> Reply<'_, Sandbox> {
+        Box::pin(std::future::ready(Ok(Sandbox::Given)))
+    }
+
+    fn held_sandbox(&self, _: ContainerId) -> Reply<'_, Option<Held>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
+    fn let_sandbox_go(&self, _: ContainerId) -> Reply<'_, ()> {
+        Box::pin(std::future::ready(Ok(())))
     }
 
     fn address(&self, id: &RuntimeId) -> Reply<'_, Option<IpAddr>> {

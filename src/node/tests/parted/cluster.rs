@@ -319,6 +319,7 @@ impl Cluster {
                 }
             }
             Effect::Fetch(fetch) => self.fetch(at, fetch),
+            Effect::Place { .. } => {}
             Effect::Unwrap(..) | Effect::Wrap(..) | Effect::Gone => unreachable!(),
             Effect::Launch(launch) | Effect::Start(launch) => self.launch(at, &launch),
             Effect::Halt { .. } if self.hangs => {}
