@@ -5,7 +5,7 @@
 //! node first, which decides about it alike whether it is for a neighbour, another node or the outside. So a
 //! container's address is one of its own, without a network around it.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{collections::BTreeSet, fs, io, net::IpAddr};
 
 use ipnet::IpNet;
 use rtnetlink::{
@@ -54,6 +54,10 @@ impl Port {
             Ok(self.on_host(handle, container, !whole).await?)
         })
         .await?;
+        if self.addresses.iter().any(|it| it.addr().is_ipv6()) {
+            let refused = |why| NetworkError::Refused { doing: doing.clone(), why };
+            container.inside(allow_ipv6).map_err(refused)?;
+        }
         container.work(&doing, async |handle| Ok(self.in_container(handle).await?)).await
     }
 
@@ -116,5 +120,17 @@ impl Port {
     pub async fn remove(name: &str, host: &Namespace) -> Result<(), NetworkError> {
         let doing = format!("remove the port {name}");
         host.work(&doing, async |handle| links::remove(handle, name, Kind::Pair).await).await
+    }
+}
+
+/// Has this thread's network take IPv6 addresses: Docker turns them off where it gives none itself.
+fn allow_ipv6() -> io::Result<()> {
+    let off = "/proc/sys/net/ipv6/conf/all/disable_ipv6";
+    match fs::read_to_string(off) {
+        Ok(it) if it.trim() == "0" => Ok(()),
+        Ok(_) => fs::write(off, "0"),
+        // The kernel has no IPv6, and says so when it is to take an address.
+        Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(why) => Err(why),
     }
 }

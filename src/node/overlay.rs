@@ -14,13 +14,20 @@ use ipnet::Ipv4Net;
 
 use super::{Activity, Effect, Node, Now, local::Local};
 use crate::{
-    model::{ContainerId, Millis, Moment, NodeId, spec::NetworkMode},
+    model::{
+        ContainerId, Millis, Moment, NodeId, ObservedPort,
+        spec::{ContainerSpec, NetworkMode, PortSpec, ProjectSpec, Protocol, PublishedPorts},
+    },
     state::{Change, IpAllocation, MeshRecord},
     topology::{self, Blocks, Claim, Plan},
 };
 
 /// How long a claim is told of before it is used: a few rounds of gossip.
 const CLAIM_SETTLES: Millis = Millis(1_000);
+
+/// The ports of which one is chosen where a service names none (RFC 6335, section 6: the dynamic ones).
+const ANY_FIRST: u16 = 49_152;
+const ANY_LAST: u16 = 65_535;
 
 /// What a container waits for that gets none.
 const NO_ADDRESS: &str = "an address of the overlay";
@@ -190,19 +197,52 @@ impl Node {
 
     /// The networks that a container is joined to, by the names that all projects know them by.
     fn networks_of(&self, id: ContainerId) -> Vec<String> {
-        let found = || {
-            let record = self.state.container(id)?;
-            let layout = self.layouts.get(&record.service.project)?;
-            let (project, service) = layout.made_from(&record.service.service, record.revision)?;
-            let spec = match &record.one_off {
-                Some(one_off) => self.one_off_spec(&record.service, &one_off.definition)?,
-                None => Arc::new(service.container.clone()),
-            };
-            let NetworkMode::Networks(wanted) = &spec.network else { return None };
-            let names = wanted.keys().filter_map(|it| project.networks.get(it));
-            Some(names.map(|it| it.name.clone()).collect())
+        let Some((project, spec)) = self.made_from(id) else { return vec![] };
+        let NetworkMode::Networks(wanted) = &spec.network else { return vec![] };
+        let names = wanted.keys().filter_map(|it| project.networks.get(it));
+        names.map(|it| it.name.clone()).collect()
+    }
+
+    /// What a container is made from.
+    fn made_from(&self, id: ContainerId) -> Option<(&ProjectSpec, Arc<ContainerSpec>)> {
+        let record = self.state.container(id)?;
+        let layout = self.layouts.get(&record.service.project)?;
+        let (project, service) = layout.made_from(&record.service.service, record.revision)?;
+        let spec = match &record.one_off {
+            Some(one_off) => self.one_off_spec(&record.service, &one_off.definition)?,
+            None => Arc::new(service.container.clone()),
         };
-        found().unwrap_or_default()
+        Some((project, spec))
+    }
+
+    /// The ports of all nodes that lead to a container. Of a range each replica has its own, in turn.
+    fn published_by(&mut self, id: ContainerId) -> Vec<ObservedPort> {
+        let slot = self.state.container(id).map_or(0, |it| it.slot.0.saturating_sub(1));
+        let ports = self.made_from(id).map(|(_, spec)| spec.ports.clone()).unwrap_or_default();
+        let published = |it: PortSpec| ObservedPort {
+            protocol: match it.protocol {
+                Protocol::Tcp => "tcp",
+                Protocol::Udp => "udp",
+                Protocol::Sctp => "sctp",
+            }
+            .to_owned(),
+            target: it.target,
+            host_ip: it.host_ip.map_or_else(|| "0.0.0.0".to_owned(), |it| it.to_string()),
+            published: match it.published {
+                PublishedPorts::One(port) => port,
+                PublishedPorts::Range(first, last) => {
+                    let many = u32::from(last.saturating_sub(first)) + 1;
+                    first + u16::try_from(slot % many).unwrap_or(0)
+                }
+                PublishedPorts::Any => {
+                    let chosen = self.random.below(usize::from(ANY_LAST - ANY_FIRST) + 1);
+                    ANY_FIRST + u16::try_from(chosen).unwrap_or(0)
+                }
+            },
+        };
+        let mut ports: Vec<ObservedPort> = ports.into_iter().map(published).collect();
+        ports.sort();
+        ports
     }
 
     /// Gives a container an address of this node's blocks, in the place of one that it may have. Whether there
@@ -223,10 +263,15 @@ impl Node {
             return false;
         };
         let networks = self.networks_of(id);
+        let is_new = self.state.container(id).is_some_and(|it| it.addresses.is_empty());
+        let ports = if is_new { self.published_by(id) } else { vec![] };
         let given = IpAllocation { address: IpAddr::V4(address), container: id };
         self.commit(Change::IpAllocation(given, Some(Arc::new(()))), now);
         self.amend(id, now, |record| {
             record.addresses = networks.into_iter().map(|it| (it, address.to_string())).collect();
+            if is_new {
+                record.ports = ports;
+            }
         });
         self.local.entry(id).or_default().address = Some(address);
         true

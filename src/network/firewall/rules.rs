@@ -114,7 +114,7 @@ table bridge fizz {{
   set links {{ type ifname . ipv4_addr; {links} }}
   chain prerouting {{
     type filter hook prerouting priority filter; policy accept;
-    meta ibrname != "{bridge}" return
+    iifname != "fz*" return
     ether type ip iifname . ip saddr != @links drop
   }}
 }}
