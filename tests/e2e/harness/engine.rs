@@ -69,7 +69,9 @@ impl Kind {
         match self {
             Self::Docker => &["dockerd", "containerd"],
             Self::Podman => &["podman", "runc"],
-            Self::Containerd => &["containerd", "ctr", "runc", "catatonit", "ps"],
+            Self::Containerd => {
+                &["containerd", "ctr", "runc", "catatonit", "ps", "openssl", "busybox"]
+            }
         }
     }
 }
@@ -494,7 +496,7 @@ fn check(kind: Kind) {
     let missing: Vec<_> = needed.filter(|it| !found(it)).collect();
     assert!(
         missing.is_empty(),
-        "{missing:?} are not in $PATH: apt-get install docker.io docker-registry podman netavark aardvark-dns containerd catatonit runc procps busybox-static iproute2 iptables"
+        "{missing:?} are not in $PATH: apt-get install docker.io docker-registry podman netavark aardvark-dns containerd catatonit runc procps openssl busybox-static iproute2 iptables"
     );
 }
 
