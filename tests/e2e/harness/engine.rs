@@ -82,6 +82,9 @@ pub(crate) struct Options {
     /// Containers outlive it. Docker's containerd is not its child then, and outlives it too; Podman's
     /// containers do so anyway.
     pub(crate) live_restore: bool,
+    /// It is the one that all tests share. On containerd it has the one pair of registries, as all engines
+    /// share a network there.
+    pub(crate) shared: bool,
 }
 
 /// A running engine.
@@ -99,7 +102,7 @@ impl Dockerd {
     pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<Dockerd> = OnceLock::new();
         SHARED.get_or_init(|| {
-            let engine = Self::start(Options::default());
+            let engine = Self::start(Options { shared: true, ..Options::default() });
             super::image::load(&engine);
             engine
         })
@@ -193,8 +196,7 @@ impl Dockerd {
             path("engine.sock"),
         );
         fs::write(dir.join("containerd.toml"), settings).unwrap();
-        // One pair for all engines, as they share a network here.
-        if count == 1 {
+        if options.shared {
             super::image::write_registry(&dir);
         }
         let engine =
