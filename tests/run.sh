@@ -14,7 +14,7 @@ PACKAGES=(
     dockerd:docker.io docker:docker.io docker-registry:docker-registry
     podman:podman /usr/lib/podman/netavark:netavark /usr/lib/podman/aardvark-dns:aardvark-dns
     catatonit:catatonit runc:runc containerd:containerd ps:procps
-    busybox:busybox-static
+    busybox:busybox-static openssl:openssl
     ip:iproute2 nft:nftables iptables:iptables
     dig:bind9-dnsutils dnsmasq:dnsmasq-base
 )

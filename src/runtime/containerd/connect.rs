@@ -4,9 +4,9 @@
 //! in a namespace of its own there, so that it is in nobody's way, and nobody in its.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
-        Mutex, PoisonError,
+        Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -62,7 +62,8 @@ const LOCKS: usize = 32;
 #[derive(Debug)]
 pub(super) struct Connection {
     socket: PathBuf,
-    channel: Channel,
+    /// Made at the first call: it needs a runtime to be made in.
+    channel: OnceLock<Channel>,
     /// Its version, once it was greeted.
     version: Mutex<Option<String>>,
     /// It was silent since: to be greeted anew.
@@ -78,17 +79,9 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn new(socket: PathBuf, root: PathBuf, program: PathBuf) -> Self {
-        let path = socket.clone();
-        let connector = tower::service_fn(move |_| {
-            let path = path.clone();
-            async move { UnixStream::connect(path).await.map(TokioIo::new) }
-        });
-        // The address is for the protocol's sake only.
-        let channel =
-            Endpoint::from_static("http://containerd").connect_with_connector_lazy(connector);
         Self {
             socket,
-            channel,
+            channel: OnceLock::new(),
             version: Mutex::new(None),
             stale: AtomicBool::new(false),
             names: tokio::sync::Mutex::new(()),
@@ -202,8 +195,8 @@ impl Connection {
     }
 
     async fn client(&self) -> Result<Grpc<Channel>, Refusal> {
-        let mut client =
-            Grpc::new(self.channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let channel = self.channel.get_or_init(|| channel(&self.socket)).clone();
+        let mut client = Grpc::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let ready = client.ready().await;
         ready.map_err(|error| Refusal::from(tonic::Status::from_error(Box::new(error))))?;
         Ok(client)
@@ -263,6 +256,16 @@ impl Connection {
     pub(super) fn scratch(&self) -> PathBuf {
         self.root.join("tmp")
     }
+}
+
+fn channel(socket: &Path) -> Channel {
+    let path = socket.to_owned();
+    let connector = tower::service_fn(move |_| {
+        let path = path.clone();
+        async move { UnixStream::connect(path).await.map(TokioIo::new) }
+    });
+    // The address is for the protocol's sake only.
+    Endpoint::from_static("http://containerd").connect_with_connector_lazy(connector)
 }
 
 /// Which lock is a container's.

@@ -236,15 +236,18 @@ async fn joins(connection: &Connection, request: &CreateContainer) -> Result<Joi
             name: name.to_string(),
         })
     };
-    let network = match &request.spec.network {
-        _ if request.network_namespace.is_some() => None,
-        NetworkMode::Service(name) => Some(service(name)?),
-        NetworkMode::Container(name) => Some(named(connection, name).await?),
-        NetworkMode::Networks(_)
-        | NetworkMode::None
-        | NetworkMode::Host
-        | NetworkMode::Bridge
-        | NetworkMode::Named(_) => None,
+    let network = match (&request.network_namespace, &request.spec.network) {
+        (Some(_), _) => None,
+        (None, NetworkMode::Service(name)) => Some(service(name)?),
+        (None, NetworkMode::Container(name)) => Some(named(connection, name).await?),
+        (
+            None,
+            NetworkMode::Networks(_)
+            | NetworkMode::None
+            | NetworkMode::Host
+            | NetworkMode::Bridge
+            | NetworkMode::Named(_),
+        ) => None,
     };
     let mut others = [None, None];
     let modes = [&request.spec.security.ipc, &request.spec.security.pid];

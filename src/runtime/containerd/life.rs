@@ -72,10 +72,12 @@ async fn begin(
     record: &Record,
     what: &About,
 ) -> Result<(), RuntimeError> {
-    let failed = |refusal| match refusal {
+    let failed = |refusal: Refusal| match refusal {
         // A missing file of the container is not a missing container.
-        Refusal::Missing(why) | Refusal::Said(why) => what.failed(why),
-        refusal => connection.error(refusal, what),
+        Refusal::Missing(_) | Refusal::Said(_) => what.failed(refusal),
+        Refusal::Silent(_) | Refusal::Taken(_) | Refusal::NotNow(_) => {
+            connection.error(refusal, what)
+        }
     };
     let mounts = GetMounts { snapshotter: SNAPSHOTTER.to_owned(), key: id.to_owned() };
     let rootfs = connection.ask(mounts).await.map_err(failed)?.mounts;

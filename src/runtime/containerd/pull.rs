@@ -236,7 +236,9 @@ impl Pull<'_> {
         match refusal {
             // What is missing is not the image.
             Refusal::Missing(why) => self.failed(why),
-            refusal => self.connection.error(refusal, &about("pull", "image", self.image)),
+            Refusal::Silent(_) | Refusal::Taken(_) | Refusal::NotNow(_) | Refusal::Said(_) => {
+                self.connection.error(refusal, &about("pull", "image", self.image))
+            }
         }
     }
 }

@@ -51,6 +51,9 @@ impl Reference {
             Some(_) => (HUB, name.to_owned()),
             None => (HUB, format!("library/{name}")),
         };
+        if !is_host(registry) {
+            return Err(wrong("its registry is no host"));
+        }
         let registry = if registry == "index.docker.io" { HUB } else { registry };
         let letter =
             |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || "_.-/".contains(it);
@@ -107,6 +110,12 @@ impl Reference {
         let host = self.registry.rsplit_once(':').map_or(&*self.registry, |(host, _)| host);
         is_loopback(host)
     }
+}
+
+/// Whether a text may be a host, with a port or without.
+fn is_host(text: &str) -> bool {
+    let letter = |it: char| it.is_ascii_alphanumeric() || "-_:[]".contains(it);
+    text.split('.').all(|it| !it.is_empty() && it.chars().all(letter))
 }
 
 /// Whether a host is this machine itself.

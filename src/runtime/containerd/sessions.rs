@@ -41,6 +41,9 @@ const PROCESS: &str = "types.containerd.io/opencontainers/runtime-spec/1/Process
 /// The longest that a command is waited for.
 const COMMAND_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
+/// The status of what was killed, as a shell has it.
+const KILLED: i64 = 137;
+
 /// Between looks at a container that has not begun.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -235,7 +238,16 @@ async fn exit_code(process: Process, what: About) -> Result<Option<i64>, Runtime
     let wait =
         WaitTask { container_id: process.container_id.clone(), exec_id: process.exec_id.clone() };
     let ended = process.connection.ask_within(wait, COMMAND_MAX, None).await;
-    let ended = ended.map_err(|it| process.connection.error(it, &what))?;
+    let ended = match ended {
+        Ok(ended) => ended,
+        Err(refusal) => {
+            // A container's end kills what was run in it, and how that ended is cleared away with it.
+            return match record::pid(&process.connection, &process.container_id).await? {
+                None => Ok(Some(KILLED)),
+                Some(_) => Err(process.connection.error(refusal, &what)),
+            };
+        }
+    };
     process.clear().await;
     Ok(Some(i64::from(ended.exit_status)))
 }

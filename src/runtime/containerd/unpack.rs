@@ -93,7 +93,10 @@ async fn layers(
             match refusal {
                 // Somebody else was faster.
                 Refusal::Taken(_) => {}
-                refusal => return Err(connection.error(refusal, what)),
+                Refusal::Silent(_)
+                | Refusal::Missing(_)
+                | Refusal::NotNow(_)
+                | Refusal::Said(_) => return Err(connection.error(refusal, what)),
             }
         }
     }

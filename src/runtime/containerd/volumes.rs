@@ -189,9 +189,11 @@ pub(super) fn lay_part(
 ) -> Result<(), RuntimeError> {
     let what = about("find", "path", format!("{part} of volume {name}"));
     let found = rootfs::open(&data(connection, name), part, OFlag::O_PATH);
-    let found = found.map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => what.failed("it is not there; make it in the volume first"),
-        _ => what.failed(error),
+    let found = found.map_err(|error| {
+        if error.kind() == io::ErrorKind::NotFound {
+            return what.failed("it is not there; make it in the volume first");
+        }
+        what.failed(error)
     })?;
     let found = PathBuf::from(format!("/proc/self/fd/{}", found.as_raw_fd()));
     let lay = || -> io::Result<()> {

@@ -69,7 +69,9 @@ impl Kind {
         match self {
             Self::Docker => &["dockerd", "containerd"],
             Self::Podman => &["podman", "runc"],
-            Self::Containerd => &["containerd", "ctr", "runc", "catatonit", "ps"],
+            Self::Containerd => {
+                &["containerd", "ctr", "runc", "catatonit", "ps", "openssl", "busybox"]
+            }
         }
     }
 }
@@ -80,6 +82,9 @@ pub(crate) struct Options {
     /// Containers outlive it. Docker's containerd is not its child then, and outlives it too; Podman's
     /// containers do so anyway.
     pub(crate) live_restore: bool,
+    /// It is the one that all tests share. On containerd it has the one pair of registries, as all engines
+    /// share a network there.
+    pub(crate) shared: bool,
 }
 
 /// A running engine.
@@ -97,7 +102,7 @@ impl Dockerd {
     pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<Dockerd> = OnceLock::new();
         SHARED.get_or_init(|| {
-            let engine = Self::start(Options::default());
+            let engine = Self::start(Options { shared: true, ..Options::default() });
             super::image::load(&engine);
             engine
         })
@@ -191,8 +196,7 @@ impl Dockerd {
             path("engine.sock"),
         );
         fs::write(dir.join("containerd.toml"), settings).unwrap();
-        // One pair for all engines, as they share a network here.
-        if count == 1 {
+        if options.shared {
             super::image::write_registry(&dir);
         }
         let engine =
@@ -494,7 +498,7 @@ fn check(kind: Kind) {
     let missing: Vec<_> = needed.filter(|it| !found(it)).collect();
     assert!(
         missing.is_empty(),
-        "{missing:?} are not in $PATH: apt-get install docker.io docker-registry podman netavark aardvark-dns containerd catatonit runc procps busybox-static iproute2 iptables"
+        "{missing:?} are not in $PATH: apt-get install docker.io docker-registry podman netavark aardvark-dns containerd catatonit runc procps openssl busybox-static iproute2 iptables"
     );
 }
 

@@ -43,7 +43,7 @@ impl Lab {
 
     /// An engine of one's own, to be crashed, whose containers outlive it.
     pub(crate) fn with_live_restore() -> Self {
-        let engine = Dockerd::start(Options { live_restore: true });
+        let engine = Dockerd::start(Options { live_restore: true, ..Options::default() });
         super::image::load(&engine);
         // As long as the process, like the shared one; its keeper clears up.
         Self::on(Box::leak(Box::new(engine)))

@@ -12,6 +12,7 @@ mod networks;
 mod outage;
 mod ports;
 mod process;
+mod registries;
 mod security;
 mod sessions;
 mod volumes;

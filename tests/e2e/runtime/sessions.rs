@@ -131,6 +131,22 @@ async fn a_privileged_command_may_do_more() {
 }
 
 #[tokio::test]
+async fn a_command_ends_with_its_container() {
+    let lab = Lab::new();
+    let id = lab.run(&lab.request("web")).await;
+    let sleeps = command(&["sh", "-c", "echo begun; sleep 3600"]);
+    let mut exec = lab.runtime.exec(&id, sleeps).await.unwrap();
+    until(&mut exec.session, "begun").await;
+    let killing = async {
+        lab.runtime.kill(&id, "KILL").await.unwrap();
+        lab.ended(&id).await
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(30), exec.exit_code);
+    let (killed, ended, _) = tokio::join!(killing, ended, all(&mut exec.session));
+    assert_eq!((killed, ended.unwrap().unwrap()), (137, Some(137)));
+}
+
+#[tokio::test]
 async fn a_stopped_container_runs_nothing() {
     let lab = Lab::new();
     let id = lab.runtime.create(&lab.request("web")).await.unwrap();

@@ -170,7 +170,7 @@ impl<'a> Registry<'a> {
         let answer = accepted(self.web.ask(question).await.map_err(Fault::Failed)?).await;
         let answer = answer.map_err(|fault| match fault {
             Fault::Missing => Fault::Failed(format!("{realm} gives no tokens")),
-            fault => fault,
+            Fault::Unauthorized(_) | Fault::Failed(_) => fault,
         })?;
         let bytes = answer.whole(ANSWER_BYTES_MAX).await.map_err(Fault::Failed)?;
         let token: Token = serde_json::from_slice(&bytes)
