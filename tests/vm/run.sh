@@ -38,7 +38,7 @@ build() {
 kernel() {
     local cache package
     package=$(apt-cache depends linux-image-amd64 | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)$/\1/p' | head -n 1)
-    [[ -n $package ]] || die "apt knows no linux-image-amd64; run: apt-get update"
+    [[ -n $package ]] || die "apt knows no linux-image-amd64: it is Debian's; run: apt-get update"
     cache=${XDG_CACHE_HOME:-$(user_home)/.cache}/fizz/$package
     if [[ ! -e $cache/done ]]; then
         rm -rf "$cache"
