@@ -294,7 +294,8 @@ async fn stopping_ends_streams_and_lets_requests_finish() {
         world.stream(request(Method::GET, "/v1/logs?project=shop&follow=true", None)).await;
     let begun = tokio::time::Instant::now();
     world.stop().await;
-    assert!(begun.elapsed() < std::time::Duration::from_secs(2), "no stream holds it up");
+    // One that did would do so for five.
+    assert!(begun.elapsed() < std::time::Duration::from_secs(4), "no stream holds it up");
     while events.next().await.is_some() {}
     assert_eq!(logs.next().await, None);
 }

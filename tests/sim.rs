@@ -5,6 +5,8 @@
 //! `docs/testing.md` for how to run and to replay it.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "sim/addresses.rs"]
+mod addresses;
 #[path = "sim/census.rs"]
 mod census;
 #[path = "sim/checks.rs"]
@@ -57,7 +59,7 @@ use std::{
 };
 
 use fizz::model::Random;
-use regressions::REGRESSIONS;
+use regressions::{ORCHESTRA_REGRESSIONS, REGRESSIONS};
 use tally::{MUST_HAPPEN, ORCHESTRA_MUST_HAPPEN, Tally};
 use world::World;
 
@@ -208,11 +210,14 @@ fn a_large_cluster_comes_to_rest_too() {
 
 #[test]
 fn what_failed_once_does_not_fail_again() {
-    let seeds: Vec<u64> = REGRESSIONS.iter().map(|(seed, _)| *seed).collect();
-    let (failed, _) = tell_all(&seeds, false, "whatever", tell);
-    let found = |seed: &u64| REGRESSIONS.iter().find(|it| it.0 == *seed).map(|it| it.1);
-    let known: Vec<_> = seeds.iter().filter_map(found).collect();
-    assert!(failed.is_empty(), "{failed:?}; they found once: {known:?}");
+    for (which, known, tell) in [
+        ("whatever", REGRESSIONS, tell as fn(u64, bool) -> Told),
+        ("everything", ORCHESTRA_REGRESSIONS, play),
+    ] {
+        let seeds: Vec<u64> = known.iter().map(|(seed, _)| *seed).collect();
+        let (failed, _) = tell_all(&seeds, false, which, tell);
+        assert!(failed.is_empty(), "{failed:?}; they found once: {known:?}");
+    }
 }
 
 #[test]

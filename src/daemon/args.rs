@@ -3,8 +3,11 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Args;
+use ipnet::Ipv4Net;
 
-use super::config::{LogFormat, LogLevel, NetworkDriver, RuntimeKind, label, mode, socket_address};
+use super::config::{
+    LogFormat, LogLevel, NetworkDriver, RuntimeKind, address_range, label, mode, socket_address,
+};
 use crate::model::NodeName;
 
 /// Runs this machine's part of the cluster.
@@ -41,6 +44,18 @@ pub struct DaemonArgs {
     /// How containers' networks are made
     #[arg(long, value_name = "DRIVER", env = "FIZZ_NETWORK_DRIVER")]
     pub network_driver: Option<NetworkDriver>,
+
+    /// Addresses of the cluster's containers, the same on all nodes
+    #[arg(long, value_name = "RANGE", env = "FIZZ_NETWORK_OVERLAY", value_parser = address_range)]
+    pub network_overlay: Option<Ipv4Net>,
+
+    /// Length of the prefix of the blocks that nodes take of them, the same on all nodes
+    #[arg(long, value_name = "BITS", env = "FIZZ_NETWORK_NODE_PREFIX")]
+    pub network_node_prefix: Option<u8>,
+
+    /// Port on which the mesh's device listens
+    #[arg(long, value_name = "PORT", env = "FIZZ_NETWORK_PORT")]
+    pub network_port: Option<u16>,
 
     /// Container runtime
     #[arg(long, value_name = "KIND", env = "FIZZ_RUNTIME_KIND")]

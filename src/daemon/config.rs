@@ -9,12 +9,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ipnet::Ipv4Net;
 use serde::{Deserialize, Deserializer};
 
 use super::{args::DaemonArgs, facts, membership::MembershipFile};
 use crate::{
-    model::{NodeName, check_label},
+    model::{ClusterId, NodeName, check_label},
     swim,
+    topology::Plan,
 };
 
 /// Where the file is looked for when none is named.
@@ -22,6 +24,12 @@ pub const DEFAULT_PATH: &str = "/etc/fizz/config.yaml";
 
 /// Where members reach one another, unless told otherwise.
 const CLUSTER_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7780);
+
+/// Containers' addresses, the blocks that nodes take of them, and where the mesh's device listens, unless told
+/// otherwise.
+const OVERLAY: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(10, 100, 0, 0), 16);
+const NODE_PREFIX: u8 = 24;
+const NETWORK_PORT: u16 = 7781;
 
 /// The longest file, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -57,8 +65,8 @@ pub struct Config {
     pub node: NodeSettings,
     /// The cluster.
     pub cluster: ClusterSettings,
-    /// How containers' networks are made.
-    pub network: NetworkDriver,
+    /// Containers' networks.
+    pub network: NetworkSettings,
     /// The container runtime.
     pub runtime: RuntimeSettings,
     /// The API.
@@ -91,6 +99,19 @@ pub struct ClusterSettings {
     pub advertise: Option<SocketAddr>,
     /// How patient this node is with them.
     pub membership: swim::Config,
+}
+
+/// Containers' networks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkSettings {
+    /// How they are made.
+    pub driver: NetworkDriver,
+    /// The addresses of all containers of the cluster.
+    pub overlay: Ipv4Net,
+    /// How long the prefix of the blocks is that nodes take of it.
+    pub node_prefix: u8,
+    /// Where the mesh's device listens.
+    pub port: u16,
 }
 
 /// The container runtime.
@@ -126,24 +147,30 @@ pub struct Logging {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NetworkDriver {
-    /// As suits the cluster: on a single node, `bridge`.
+    /// On a single node as `bridge`; in a cluster by the kernel's WireGuard, else as `userspace`.
     #[default]
     Auto,
-    /// By the runtime's own bridges.
+    /// By the runtime's own bridges, each of one node.
     Bridge,
+    /// Over all nodes, by the kernel's WireGuard.
+    Wireguard,
+    /// Over all nodes, by a WireGuard process: slower, for kernels that have none.
+    Userspace,
 }
 
 /// Which container runtime.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RuntimeKind {
-    /// The first that answers: Docker, then Podman.
+    /// The first that answers of Docker and Podman; containerd where neither is on the node.
     #[default]
     Auto,
     /// Docker.
     Docker,
     /// Podman.
     Podman,
+    /// containerd.
+    Containerd,
     /// None: a member that runs no containers.
     None,
 }
@@ -222,6 +249,10 @@ struct ClusterFile {
 #[serde(deny_unknown_fields, default)]
 struct NetworkFile {
     driver: Option<NetworkDriver>,
+    #[serde(deserialize_with = "range")]
+    overlay: Option<Ipv4Net>,
+    node_prefix: Option<u8>,
+    port: Option<u16>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -295,7 +326,16 @@ impl Config {
                     .map_err(|error| ConfigError::Unfit(error.to_string()))?,
             }
             .fit()?,
-            network: args.network_driver.or(file.network.driver).unwrap_or_default(),
+            network: NetworkSettings {
+                driver: args.network_driver.or(file.network.driver).unwrap_or_default(),
+                overlay: args.network_overlay.or(file.network.overlay).unwrap_or(OVERLAY),
+                node_prefix: args
+                    .network_node_prefix
+                    .or(file.network.node_prefix)
+                    .unwrap_or(NODE_PREFIX),
+                port: args.network_port.or(file.network.port).unwrap_or(NETWORK_PORT),
+            }
+            .fit()?,
             runtime: RuntimeSettings {
                 kind: args.runtime.or(file.runtime.kind).unwrap_or_default(),
                 socket: args.runtime_socket.or(file.runtime.socket).map(absolute).transpose()?,
@@ -312,6 +352,20 @@ impl Config {
                 format: args.log_format.or(file.logging.format).unwrap_or_default(),
             },
         })
+    }
+}
+
+impl NetworkSettings {
+    /// Itself, if it makes sense.
+    fn fit(self) -> Result<Self, ConfigError> {
+        if self.port == 0 {
+            let why = "`network.port` is what other members send to: it must be from 1 to 65535";
+            return Err(ConfigError::Unfit(why.to_owned()));
+        }
+        match Plan::new(ClusterId(0), self.overlay, self.node_prefix) {
+            Ok(_) => Ok(self),
+            Err(why) => Err(ConfigError::Unfit(why.to_string())),
+        }
     }
 }
 
@@ -377,6 +431,10 @@ fn address<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::
     socket_address(&String::deserialize(from)?).map(Some).map_err(serde::de::Error::custom)
 }
 
+fn range<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Ipv4Net>, D::Error> {
+    address_range(&String::deserialize(from)?).map(Some).map_err(serde::de::Error::custom)
+}
+
 fn octal<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
     mode(&String::deserialize(from)?).map(Some).map_err(serde::de::Error::custom)
 }
@@ -396,6 +454,13 @@ pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
         format!(
             "`{text}` is not an address with a port: write one like 10.0.0.5:7780 or [fd00::5]:7780"
         )
+    })
+}
+
+/// A range of addresses.
+pub(super) fn address_range(text: &str) -> Result<Ipv4Net, String> {
+    text.parse().map_err(|_| {
+        format!("`{text}` is not a range of IPv4 addresses: write one like 10.100.0.0/16")
     })
 }
 
@@ -454,7 +519,11 @@ mod tests {
         assert_eq!(all.complete(), Ok(swim::Config::lan()), "what is written is the default");
         let said = format!("{membership:?}");
         assert!(!said.contains("None"), "{said}");
-        let NetworkFile { driver: Some(_) } = network else { panic!("{network:?}") };
+        let NetworkFile { driver: Some(_), overlay: Some(_), node_prefix: Some(_), port: Some(_) } =
+            network
+        else {
+            panic!("{network:?}")
+        };
         let RuntimeFile { kind: Some(_), socket: Some(_) } = runtime else { panic!("{runtime:?}") };
         let ApiFile { socket: Some(_), group: Some(_), mode: Some(_) } = api else {
             panic!("{api:?}")
@@ -497,13 +566,17 @@ mod tests {
         assert!(wrong("node:\n  labels: {'a b': c}\n").contains("`a b` can't be a label's key"));
         let listen = wrong("cluster:\n  listen: here\n");
         assert!(listen.starts_with("config.yaml:2:11: `here` is not an address with"), "{listen}");
+        let overlay = wrong("network:\n  overlay: here\n");
+        assert!(overlay.starts_with("config.yaml:2:12: `here` is not a range"), "{overlay}");
+        let public = wrong("network:\n  overlay: 8.8.0.0/16\n");
+        assert!(public.contains("not a private range"), "{public}");
         let nobody = wrong("cluster:\n  advertise: 0.0.0.0:7780\n");
         assert!(nobody.starts_with("`cluster.advertise` is what other members dial"), "{nobody}");
     }
 
     #[test]
     fn what_does_not_work_yet_is_not_accepted() {
-        for text in ["api:\n  listen: 0.0.0.0:1\n", "runtime:\n  kind: containerd\n"] {
+        for text in ["api:\n  listen: 0.0.0.0:1\n", "runtime:\n  kind: crio\n"] {
             assert!(wrong(text).starts_with("config.yaml:2:"), "{}", wrong(text));
         }
     }

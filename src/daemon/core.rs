@@ -14,8 +14,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::{
-    clock::Clock, commits::Commits, executor::Executor, members::Members, notices, prober::Prober,
-    store::StoreError, systemd,
+    clock::Clock,
+    commits::Commits,
+    executor::Executor,
+    members::Members,
+    notices,
+    prober::{Prober, Subject},
+    store::StoreError,
+    systemd,
 };
 use crate::{
     api::{Ask, EventLog, Metrics},
@@ -234,8 +240,9 @@ impl Core {
             Effect::Notify(notice) => {
                 notices::publish(&self.log, &self.name, notice, self.clock.now().wall);
             }
-            Effect::Probe { container, runtime_id, test, timeout } => {
-                self.prober.begin(container, runtime_id, test, timeout);
+            Effect::Probe { container, runtime_id, address, test, timeout } => {
+                let whom = Subject { container, id: runtime_id, address };
+                self.prober.begin(whom, test, timeout);
             }
             Effect::Send { to, datagram, .. } => self.send(to, &datagram),
             Effect::Fetch(fetch) => {
@@ -260,6 +267,7 @@ impl Core {
             | Effect::Signal { .. }
             | Effect::Discard { .. }
             | Effect::Clear { .. }
+            | Effect::Place { .. }
             | Effect::Look(..)) => self.executor.begin(effect),
         }
         None

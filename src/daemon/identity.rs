@@ -16,10 +16,14 @@ use zeroize::Zeroizing;
 use super::disk::{self, DiskError};
 use crate::{
     model::NodeId,
+    network::wireguard::SecretKey,
     secrets::{Vault, VaultError},
 };
 
 const NODE_KEY_FILE: &str = "node.key";
+
+/// The key of the mesh's device.
+const MESH_KEY_FILE: &str = "mesh.key";
 
 /// What the deployments' secrets are sealed to, and what the cluster's keys are wrapped to.
 pub(super) const SECRETS_KEY_FILE: &str = "secrets.key";
@@ -133,6 +137,26 @@ pub fn load_or_make_vault(
 pub fn vault(text: &str, cluster: &str) -> Result<Vault, IdentityError> {
     let damaged = |why| IdentityError::Secrets { path: "the cluster's secrets' key".into(), why };
     Vault::new(text, cluster).map_err(damaged)
+}
+
+/// Reads the key of this node's mesh device, or makes it on the first run.
+pub fn load_or_make_mesh_key(data_dir: &Path) -> Result<SecretKey, IdentityError> {
+    let path = data_dir.join(MESH_KEY_FILE);
+    let damaged = || IdentityError::Damaged {
+        path: path.display().to_string(),
+        why: "it has not 64 hexadecimal digits",
+    };
+    if let Some(text) = disk::read_if_there(&path)?.map(Zeroizing::new) {
+        let text = std::str::from_utf8(&text).map_err(|_| damaged())?;
+        let bytes = Zeroizing::new(unhex(text.trim_end()).ok_or_else(damaged)?);
+        return Ok(SecretKey::new(&bytes));
+    }
+    let mut bytes = Zeroizing::new([0; 32]);
+    OsRng.fill_bytes(bytes.as_mut());
+    let key = SecretKey::new(&bytes);
+    let text = Zeroizing::new(format!("{}\n", *hex(key.bytes().as_slice())));
+    disk::write_durably(&path, text.as_bytes(), 0o600)?;
+    Ok(key)
 }
 
 /// The id of the node that has a public key.

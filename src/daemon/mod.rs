@@ -16,6 +16,7 @@ pub mod config;
 mod core;
 mod disk;
 mod executor;
+mod fabric;
 pub mod facts;
 pub mod identity;
 mod logging;
@@ -43,8 +44,8 @@ use tracing::{info, warn};
 use self::core::{Core, Ended};
 use crate::{
     api::{self, Backend, EventLog, Limits, Metrics, Sealer},
-    node::{Node, Seat},
-    runtime::{Docker, Flavour, NoRuntime, Runtime},
+    node::{Node, Seat, View},
+    runtime::{self, Containerd, Docker, Flavour, NoRuntime, Runtime},
     secrets::Vault,
     state::ClusterState,
 };
@@ -54,6 +55,7 @@ use commits::Commits;
 use config::{Config, ConfigError, RuntimeKind};
 use disk::{DirectoryLock, DiskError};
 use executor::{Executor, Means};
+use fabric::Fabric;
 use identity::{Identity, IdentityError, MEMBER_KEY_FILE, SECRETS_KEY_FILE};
 use members::{Line, Listener, MembersError, Office};
 use observer::Observer;
@@ -104,6 +106,11 @@ pub enum DaemonError {
     /// Other members cannot reach this node.
     #[error(transparent)]
     Members(#[from] MembersError),
+    /// This node can't be in the mesh.
+    #[error(
+        "can't be in the cluster's mesh: {0}; set `network.driver: bridge` for a cluster whose networks are each of one node"
+    )]
+    Fabric(#[from] fabric::FabricError),
     /// The system would not.
     #[error("can't start: {0}")]
     System(#[from] std::io::Error),
@@ -150,8 +157,11 @@ async fn once(config: &Config, clock: Clock) -> Result<Ended, DaemonError> {
     let me = home.identity.id();
     let tasks = Tasks::new(LASTING_TASKS_MAX);
     let assembly = assemble(config, &home, state, clock, &tasks).await?;
-    let Assembly { core, backend, observer, office, listener } = assembly;
+    let Assembly { core, backend, observer, office, listener, fabric, view } = assembly;
     tasks.spawn("observer", observer.run());
+    if let Some(fabric) = fabric.clone() {
+        tasks.spawn_to_end("fabric", fabric.run(view, tasks.clone(), tasks.stopping()));
+    }
     let (streams, members) = mpsc::channel(STREAMS_QUEUED_MAX);
     if let Some(listener) = listener {
         listener.start(streams, &tasks);
@@ -178,6 +188,9 @@ async fn once(config: &Config, clock: Clock) -> Result<Ended, DaemonError> {
     match result? {
         Ended::Gone => {
             home.store.leave()?;
+            if let Some(fabric) = fabric {
+                fabric.close().await;
+            }
             Ok(Ended::Anew)
         }
         ended @ (Ended::Stopped | Ended::Anew) => Ok(ended),
@@ -221,6 +234,8 @@ struct Assembly {
     observer: Observer,
     office: Arc<Office>,
     listener: Option<Listener>,
+    fabric: Option<Fabric>,
+    view: watch::Receiver<Arc<View>>,
 }
 
 /// Joins the node, what carries out its decisions, and what it hears, by bounded queues.
@@ -236,11 +251,17 @@ async fn assemble(
     let mut facts = facts::measure(name.clone(), labels, None, now.wall);
     facts.recipient = home.own.recipient();
     facts.address = members::advertised(config, &state, me);
+    let advertised = facts.address;
     let mut node = Node::new(me, facts, state, OsRng.next_u64());
+    let fabric = match &home.credentials {
+        Some(credentials) => Fabric::open(config, credentials.id, me).await?,
+        None => None,
+    };
     if let Some(credentials) = &home.credentials {
         let life = home.store.next_life(now.wall)?;
+        let mesh = fabric.as_ref().map(|it| it.seat(advertised));
         let (keys, config) = (credentials.keys.clone(), config.cluster.membership.clone());
-        node = node.seated(Seat { keys, life, config }, now);
+        node = node.seated(Seat { keys, life, config, mesh }, now);
     }
     let (view, picture) = watch::channel(Arc::new(node.view()));
     let (asks, asked) = mpsc::channel(ASKS_QUEUED_MAX);
@@ -253,6 +274,7 @@ async fn assemble(
     let means = Means {
         node: me,
         runtime: Arc::clone(&runtime),
+        fabric: fabric.clone(),
         eyes: Arc::clone(&eyes),
         vault: Arc::clone(&home.vault),
         view: picture.clone(),
@@ -293,18 +315,22 @@ async fn assemble(
         Arc::new(move |path, value| vault.seal(path, value).map_err(|error| error.to_string()));
     let observer = Observer { node: me, runtime: Arc::clone(&runtime), eyes, events };
     let cluster: Arc<dyn api::Cluster> = Arc::clone(&office) as _;
-    let view = picture;
+    let (view, seen) = (picture.clone(), picture);
     let clock: api::Clock = Arc::new(move || clock.now());
     let backend = Backend { asks, view, events: log, runtime, seal, cluster, clock, metrics };
-    Ok(Assembly { core, backend, observer, office, listener })
+    Ok(Assembly { core, backend, observer, office, listener, fabric, view: seen })
 }
 
 fn runtime(config: &Config) -> Arc<dyn Runtime> {
     let socket = config.runtime.socket.clone();
+    let root = config.data_dir.join("containerd");
+    // Where this program was, if it was replaced since: the new one is there.
+    let program = std::env::current_exe().unwrap_or_else(|_| "/usr/bin/fizz".into());
     match config.runtime.kind {
-        RuntimeKind::Auto => Arc::new(Docker::find(None, socket)),
+        RuntimeKind::Auto => runtime::find(socket, root, program),
         RuntimeKind::Docker => Arc::new(Docker::find(Some(Flavour::Docker), socket)),
         RuntimeKind::Podman => Arc::new(Docker::find(Some(Flavour::Podman), socket)),
+        RuntimeKind::Containerd => Arc::new(Containerd::new(socket, root, program)),
         RuntimeKind::None => Arc::new(NoRuntime),
     }
 }

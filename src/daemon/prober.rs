@@ -5,7 +5,7 @@
 //! container: the check then has no result, and the node makes it again.
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     pin::pin,
     sync::Arc,
     time::Duration,
@@ -42,6 +42,16 @@ pub(super) struct Prober {
     tasks: Tasks,
 }
 
+/// Whom a check is about.
+pub(super) struct Subject {
+    /// Which container.
+    pub(super) container: ContainerId,
+    /// Which, for the runtime.
+    pub(super) id: RuntimeId,
+    /// Its address in the overlay, if it is there.
+    pub(super) address: Option<Ipv4Addr>,
+}
+
 /// What a check came to.
 enum Outcome {
     Passed(String),
@@ -58,23 +68,18 @@ impl Prober {
     }
 
     /// Begins a check; its result goes to the node.
-    pub(super) fn begin(
-        &self,
-        container: ContainerId,
-        id: RuntimeId,
-        test: HealthTest,
-        limit: Millis,
-    ) {
+    pub(super) fn begin(&self, whom: Subject, test: HealthTest, limit: Millis) {
         let prober = self.clone();
         self.tasks.spawn("probe", async move {
-            let result = prober.probe(&id, test, limit).await;
+            let container = whom.container;
+            let result = prober.probe(&whom, test, limit).await;
             // The node may have stopped listening: the daemon is stopping.
             let _ = prober.events.send(Event::Probed(container, result)).await;
         });
     }
 
-    async fn probe(&self, id: &RuntimeId, test: HealthTest, limit: Millis) -> Option<ProbeResult> {
-        let outcome = match timeout(Duration::from_millis(limit.0), self.check(id, test)).await {
+    async fn probe(&self, whom: &Subject, test: HealthTest, limit: Millis) -> Option<ProbeResult> {
+        let outcome = match timeout(Duration::from_millis(limit.0), self.check(whom, test)).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(error)) if error.is_silence() => {
                 debug!(%error, "health check without a result");
@@ -97,15 +102,16 @@ impl Prober {
         timeout(ANSWER_MAX, self.runtime.info()).await.is_ok_and(|it| it.is_ok())
     }
 
-    async fn check(&self, id: &RuntimeId, test: HealthTest) -> Result<Outcome, RuntimeError> {
+    async fn check(&self, whom: &Subject, test: HealthTest) -> Result<Outcome, RuntimeError> {
+        let id = &whom.id;
         match test {
             HealthTest::Disabled => Ok(Outcome::Passed(String::new())),
             HealthTest::Command(words) => self.command(id, words).await,
             HealthTest::Shell(line) => {
                 self.command(id, vec!["/bin/sh".to_owned(), "-c".to_owned(), line]).await
             }
-            HealthTest::Http(check) => self.reach(id, check.port, |to| http(to, &check)).await,
-            HealthTest::Tcp(check) => self.reach(id, check.port, tcp).await,
+            HealthTest::Http(check) => self.reach(whom, check.port, |to| http(to, &check)).await,
+            HealthTest::Tcp(check) => self.reach(whom, check.port, tcp).await,
         }
     }
 
@@ -124,11 +130,15 @@ impl Prober {
 
     async fn reach<F: Future<Output = Outcome>>(
         &self,
-        id: &RuntimeId,
+        whom: &Subject,
         port: u16,
         check: impl FnOnce(SocketAddr) -> F,
     ) -> Result<Outcome, RuntimeError> {
-        match self.runtime.address(id).await? {
+        let address = match whom.address {
+            Some(address) => Some(IpAddr::V4(address)),
+            None => self.runtime.address(&whom.id).await?,
+        };
+        match address {
             Some(address) => Ok(check(SocketAddr::new(address, port)).await),
             None => Ok(Outcome::Failed(
                 "the container has no address that its node can reach: give it a network, or check \

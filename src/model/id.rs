@@ -230,6 +230,11 @@ impl fmt::Display for TokenId {
     }
 }
 
+/// What a node is reached with through the mesh: the public part of its X25519 key (RFC 7748), which no
+/// other has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PublicKey(pub [u8; 32]);
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,7 +11,7 @@ pub mod spec;
 
 pub use id::{
     ClusterId, ContainerId, ContainerName, ImageId, InvalidName, NodeId, NodeName, ProjectName,
-    Revision, ServiceKey, ServiceName, Slot, TokenId,
+    PublicKey, Revision, ServiceKey, ServiceName, Slot, TokenId,
 };
 pub use label::check_label;
 pub use lifecycle::{ContainerEvent, ContainerState, Illegal, NodeEvent, NodeState};

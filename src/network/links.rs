@@ -13,8 +13,8 @@ use rtnetlink::{
         address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope},
         link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
         route::{
-            RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope,
-            RouteType,
+            RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol,
+            RouteScope, RouteType,
         },
     },
 };
@@ -190,9 +190,9 @@ fn net_of(message: &AddressMessage) -> Option<IpNet> {
     IpNet::new(here.or(there)?, message.header.prefix_len).ok()
 }
 
-/// Sends through a gateway whatever is nowhere nearer.
+/// Sends through a gateway, which is on the link whatever the addresses say, whatever is nowhere nearer.
 pub(super) async fn route_out(links: &Handle, index: u32, gateway: IpAddr) -> Result<(), Error> {
-    let message = match gateway {
+    let mut message = match gateway {
         IpAddr::V4(gateway) => {
             let route = RouteMessageBuilder::<Ipv4Addr>::new();
             route.gateway(gateway).output_interface(index).build()
@@ -202,6 +202,7 @@ pub(super) async fn route_out(links: &Handle, index: u32, gateway: IpAddr) -> Re
             route.gateway(gateway).output_interface(index).build()
         }
     };
+    message.header.flags |= RouteFlags::Onlink;
     links.route().add(message).replace().execute().await
 }
 

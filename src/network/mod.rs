@@ -7,6 +7,8 @@
 mod bridge;
 pub mod dns;
 mod error;
+pub mod firewall;
+pub mod host;
 mod links;
 mod namespace;
 mod port;

@@ -5,18 +5,29 @@
 //! is ever anywhere else.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io,
     os::fd::{AsRawFd, RawFd},
-    path::Path,
+    path::{Path, PathBuf},
     thread,
 };
 
-use nix::sched::{CloneFlags, setns};
+use nix::{
+    errno::Errno,
+    mount::{MntFlags, MsFlags, mount, umount2},
+    sched::{CloneFlags, setns, unshare},
+    sys::statfs::{FsType, statfs},
+};
 use rtnetlink::Handle;
 use tokio::runtime;
 
 use super::error::{Fault, NetworkError};
+
+/// Where namespaces have names.
+const NAMED: &str = "/run/netns";
+
+/// The file system that namespaces' files are of (`NSFS_MAGIC` of linux/magic.h).
+const NAMESPACES: FsType = FsType(0x6e73_6673);
 
 /// A network namespace that is held open.
 #[derive(Debug)]
@@ -27,6 +38,48 @@ impl Namespace {
     pub fn open(path: &Path) -> Result<Self, NetworkError> {
         let doing = || format!("open the network namespace {}", path.display());
         File::open(path).map(Self).map_err(|why| NetworkError::Refused { doing: doing(), why })
+    }
+
+    /// The one that has this name in `/run/netns` (ip-netns(8)), made if it is not there. It lasts until it is
+    /// [taken away](Self::unname), whoever runs in it, or the machine restarts.
+    pub fn named(name: &str) -> Result<(PathBuf, Self), NetworkError> {
+        let doing = format!("make the network namespace {name}");
+        let path = Path::new(NAMED).join(name);
+        let made = thread::scope(|scope| {
+            let make = || {
+                fs::create_dir_all(NAMED)?;
+                if is_namespace(&path)? {
+                    return Ok(());
+                }
+                File::create(&path)?;
+                unshare(CloneFlags::CLONE_NEWNET)?;
+                let own = Some("/proc/thread-self/ns/net");
+                Ok(mount(own, &path, None::<&str>, MsFlags::MS_BIND, None::<&str>)?)
+            };
+            let thread = thread::Builder::new().name("netns".to_owned());
+            let thread = thread.spawn_scoped(scope, make)?;
+            thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread panicked")))
+        });
+        made.map_err(|why| NetworkError::Refused { doing, why })?;
+        Ok((path.clone(), Self::open(&path)?))
+    }
+
+    /// Takes a name away: with the last process in it the namespace goes, too.
+    pub fn unname(name: &str) -> Result<(), NetworkError> {
+        let path = Path::new(NAMED).join(name);
+        let refused = |why: io::Error| {
+            let doing = format!("remove the network namespace {name}");
+            NetworkError::Refused { doing, why }
+        };
+        match umount2(&path, MntFlags::MNT_DETACH) {
+            // It is not mounted, or not there.
+            Ok(()) | Err(Errno::EINVAL | Errno::ENOENT) => {}
+            Err(why) => return Err(refused(why.into())),
+        }
+        match fs::remove_file(&path) {
+            Err(why) if why.kind() != io::ErrorKind::NotFound => Err(refused(why)),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     /// The one that this thread is in.
@@ -69,5 +122,14 @@ impl Namespace {
             () = connection => Err(rtnetlink::Error::RequestFailed.into()),
         };
         result.map_err(|why| why.while_doing(doing))
+    }
+}
+
+/// Whether a namespace is mounted there, and not just the file that one was mounted on.
+fn is_namespace(path: &Path) -> io::Result<bool> {
+    match statfs(path) {
+        Ok(found) => Ok(found.filesystem_type() == NAMESPACES),
+        Err(Errno::ENOENT) => Ok(false),
+        Err(why) => Err(why.into()),
     }
 }

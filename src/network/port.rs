@@ -1,12 +1,16 @@
 //! A container's place on its node's bridge: a pair of links, one end on the bridge, the other in the
 //! container's network.
+//!
+//! The ports of a bridge do not hear each other (ip-link(8), `isolated`): all that a container sends goes to its
+//! node first, which decides about it alike whether it is for a neighbour, another node or the outside. So a
+//! container's address is one of its own, without a network around it.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{collections::BTreeSet, fs, io, net::IpAddr};
 
 use ipnet::IpNet;
 use rtnetlink::{
-    Error, Handle, LinkMessageBuilder, LinkUnspec, LinkVeth,
-    packet_route::link::{InfoData, InfoVeth},
+    Error, Handle, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth,
+    packet_route::link::{InfoBridgePort, InfoData, InfoVeth},
 };
 
 use super::{
@@ -23,7 +27,7 @@ pub struct Port {
     pub bridge: String,
     /// The end's name in the container.
     pub inside: String,
-    /// The container's addresses, each with how much of the network is on the same bridge.
+    /// The container's addresses.
     pub addresses: BTreeSet<IpNet>,
     /// Its ways out, one of each family that it has.
     pub gateways: BTreeSet<IpAddr>,
@@ -50,6 +54,10 @@ impl Port {
             Ok(self.on_host(handle, container, !whole).await?)
         })
         .await?;
+        if self.addresses.iter().any(|it| it.addr().is_ipv6()) {
+            let refused = |why| NetworkError::Refused { doing: doing.clone(), why };
+            container.inside(allow_ipv6).map_err(refused)?;
+        }
         container.work(&doing, async |handle| Ok(self.in_container(handle).await?)).await
     }
 
@@ -88,6 +96,10 @@ impl Port {
             let message = LinkUnspec::new_with_index(link.index).controller(bridge.index).build();
             handle.link().set(message).execute().await?;
         }
+        let isolated = LinkBridgePort::new(link.index)
+            .append_info_data(InfoBridgePort::Isolated(true))
+            .build();
+        handle.link().set_port(isolated).execute().await?;
         links::tune(handle, &link, self.mtu).await
     }
 
@@ -108,5 +120,17 @@ impl Port {
     pub async fn remove(name: &str, host: &Namespace) -> Result<(), NetworkError> {
         let doing = format!("remove the port {name}");
         host.work(&doing, async |handle| links::remove(handle, name, Kind::Pair).await).await
+    }
+}
+
+/// Has this thread's network take IPv6 addresses: Docker turns them off where it gives none itself.
+fn allow_ipv6() -> io::Result<()> {
+    let off = "/proc/sys/net/ipv6/conf/all/disable_ipv6";
+    match fs::read_to_string(off) {
+        Ok(it) if it.trim() == "0" => Ok(()),
+        Ok(_) => fs::write(off, "0"),
+        // The kernel has no IPv6, and says so when it is to take an address.
+        Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(why) => Err(why),
     }
 }

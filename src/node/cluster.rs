@@ -15,9 +15,10 @@ use super::{
 };
 use crate::{
     gossip::{Epoch, Gossip, Input, Key, Keyring, Opener, Output, Packet, Peer, Rejected, Sealer},
-    model::{ContainerId, Moment, NodeId, NodeState, ProjectName, WallTime, mix},
+    model::{ContainerId, Moment, NodeId, NodeState, ProjectName, PublicKey, WallTime, mix},
     state::{Digest, NodeRecord, ReplicaId, SecretPath, Step, Touched},
     swim::{self, Incarnation},
+    topology::Plan,
 };
 
 /// How far a clock may be off the median of the others' before this node writes nothing that a user
@@ -39,6 +40,21 @@ pub struct Seat {
     pub life: u32,
     /// How patient it is.
     pub config: swim::Config,
+    /// Its place in the mesh, if it is to be in one.
+    pub mesh: Option<MeshSeat>,
+}
+
+/// What a node needs to take part in the mesh.
+#[derive(Clone, Debug)]
+pub struct MeshSeat {
+    /// Where addresses come from.
+    pub plan: Plan,
+    /// The key of its device.
+    pub key: PublicKey,
+    /// Where its device may be reached, the likeliest first.
+    pub endpoints: Vec<SocketAddr>,
+    /// A process speaks WireGuard, as its kernel does not, and slower.
+    pub degraded: bool,
 }
 
 /// A node's part in its cluster.
@@ -326,6 +342,9 @@ impl Node {
     /// Nodes in the state have changed here: looks who is there.
     pub(super) fn meet(&mut self, now: Now) {
         let nodes = std::mem::take(&mut self.nodes_changed);
+        if let Some(overlay) = &mut self.overlay {
+            overlay.stale = true;
+        }
         let outputs = self.members_changed(nodes, now);
         self.carry(outputs.into(), now);
     }

@@ -10,7 +10,7 @@ use crate::{
     compose::{decode, json, problem::Problems, tree::Node},
     model::{
         ContainerName, InvalidName, Revision, ServiceKey, ServiceName, Slot,
-        spec::{Mode, ProjectSpec, REPLICAS_MAX, ServiceSpec},
+        spec::{Mode, NetworkMode, ProjectSpec, REPLICAS_MAX, ServiceSpec},
     },
 };
 
@@ -140,4 +140,17 @@ pub(super) fn scalable(spec: &ServiceSpec, replicas: u32) -> Result<(), Refusal>
 /// A revision that no definition has: for a forced replacement.
 pub(super) fn forced(base: Revision, nonce: u64) -> Revision {
     Revision(base.0 ^ u128::from(nonce).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835))
+}
+
+/// The revision of what is the same, but for its networks, which span the nodes.
+pub(super) fn spanning(base: Revision, spec: &ServiceSpec) -> Revision {
+    match &spec.container.network {
+        NetworkMode::Networks(_) => Revision(base.0 ^ 0x6f76_6572_6c61_7900_0000_0000_0000_0000),
+        NetworkMode::None
+        | NetworkMode::Host
+        | NetworkMode::Bridge
+        | NetworkMode::Service(_)
+        | NetworkMode::Container(_)
+        | NetworkMode::Named(_) => base,
+    }
 }

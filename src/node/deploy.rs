@@ -35,6 +35,8 @@ pub(super) struct Next<'a> {
     pub(super) version: u64,
     /// The version that this is a return to.
     pub(super) returns_to: Option<u64>,
+    /// Its networks span the nodes.
+    pub(super) overlay: bool,
     pub(super) grace: Option<Millis>,
 }
 
@@ -54,11 +56,14 @@ impl Node {
             return Err(Refusal::Overtaken { project: name, version, planned });
         }
         let selected = selected(&project, request)?;
+        // Those that stay as they are would not reach the others any more.
+        let all = selected.len() == project.services.len() && !request.no_recreate;
+        let overlay = known.as_ref().is_some_and(|it| it.overlay) || (all && self.is_meshed());
         let definitions = definition::definitions(&request.model);
         let mut decisions = vec![];
         for service in &selected {
             let Some(definition) = definitions.get(service.as_str()) else { continue };
-            decisions.push(self.decide(&project, service, definition, request, now)?);
+            decisions.push(self.decide(&project, service, definition, request, overlay, now)?);
         }
         let (orphans, removed) = self.orphans(&project, request.remove_orphans);
         let networks = project.networks.iter().filter(|(_, it)| !it.external);
@@ -95,6 +100,7 @@ impl Node {
                 files: &request.files,
                 version: version + 1,
                 returns_to: None,
+                overlay,
                 grace: request.grace,
             };
             self.apply(&name, &next, decisions, &removed, now);
@@ -109,6 +115,7 @@ impl Node {
         service: &ServiceName,
         definition: &Value,
         request: &DeployRequest,
+        overlay: bool,
         now: Now,
     ) -> Result<Decision, Refusal> {
         let key = ServiceKey { project: project.name.clone(), service: service.clone() };
@@ -119,6 +126,7 @@ impl Node {
             .map_err(|error| Refusal::Invalid(vec![format!("services.{service}: {error}")]))?;
         let known = self.state.services().get(&key);
         let base = self.base_revision(project, spec, definition, request);
+        let base = if overlay { definition::spanning(base, spec) } else { base };
         let in_file = definition::replicas(spec.deploy.mode);
         let replicas = request.scale.get(service).copied().unwrap_or(in_file);
         if request.scale.contains_key(service) {
@@ -329,6 +337,7 @@ impl Node {
             working_dir: next.working_dir.to_owned(),
             files: next.files.to_vec(),
             updated: now.wall,
+            overlay: next.overlay,
             removal: None,
         };
         self.commit(Change::Deployment(name.clone(), Some(Arc::new(record))), now);

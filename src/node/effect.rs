@@ -1,6 +1,9 @@
 //! Everything a node can do to the world.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
 
 use super::{Refusal, RequestId, Response};
 use crate::{
@@ -76,10 +79,19 @@ pub enum Effect {
         container: ContainerId,
         /// Which, for the runtime.
         runtime_id: RuntimeId,
+        /// Its address in the overlay, if it is there.
+        address: Option<Ipv4Addr>,
         /// How.
         test: HealthTest,
         /// After which it has failed.
         timeout: Millis,
+    },
+    /// Give a container that runs, and another address now, its place anew.
+    Place {
+        /// Which.
+        container: ContainerId,
+        /// Its address.
+        address: Ipv4Addr,
     },
     /// Look at a container, whatever it was thought to be. Answered by [`super::Event::Seen`].
     Look(ContainerId, RuntimeId),
@@ -142,6 +154,8 @@ pub struct Launch {
     pub pull: PullPolicy,
     /// The image by id, when it is known which.
     pub image: Option<ImageId>,
+    /// Its address in the overlay, if it is to be there; else its networks are the runtime's own.
+    pub address: Option<Ipv4Addr>,
     /// The runtime's id, when it is there already.
     pub runtime_id: Option<RuntimeId>,
     /// The container that it replaces.

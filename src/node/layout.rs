@@ -51,7 +51,7 @@ impl Layout {
         let previous = previous.collect();
         let rules = spec.services.iter().map(|(name, it)| (name.clone(), Rules::of(it, &spec)));
         let rules: BTreeMap<ServiceName, Rules> = rules.collect();
-        let units = units(&spec, &rules);
+        let units = units(&spec, &rules, deployment.overlay);
         Some(Ok(Self { spec: Arc::new(spec), previous, rules, units }))
     }
 
@@ -74,12 +74,16 @@ impl Layout {
     }
 }
 
-/// Services that share what only one node has: namespaces, volumes of that node, and as long as no
-/// mesh joins the nodes, networks.
-fn units(project: &ProjectSpec, rules: &BTreeMap<ServiceName, Rules>) -> Vec<Vec<ServiceName>> {
+/// Services that share what only one node has: namespaces, volumes of that node, and networks that do not span
+/// the nodes.
+fn units(
+    project: &ProjectSpec,
+    rules: &BTreeMap<ServiceName, Rules>,
+    overlay: bool,
+) -> Vec<Vec<ServiceName>> {
     let mut units: Vec<(BTreeSet<String>, Vec<ServiceName>)> = vec![];
     for (name, service) in &project.services {
-        let mut shares = shared(service, rules.get(name));
+        let mut shares = shared(service, rules.get(name), overlay);
         shares.insert(format!("service {name}"));
         let mut members = vec![name.clone()];
         // All that it shares something with become one with it.
@@ -99,14 +103,15 @@ fn units(project: &ProjectSpec, rules: &BTreeMap<ServiceName, Rules>) -> Vec<Vec
     units
 }
 
-fn shared(service: &ServiceSpec, rules: Option<&Rules>) -> BTreeSet<String> {
+fn shared(service: &ServiceSpec, rules: Option<&Rules>, overlay: bool) -> BTreeSet<String> {
     let peers = reconcile::peers(service).into_iter().map(|it| format!("service {it}"));
     let volumes = rules.into_iter().flat_map(Rules::volumes).map(|it| format!("volume {it}"));
     let networks = match &service.container.network {
-        NetworkMode::Networks(networks) => {
+        NetworkMode::Networks(networks) if !overlay => {
             networks.keys().map(|it| format!("network {it}")).collect()
         }
-        NetworkMode::None
+        NetworkMode::Networks(_)
+        | NetworkMode::None
         | NetworkMode::Host
         | NetworkMode::Bridge
         | NetworkMode::Service(_)

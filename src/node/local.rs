@@ -1,6 +1,6 @@
 //! What a node knows of its containers and need not remember: it is seen again after a restart.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, net::Ipv4Addr, sync::Arc};
 
 use super::{Activity, CheckResult, Now};
 use crate::{
@@ -40,6 +40,8 @@ pub(super) struct Local {
     pub(super) operation: Option<Operation>,
     /// How far it is.
     pub(super) activity: Option<Activity>,
+    /// Its address in the overlay, if it is there.
+    pub(super) address: Option<Ipv4Addr>,
     /// Its process lives.
     pub(super) alive: bool,
     /// Its process is kept from running, by somebody's `docker pause`.

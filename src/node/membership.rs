@@ -119,6 +119,7 @@ impl Node {
         let theirs = self.state.containers().filter(|it| it.node == node).map(|it| it.id);
         let theirs: Vec<ContainerId> = theirs.collect();
         self.remember_done(&theirs, now);
+        self.release_addresses_of(&theirs, now);
         for id in theirs {
             let subject = self.subject(id);
             self.commit(Change::Container(id, None), now);

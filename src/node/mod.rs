@@ -18,6 +18,7 @@ mod layout;
 mod local;
 mod membership;
 mod news;
+mod overlay;
 mod peers;
 mod perform;
 mod placement;
@@ -41,7 +42,7 @@ use std::{
 };
 
 pub use crate::model::Now;
-pub use cluster::{NO_RUNTIME, Seat};
+pub use cluster::{MeshSeat, NO_RUNTIME, Seat};
 pub use effect::{Activity, Effect, Fetch, Launch, Notice, Subject};
 pub use event::{Event, Failure, ProbeResult, Sight};
 pub use membership::{AdmitRequest, Rotation};
@@ -60,7 +61,9 @@ use crate::{
         Random, ServiceKey, WallTime,
     },
     scheduler::Sites,
-    state::{Change, ClusterState, ContainerRecord, NodeRecord, SecretPath, Step, Write},
+    state::{
+        Change, ClusterState, ContainerRecord, MeshRecord, NodeRecord, SecretPath, Step, Write,
+    },
 };
 use agenda::Agenda;
 use cluster::Cluster;
@@ -68,6 +71,7 @@ use fleet::Fleet;
 use layout::Layout;
 use local::Local;
 use news::News;
+use overlay::Overlay;
 use quorum::Quorum;
 
 /// A member of the cluster.
@@ -102,6 +106,8 @@ pub struct Node {
     steps: Vec<Step>,
     wrote: Vec<Write>,
     nodes_changed: BTreeSet<NodeId>,
+    /// Its part in the overlay, if there is one.
+    overlay: Option<Overlay>,
     news: News,
     leaving: bool,
     persists: u64,
@@ -151,6 +157,7 @@ impl Node {
             steps: vec![],
             wrote: vec![],
             nodes_changed: BTreeSet::new(),
+            overlay: None,
             leaving: false,
             persists: 0,
             effects: vec![],
@@ -164,6 +171,7 @@ impl Node {
         for id in containers {
             node.note_container(id, Moment::default());
         }
+        node.recall_addresses();
         node
     }
 
@@ -172,6 +180,12 @@ impl Node {
     pub fn seated(mut self, seat: Seat, now: Now) -> Self {
         let seed = self.random.bits();
         self.facts.incarnation = seat.life;
+        if let Some(MeshSeat { plan, key, endpoints, degraded }) = seat.mesh.clone() {
+            self.overlay = Some(Overlay::new(plan));
+            self.facts.mesh =
+                Some(MeshRecord { key, endpoints, degraded, claims: BTreeMap::new() });
+            self.facts.mesh = self.mesh_record();
+        }
         self.cluster = Some(Box::new(Cluster::new(&self, seat, seed, now)));
         self.take_seat(now);
         self
@@ -287,6 +301,7 @@ impl Node {
         if !self.nodes_changed.is_empty() {
             self.meet(now);
         }
+        self.tend_overlay(now);
         self.settle(now);
         self.introduce(now);
         self.probe(now);
@@ -354,6 +369,7 @@ impl Node {
             since,
             replica: self.state.replica(),
             key_epoch: self.key_epoch().0,
+            mesh: self.mesh_record(),
             ..self.facts.clone()
         };
         if let Some(known) = known {

@@ -83,7 +83,11 @@ impl Node {
         let Some(record) = self.state.container(id) else { return };
         // What must never run twice starts when it is made, if it still may then: images can take long.
         let start = start && !(record.one_off.is_none() && self.is_singleton(&record.service));
-        if record.state.is_over() {
+        let is_over = record.state.is_over();
+        if !self.has_address(id, now) {
+            return;
+        }
+        if is_over {
             self.begin_run(id, cause == Cause::Policy, now);
         } else if start {
             self.follow(id, true, now);
@@ -196,6 +200,7 @@ impl Node {
                 | PullPolicy::OlderThanSeconds(_) => PullPolicy::Missing,
             },
             image: record.wanted_image.clone(),
+            address: self.local.get(&id).and_then(|it| it.address),
             runtime_id: record.runtime_id.clone(),
             beside: !namesakes.is_empty(),
             replaces: replaced.and_then(|it| it.runtime_id.clone()),
@@ -205,7 +210,11 @@ impl Node {
         })
     }
 
-    fn one_off_spec(&self, key: &ServiceKey, definition: &str) -> Option<Arc<ContainerSpec>> {
+    pub(super) fn one_off_spec(
+        &self,
+        key: &ServiceKey,
+        definition: &str,
+    ) -> Option<Arc<ContainerSpec>> {
         let deployment = self.state.deployments().get(&key.project)?;
         let services = [(key.service.clone(), definition)];
         let project = definition::assemble(&deployment.model, services.into_iter()).ok()?;

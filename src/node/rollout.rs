@@ -94,6 +94,7 @@ impl Node {
                 files: &deployment.files,
                 version: deployment.version + 1,
                 returns_to: Some(target.version),
+                overlay: deployment.overlay,
                 grace: None,
             };
             self.apply(name, &next, decisions, &[], now);

@@ -186,12 +186,16 @@ impl Node {
                 let local = self.local.entry(id).or_default();
                 local.image_health = image_health.or(local.image_health.take());
                 local.shares.clone_from(&seen.shares);
+                // On the overlay it is this node, and not the runtime, that gives addresses and ports.
+                let is_wired = local.address.is_some();
                 self.amend(id, now, |record| {
                     record.runtime_id = Some(seen.runtime_id.clone());
                     record.image = Some(seen.image.clone());
                     record.command.clone_from(&seen.command);
-                    record.ports.clone_from(&seen.ports);
-                    record.addresses.clone_from(&seen.addresses);
+                    if !is_wired {
+                        record.ports.clone_from(&seen.ports);
+                        record.addresses.clone_from(&seen.addresses);
+                    }
                 });
                 match seen.state {
                     RuntimeState::Created => {}
@@ -357,6 +361,7 @@ impl Node {
         if self.state.container(id).is_some() {
             self.commit(Change::Container(id, None), now);
         }
+        self.release_address(id, now);
         self.local.remove(&id);
         if let Some(subject) = subject {
             self.notify("container.removed", subject, None, None);

@@ -61,7 +61,8 @@ impl Node {
             if due && checkable {
                 monitor.begin();
                 let (test, timeout) = (monitor.check().test.clone(), monitor.check().timeout);
-                self.effects.push(Effect::Probe { container, runtime_id, test, timeout });
+                let address = local.address;
+                self.effects.push(Effect::Probe { container, runtime_id, address, test, timeout });
             }
         }
     }

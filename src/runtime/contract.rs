@@ -31,6 +31,10 @@ pub mod labels {
     pub const REVISION: &str = "fizz.revision";
     /// `true` on a container of `fizz run`, which is nobody's replica.
     pub const ONE_OFF: &str = "fizz.one-off";
+    /// The container that holds the network namespace of the one that bears this.
+    pub const SANDBOX: &str = "fizz.sandbox";
+    /// On a container that only holds a network namespace: for which container of ours.
+    pub const SANDBOX_OF: &str = "fizz.sandbox-of";
     /// A network's or volume's key in its Compose file.
     pub const RESOURCE: &str = "fizz.resource";
 }
@@ -56,7 +60,7 @@ pub enum RuntimeError {
     },
     /// None answers where they usually are. Worth waiting for, too.
     #[error(
-        "no container runtime answers ({0}); install one, like docker.io, or podman with `systemctl enable --now podman.socket`, or set `runtime.socket` to where one is"
+        "no container runtime answers ({0}); install one, like docker.io, or podman with `systemctl enable --now podman.socket`, or set `runtime.socket` to where one is; for containerd, restart fizz after that"
     )]
     Absent(String),
     /// What was named is not there.
@@ -108,10 +112,11 @@ impl RuntimeError {
     }
 }
 
-/// A package's service starts with the machine; Podman's has to be asked to.
+/// Docker's service starts with the machine; the others' may have to be asked to.
 fn how_to_start(runtime: &str) -> &'static str {
     match runtime {
         "podman" => "start it by `systemctl enable --now podman.socket`",
+        "containerd" => "start it by `systemctl enable --now containerd`",
         _ => "start it",
     }
 }
@@ -186,6 +191,11 @@ pub struct CreateContainer {
     pub spec: ContainerSpec,
     /// Its project's networks that it joins, in the order of joining.
     pub networks: Vec<ResolvedNetwork>,
+    /// The network namespace that the container's process is started in, as a path that the runtime sees:
+    /// made and wired by whoever calls, and there again at every start. The runtime then sets up no network,
+    /// no ports and no names: `network`, `networks`, `ports` and `mac_address` mean nothing to it. `dns`,
+    /// `dns_search`, `dns_opt`, `extra_hosts` and `hostname` hold as ever.
+    pub network_namespace: Option<PathBuf>,
     /// The runtime's names of the project's volumes, by their key in the file.
     pub volumes: BTreeMap<String, String>,
     /// Files of the node to mount read-only: configs and secrets.
@@ -194,6 +204,43 @@ pub struct CreateContainer {
     pub peers: BTreeMap<ServiceName, RuntimeId>,
     /// Names of running containers for legacy `links`: service to its containers' names.
     pub links: BTreeMap<ServiceName, Vec<String>>,
+}
+
+/// What is asked for a network namespace for a container, beyond its processes' lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SandboxRequest {
+    /// For which container.
+    pub container: ContainerId,
+    /// The name that it has there.
+    pub hostname: String,
+    /// The NIS domain.
+    pub domain_name: Option<String>,
+    /// The resolvers' addresses.
+    pub dns: Vec<String>,
+    /// The domains that are searched.
+    pub dns_search: Vec<String>,
+    /// Options for the resolver.
+    pub dns_options: Vec<String>,
+    /// Further lines for `/etc/hosts`: name and address.
+    pub extra_hosts: Vec<(String, String)>,
+}
+
+/// How a container comes into a network namespace that the runtime has not wired.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sandbox {
+    /// It is started in one that its caller has made, by [`CreateContainer::network_namespace`].
+    Given,
+    /// It joins the one that this container holds.
+    Held(Held),
+}
+
+/// A network namespace that a container holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The container, in the runtime's terms.
+    pub id: RuntimeId,
+    /// The namespace.
+    pub namespace: PathBuf,
 }
 
 /// A network to join.
@@ -564,6 +611,16 @@ pub trait Runtime: Send + Sync + 'static {
         directory: &str,
         tar: BoxStream<'static, Result<Bytes, std::io::Error>>,
     ) -> Reply<'_, ()>;
+
+    /// How a container is to come into a network namespace; where another container has to hold that, it does
+    /// so from now on.
+    fn sandbox(&self, request: &SandboxRequest) -> Reply<'_, Sandbox>;
+
+    /// The network namespace that is held for a container, if one is.
+    fn held_sandbox(&self, container: ContainerId) -> Reply<'_, Option<Held>>;
+
+    /// Lets go of the network namespace that is held for a container, if one is.
+    fn let_sandbox_go(&self, container: ContainerId) -> Reply<'_, ()>;
 
     /// Its process's id on the node, and the address by which the node reaches it, for probes.
     fn address(&self, id: &RuntimeId) -> Reply<'_, Option<std::net::IpAddr>>;

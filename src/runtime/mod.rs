@@ -3,16 +3,21 @@
 //! A runtime only carries: it makes what it is told to make and reports what it sees. Restart
 //! policies, health checks, order and naming are decided above; the runtime's own are turned off.
 
+mod containerd;
 mod contract;
 mod docker;
+mod find;
 mod none;
+mod progress;
 
 pub use crate::model::{Observed, ObservedPort, RuntimeId, RuntimeState};
+pub use containerd::{Containerd, helper};
 pub use contract::{
     AttachRequest, BuildRequest, ContainerStats, CreateContainer, Credentials, ExecRequest,
-    ExecSession, ImageInfo, LogLine, LogsRequest, MountedFile, ProcessList, Progress, Reply,
-    ResolvedNetwork, Runtime, RuntimeError, RuntimeEvent, RuntimeEventKind, RuntimeInfo, Session,
-    SessionInput, SessionOutput, StreamKind, VolumeInfo, labels,
+    ExecSession, Held, ImageInfo, LogLine, LogsRequest, MountedFile, ProcessList, Progress, Reply,
+    ResolvedNetwork, Runtime, RuntimeError, RuntimeEvent, RuntimeEventKind, RuntimeInfo, Sandbox,
+    SandboxRequest, Session, SessionInput, SessionOutput, StreamKind, VolumeInfo, labels,
 };
 pub use docker::{Docker, Flavour};
+pub use find::find;
 pub use none::NoRuntime;

@@ -16,11 +16,11 @@ use tokio::sync::mpsc;
 
 use super::contract::{
     AttachRequest, BuildRequest, ContainerStats, CreateContainer, Credentials, ExecRequest,
-    ExecSession, ImageInfo, LogLine, LogsRequest, ProcessList, Progress, Reply, Runtime,
-    RuntimeError, RuntimeEvent, RuntimeInfo, Session, VolumeInfo,
+    ExecSession, Held, ImageInfo, LogLine, LogsRequest, ProcessList, Progress, Reply, Runtime,
+    RuntimeError, RuntimeEvent, RuntimeInfo, Sandbox, SandboxRequest, Session, VolumeInfo,
 };
 use crate::model::{
-    ContainerName, ImageId, Millis, NodeId, Observed, RuntimeId,
+    ContainerId, ContainerName, ImageId, Millis, NodeId, Observed, RuntimeId,
     spec::{NetworkSpec, VolumeSpec},
 };
 
@@ -60,6 +60,18 @@ impl Runtime for NoRuntime {
             live_restore: false,
             root: String::new(),
         })
+    }
+
+    fn sandbox(&self, _: &SandboxRequest) -> Reply<'_, Sandbox> {
+        refused()
+    }
+
+    fn held_sandbox(&self, _: ContainerId) -> Reply<'_, Option<Held>> {
+        answer(None)
+    }
+
+    fn let_sandbox_go(&self, _: ContainerId) -> Reply<'_, ()> {
+        answer(())
     }
 
     fn list(&self, _: NodeId) -> Reply<'_, Vec<Observed>> {

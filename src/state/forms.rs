@@ -1,7 +1,13 @@
 //! The records' serialisable forms. Records are not serialisable themselves: these are what must
 //! stay readable, so fields are only ever added, in a new version.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
+
+use ipnet::Ipv4Net;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,13 +16,13 @@ use super::{
     damage::CodecError,
     lists::{Bytes, List},
     records::{
-        Admission, Availability, ContainerRecord, DeploymentRecord, Intent, NodeRecord, OneOff,
-        Removal, RevisionRecord, Rollout, SealedSecret, ServiceRecord, Stage, Template,
+        Admission, Availability, ContainerRecord, DeploymentRecord, Intent, MeshRecord, NodeRecord,
+        OneOff, Removal, RevisionRecord, Rollout, SealedSecret, ServiceRecord, Stage, Template,
     },
 };
 use crate::model::{
-    ContainerId, ContainerState, ImageId, Millis, NodeId, NodeState, ObservedPort, Revision,
-    RuntimeId, ServiceKey, Slot, Tick, TokenId, WallTime,
+    ContainerId, ContainerState, ImageId, Millis, NodeId, NodeState, ObservedPort, PublicKey,
+    Revision, RuntimeId, ServiceKey, Slot, Tick, TokenId, WallTime,
 };
 
 /// By whom, when, and with which token of how many uses.
@@ -43,7 +49,11 @@ pub(super) struct NodeForm {
     architecture: String,
     kernel: String,
     runtime: Option<String>,
+    mesh: Option<MeshForm>,
 }
+
+/// The key, where the device may be reached, whether it is slow, and the blocks, each since when.
+type MeshForm = ([u8; 32], List<SocketAddr>, bool, List<(Ipv4Addr, u8, u64)>);
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct ServiceForm {
@@ -94,6 +104,7 @@ pub(super) struct DeploymentForm {
     working_dir: String,
     files: List<String>,
     updated: u64,
+    overlay: bool,
     removal: Option<(bool, List<String>, Option<u64>)>,
 }
 
@@ -169,8 +180,28 @@ impl From<&NodeRecord> for NodeForm {
             architecture: it.architecture.clone(),
             kernel: it.kernel.clone(),
             runtime: it.runtime.clone(),
+            mesh: it.mesh.as_ref().map(mesh_form),
         }
     }
+}
+
+fn mesh_form(it: &MeshRecord) -> MeshForm {
+    let claim = |(it, since): (&Ipv4Net, &WallTime)| (it.addr(), it.prefix_len(), since.0);
+    (it.key.0, List(it.endpoints.clone()), it.degraded, List(it.claims.iter().map(claim).collect()))
+}
+
+fn mesh_record((key, endpoints, degraded, claims): MeshForm) -> Result<MeshRecord, CodecError> {
+    let claim = |(address, prefix, since): (Ipv4Addr, u8, u64)| {
+        let block = Ipv4Net::new(address, prefix);
+        let block = block.map_err(|_| CodecError::Damaged(format!("prefix length {prefix}")))?;
+        Ok((block, WallTime(since)))
+    };
+    Ok(MeshRecord {
+        key: PublicKey(key),
+        endpoints: endpoints.0,
+        degraded,
+        claims: claims.0.into_iter().map(claim).collect::<Result<_, CodecError>>()?,
+    })
 }
 
 impl NodeForm {
@@ -214,6 +245,7 @@ impl NodeForm {
             architecture: self.architecture,
             kernel: self.kernel,
             runtime: self.runtime,
+            mesh: self.mesh.map(mesh_record).transpose()?,
         })
     }
 }
@@ -346,6 +378,7 @@ impl From<&DeploymentRecord> for DeploymentForm {
             working_dir: it.working_dir.clone(),
             files: it.files.clone().into(),
             updated: it.updated.0,
+            overlay: it.overlay,
             removal: removal
                 .map(|it| (it.volumes, it.images.clone().into(), it.grace.map(|it| it.0))),
         }
@@ -366,6 +399,7 @@ impl DeploymentForm {
             working_dir: self.working_dir,
             files: self.files.0,
             updated: WallTime(self.updated),
+            overlay: self.overlay,
             removal,
         })
     }

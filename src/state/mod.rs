@@ -43,9 +43,9 @@ pub use exchange::Inventory;
 pub use lww_map::LwwMap;
 pub use or_set::OrSet;
 pub use records::{
-    Admission, Availability, ContainerRecord, DeploymentRecord, Intent, IpAllocation, NodeRecord,
-    OneOff, Removal, RevisionKey, RevisionRecord, Rollout, SealedSecret, SecretPath, ServiceRecord,
-    Stage, Template,
+    Admission, Availability, ContainerRecord, DeploymentRecord, Intent, IpAllocation, MeshRecord,
+    NodeRecord, OneOff, Removal, RevisionKey, RevisionRecord, Rollout, SealedSecret, SecretPath,
+    ServiceRecord, Stage, Template,
 };
 pub use step::{Applied, Step, Touched};
 pub use vector::VersionVector;

@@ -7,10 +7,12 @@ use std::{
     sync::Arc,
 };
 
+use ipnet::Ipv4Net;
+
 use crate::model::{
     ContainerId, ContainerName, ContainerState, ImageId, Millis, NodeId, NodeName, NodeState,
-    ObservedPort, ProjectName, Revision, RuntimeId, ServiceKey, ServiceName, Slot, Tick, TokenId,
-    WallTime,
+    ObservedPort, ProjectName, PublicKey, Revision, RuntimeId, ServiceKey, ServiceName, Slot, Tick,
+    TokenId, WallTime,
 };
 
 use super::clock::ReplicaId;
@@ -56,6 +58,21 @@ pub struct NodeRecord {
     pub kernel: String,
     /// The container runtime and its version, while it answers.
     pub runtime: Option<String>,
+    /// Its place in the mesh, if it is in one.
+    pub mesh: Option<MeshRecord>,
+}
+
+/// A node's place in the mesh.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MeshRecord {
+    /// The key of its device.
+    pub key: PublicKey,
+    /// Where its device may be reached, the likeliest first.
+    pub endpoints: Vec<SocketAddr>,
+    /// Its kernel has no WireGuard, so that a process speaks it, and slower.
+    pub degraded: bool,
+    /// The blocks of the overlay that it claims, each since when.
+    pub claims: BTreeMap<Ipv4Net, WallTime>,
 }
 
 /// Which containers a node takes, as its users want it.
@@ -116,6 +133,7 @@ impl NodeRecord {
             architecture: String::new(),
             kernel: String::new(),
             runtime: None,
+            mesh: None,
         }
     }
 
@@ -150,6 +168,8 @@ pub struct DeploymentRecord {
     pub files: Vec<String>,
     /// When it was last changed.
     pub updated: WallTime,
+    /// Its networks span the nodes, through the mesh. Without, they are the runtime's own, of one node.
+    pub overlay: bool,
     /// It is going: its record goes last.
     pub removal: Option<Removal>,
 }

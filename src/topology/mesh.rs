@@ -12,12 +12,7 @@ use super::{
     addresses::gateway,
     blocks::{Blocks, Claim},
 };
-use crate::model::{NodeId, WallTime};
-
-/// What a node is reached with through the mesh: the public part of its X25519 key (RFC 7748), which no
-/// other has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PublicKey(pub [u8; 32]);
+use crate::model::{NodeId, PublicKey, WallTime};
 
 /// A node as the mesh knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]

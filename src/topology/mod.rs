@@ -8,11 +8,13 @@
 
 mod addresses;
 mod blocks;
+mod known;
 mod mesh;
 mod plan;
 pub mod zone;
 
 pub use addresses::{allocate, gateway, room};
 pub use blocks::{Blocks, Claim};
-pub use mesh::{Mesh, Peer, Place, PublicKey, decided};
+pub use known::{Backend, Isolation, Known, Published};
+pub use mesh::{Mesh, Peer, Place, decided};
 pub use plan::{Plan, PlanError};

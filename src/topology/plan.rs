@@ -138,6 +138,12 @@ impl Plan {
         Ipv4Net::new_assert(first.into(), self.node_prefix)
     }
 
+    /// The block that an address is of.
+    #[must_use]
+    pub fn block_of(&self, address: Ipv4Addr) -> Ipv4Net {
+        Ipv4Net::new_assert(address, self.node_prefix).trunc()
+    }
+
     /// Whether this is one of the plan's blocks: a member with another plan is not believed.
     #[must_use]
     pub fn has_block(&self, block: Ipv4Net) -> bool {

@@ -122,7 +122,7 @@ async fn deep_nesting_is_refused_not_followed() {
 
 #[tokio::test]
 async fn a_client_that_dawdles_over_its_head_is_closed() {
-    let world = World::with(Limits { head_max: Duration::from_millis(300), ..Limits::default() });
+    let world = World::with(Limits { head_max: Duration::from_secs(2), ..Limits::default() });
     let mut slow = world.connect().await;
     slow.write_all(b"GET /healthz HTTP/1.1\r\nHo").await.unwrap();
     let mut idle = world.connect().await;
@@ -134,7 +134,7 @@ async fn a_client_that_dawdles_over_its_head_is_closed() {
 
 #[tokio::test]
 async fn a_client_that_dawdles_over_its_body_is_given_up() {
-    let world = World::with(Limits { body_max: Duration::from_millis(300), ..Limits::default() });
+    let world = World::with(Limits { body_max: Duration::from_secs(2), ..Limits::default() });
     let mut slow = world.connect().await;
     let head = b"POST /v1/deployments HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
         Content-Length: 100\r\n\r\n{\"model\"";

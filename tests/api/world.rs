@@ -215,6 +215,7 @@ impl Member {
             | Effect::Send { .. }
             | Effect::Fetch(_)
             | Effect::Unwrap(..)
+            | Effect::Place { .. }
             | Effect::Wrap(..)
             | Effect::Gone => None,
             Effect::Reply(id, answer) => {

@@ -16,12 +16,12 @@ use std::{
 };
 
 use fizz::{
-    model::{ClusterId, NodeId, WallTime},
+    model::{ClusterId, NodeId, PublicKey, WallTime},
     network::{
         NetworkError,
         wireguard::{Chosen, Device, Done, Driver, PeerSeen, SecretKey, Userspace, Wanted, choose},
     },
-    topology::{Mesh, Place, Plan, PublicKey},
+    topology::{Mesh, Place, Plan},
 };
 use nix::{
     sched::{CloneFlags, setns},

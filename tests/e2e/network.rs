@@ -33,7 +33,7 @@ impl Net {
         run(&[&["ip", "netns", "exec", &self.0], words].concat())
     }
 
-    fn reaches(&self, address: &str) -> bool {
+    pub(crate) fn reaches(&self, address: &str) -> bool {
         let words = ["ip", "netns", "exec", &self.0, "busybox", "ping", "-c1", "-W2", address];
         command(&words).status().unwrap().success()
     }
@@ -73,7 +73,7 @@ pub(crate) fn bridge() -> Bridge {
 
 pub(crate) fn port(number: u8) -> Port {
     let addresses =
-        [format!("10.100.4.{number}/24"), format!("fd00:f122:1:1::a64:4{number:02x}/120")];
+        [format!("10.100.4.{number}/32"), format!("fd00:f122:1:1::a64:4{number:02x}/128")];
     let gateways = ["10.100.4.1", "fd00:f122:1:1::a64:401"];
     Port {
         name: format!("fizz-p{number}"),
@@ -94,7 +94,9 @@ struct Host {
 impl Host {
     async fn new() -> Self {
         let all = Self { host: Net::new("host"), containers: [Net::new("one"), Net::new("two")] };
+        all.host.run(&["sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"]);
         all.ensure().await;
+        all.until_whole("it is new").await;
         all
     }
 
@@ -112,6 +114,16 @@ impl Host {
         let nets = self.containers.iter().chain([&self.host]);
         let each = nets.map(|it| it.run(&["sh", "-c", "ip addr; ip route; ip -6 route; ip neigh"]));
         each.collect::<Vec<_>>().join("\n---\n")
+    }
+
+    /// Waits until all is well: the kernel takes a link for up a moment after it was told so.
+    async fn until_whole(&self, what: &str) {
+        let whole = tokio::time::timeout(Duration::from_secs(30), async {
+            while !self.is_whole() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        });
+        assert!(whole.await.is_ok(), "{what}: it does not work:\n{}", self.describe());
     }
 
     fn is_whole(&self) -> bool {
@@ -184,13 +196,7 @@ async fn whatever_somebody_changes_is_mended() {
         where_.run(&["sh", "-c", change]);
         assert!(!all.is_whole(), "{what}: it goes on working");
         all.ensure().await;
-        let deadline = Duration::from_secs(5);
-        let whole = tokio::time::timeout(deadline, async {
-            while !all.is_whole() {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        });
-        assert!(whole.await.is_ok(), "{what}: it is not mended:\n{}", all.describe());
+        all.until_whole(what).await;
     }
     one.run(&["sh", "-c", "ip addr add 10.100.4.99/24 dev eth0; ip link set eth0 mtu 1300"]);
     all.ensure().await;
@@ -203,7 +209,7 @@ async fn a_container_that_begins_anew_gets_its_place_and_what_is_taken_away_is_g
     let mut all = Host::new().await;
     all.containers[0] = Net::new("again");
     all.ensure().await;
-    assert!(all.containers[0].reaches("10.100.4.3"));
+    all.until_whole("one began anew").await;
     let host = all.host.open();
     Port::remove("fizz-p2", &host).await.unwrap();
     Port::remove("fizz-p2", &host).await.unwrap();

@@ -91,10 +91,13 @@ impl World {
                 }
                 project
             }
-            Change::Node(..)
-            | Change::Secret(..)
-            | Change::Revision(..)
-            | Change::IpAllocation(..) => {
+            Change::IpAllocation(_, given) => {
+                let what = if given.is_some() { "addresses given" } else { "addresses taken back" };
+                self.tally.count(what);
+                self.orchestra().written += 1;
+                return;
+            }
+            Change::Node(..) | Change::Secret(..) | Change::Revision(..) => {
                 self.orchestra().written += 1;
                 return;
             }
@@ -180,6 +183,9 @@ impl World {
             if !same && theirs.content_hash() != state.content_hash() {
                 return Some(format!("n{} knows something else", machine.index));
             }
+        }
+        if let Some(why) = self.misaddressed(state) {
+            return Some(why);
         }
         // Of many, some are asked where everything should be.
         let step = machines.len().div_ceil(WITNESSES_MAX);

@@ -66,6 +66,7 @@ impl World {
             | Effect::Send { .. }
             | Effect::Fetch(_)
             | Effect::Unwrap(..)
+            | Effect::Place { .. }
             | Effect::Wrap(..)
             | Effect::Gone => return,
         };

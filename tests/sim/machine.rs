@@ -13,6 +13,7 @@ use fizz::{
     node::{Effect, Node, Seat},
     state::{self, ClusterState, NodeRecord, ReplicaId, Row, Step, VersionVector, Write},
     swim::Config,
+    topology::Plan,
 };
 
 use crate::{
@@ -41,6 +42,8 @@ pub(crate) struct Machine {
     pub(crate) id: NodeId,
     pub(crate) name: NodeName,
     pub(crate) address: SocketAddr,
+    /// Where addresses come from, in a world that has a mesh.
+    pub(crate) plan: Option<Plan>,
     pub(crate) place: Place,
     pub(crate) disk: Disk,
     /// Earlier rows, as a backup has them.
@@ -180,7 +183,7 @@ impl Disk {
 }
 
 impl Machine {
-    pub(crate) fn new(index: usize, random: &mut Random) -> Self {
+    pub(crate) fn new(index: usize, plan: Option<Plan>, random: &mut Random) -> Self {
         let [high, low] = u16::try_from(index).unwrap().to_be_bytes();
         let keys = Keyring::new(fizz::gossip::Epoch(0), fizz::gossip::Key::default());
         Self {
@@ -188,6 +191,7 @@ impl Machine {
             id: NodeId(random.id()),
             name: format!("n{index}").parse().unwrap(),
             address: SocketAddr::new(Ipv4Addr::new(10, 0, high, low).into(), 7_946),
+            plan,
             place: Place::Outside,
             disk: Disk::new(ReplicaId(random.bits()), keys),
             backup: None,
@@ -223,7 +227,8 @@ impl Machine {
         let looked = state.seen().clone();
         let node = Node::new(self.id, self.facts(time), state, seed);
         let (keys, config) = (self.disk.keys.clone(), Config::lan());
-        let node = node.seated(Seat { keys, life: self.life, config }, time);
+        let mesh = self.mesh_seat();
+        let node = node.seated(Seat { keys, life: self.life, config, mesh }, time);
         self.paused_until = 0;
         self.run = Some(Run {
             number,

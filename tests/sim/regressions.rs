@@ -25,3 +25,9 @@ pub(crate) const REGRESSIONS: &[(u64, &str)] = &[
         "a member that was set back trusted a digest that did not tell of what came out of order",
     ),
 ];
+
+/// The same of what runs where.
+pub(crate) const ORCHESTRA_REGRESSIONS: &[(u64, &str)] = &[(
+    150,
+    "the simulator took for a forged datagram's doing what the node had to look at once more",
+)];

@@ -51,6 +51,7 @@ pub(crate) fn obey(all: &mut Containers, effect: Effect, now: WallTime) -> Optio
         | Effect::Send { .. }
         | Effect::Fetch(_)
         | Effect::Unwrap(..)
+        | Effect::Place { .. }
         | Effect::Wrap(..)
         | Effect::Gone => None,
     }

@@ -13,6 +13,7 @@ use fizz::{
 };
 
 use crate::{
+    addresses,
     engine::Deed,
     ledger::{self, Ledger},
     machine::{Disk, Machine, Outcome, Place},
@@ -27,6 +28,9 @@ use crate::{
 
 /// The shortest time between two ticks, as the daemon has it.
 const TICK_INTERVAL: Micros = 2 * MILLI;
+
+/// How often a node may look around at one time until nothing is due: each look does what the one before led to.
+const LOOKS_MAX: usize = 8;
 
 /// What is due.
 pub(crate) enum What {
@@ -137,9 +141,13 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(machines: usize, seed: u64) -> Self {
         let mut random = Random::new(mix(seed ^ 0x5eed_0ff1_2200));
+        // In every other world networks span the nodes.
+        let plan = seed.is_multiple_of(2).then(addresses::plan);
+        let machines = (0..machines).map(|it| Machine::new(it, plan, &mut random));
+        let machines: Vec<Machine> = machines.collect();
         Self {
             queue: Queue::new(),
-            machines: (0..machines).map(|it| Machine::new(it, &mut random)).collect(),
+            machines,
             network: Network::default(),
             random,
             tally: Tally::default(),
@@ -282,8 +290,7 @@ impl World {
 
     fn arrive(&mut self, from: usize, to: usize, datagram: Vec<u8>, kind: Kind) {
         if kind != Kind::Genuine {
-            // What is due anyway is not the datagram's.
-            self.turn(to, Event::Tick);
+            self.do_what_is_due(to);
         }
         let Some(run) = &self.machines[to].run else { return };
         let (number, before) = (run.number, run.node.state().digest());
@@ -304,6 +311,19 @@ impl World {
             let after = self.machines[to].run.as_ref().map(|it| it.node.state().digest());
             if said || after != Some(before) {
                 self.complain(format!("n{to}: a datagram that is {kind:?} changed something"));
+            }
+        }
+    }
+
+    /// What is due anyway is not what comes next's doing. What a node writes of itself makes it look around
+    /// once more.
+    fn do_what_is_due(&mut self, at: usize) {
+        for _ in 0..LOOKS_MAX {
+            self.turn(at, Event::Tick);
+            let now = self.machines[at].now(self.queue.now).moment;
+            let next = self.machines[at].run.as_ref().and_then(|it| it.node.next_wake());
+            if next.is_none_or(|it| now < it) {
+                break;
             }
         }
     }
@@ -456,6 +476,7 @@ impl World {
                 let path = SecretPath::ClusterKey(epoch.0, node);
                 self.ask(at, Request::Keep(path, Some(sealed)), Purpose::Nothing);
             }
+            Effect::Place { .. } => self.tally.count("containers that got another address"),
             Effect::Gone => self.wipe(at),
             effect @ (Effect::Launch(_)
             | Effect::Start(_)

@@ -55,6 +55,7 @@ impl Inner {
             if !runs {
                 self.write_files(launch).await?;
                 self.take_name(launch, id).await?;
+                self.wire(launch).await?;
                 self.means.runtime.start(id).await.map_err(failure)?;
             }
             runs
@@ -93,6 +94,7 @@ impl Inner {
         if let Some(image) = image {
             request.spec.image = image;
         }
+        self.put_into_sandbox(launch, &mut request).await?;
         if launch.beside {
             request.name = waiting_name(launch)?;
         }
@@ -133,6 +135,9 @@ impl Inner {
 
     async fn ensure_networks(&self, launch: &Launch) -> Result<(), Failure> {
         let NetworkMode::Networks(wanted) = &launch.spec.network else { return Ok(()) };
+        if launch.address.is_some() {
+            return Ok(());
+        }
         for key in wanted.keys() {
             let spec = request::network(launch, key)?;
             let _turn = self.resources.lock(format!("network {}", spec.name)).await;

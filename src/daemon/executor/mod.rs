@@ -10,12 +10,13 @@ mod launch;
 mod locks;
 mod pull;
 mod request;
+mod sandbox;
 
 use std::{path::PathBuf, sync::Arc};
 
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use super::{clock::Clock, sight::Eyes, store::Store, tasks::Tasks};
+use super::{clock::Clock, fabric::Fabric, sight::Eyes, store::Store, tasks::Tasks};
 use crate::{
     api::EventLog,
     model::{ContainerId, Millis, NodeId, RuntimeId, spec::HookSpec},
@@ -40,6 +41,8 @@ pub(super) struct Means {
     pub(super) node: NodeId,
     /// The runtime.
     pub(super) runtime: Arc<dyn Runtime>,
+    /// The mesh, if this node is in one.
+    pub(super) fabric: Option<Fabric>,
     /// Looks at containers.
     pub(super) eyes: Arc<Eyes>,
     /// Opens secrets.
@@ -126,6 +129,16 @@ impl Executor {
                 self.0.tasks.spawn("clear", async move {
                     let result = inner.clear(&project, volumes, &images).await;
                     inner.tell(Event::Cleared(project, result)).await;
+                });
+            }
+            Effect::Place { container, address } => {
+                let inner = Arc::clone(&self.0);
+                self.0.tasks.spawn("place", async move {
+                    let _turn = inner.containers.lock(container).await;
+                    match inner.place_anew(container, address).await {
+                        Ok(()) => tracing::info!(%container, %address, "it has another address"),
+                        Err(error) => tracing::warn!(%container, %error, "it has no new address"),
+                    }
                 });
             }
             Effect::Look(container, id) => {
@@ -215,6 +228,7 @@ impl Inner {
         if let Some(id) = id {
             runtime.remove(&id, volumes).await.or_else(gone_is_fine).map_err(failure)?;
         }
+        self.leave_sandbox(container).await?;
         self.files.remove(container).await
     }
 

@@ -13,7 +13,7 @@ use std::{
 use ipnet::IpNet;
 
 use super::{PeerSeen, Wanted, key::SecretKey};
-use crate::topology::PublicKey;
+use crate::model::PublicKey;
 
 /// Peers in one change. A netlink attribute's length has 16 bits, and all peers are in one attribute.
 pub(super) const PEERS_MAX: usize = 128;

@@ -15,13 +15,13 @@ use super::{
     genetlink::{Ask, ask},
 };
 use crate::{
+    model::PublicKey,
     model::WallTime,
     network::{
         Namespace, NetworkError,
         error::Fault,
         links::{self, Kind},
     },
-    topology::PublicKey,
 };
 
 /// What the kernel is asked to make, to see whether it can.

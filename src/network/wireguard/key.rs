@@ -5,7 +5,7 @@ use std::fmt;
 use x25519_dalek::StaticSecret;
 use zeroize::Zeroizing;
 
-use crate::topology::PublicKey;
+use crate::model::PublicKey;
 
 /// The secret part of a node's key. It is wiped when it is dropped, and never shown.
 #[derive(Clone)]

@@ -34,8 +34,8 @@ use super::{
     links::{self, Kind},
 };
 use crate::{
-    model::WallTime,
-    topology::{Mesh, PublicKey},
+    model::{PublicKey, WallTime},
+    topology::Mesh,
 };
 use diff::{Change, Seen};
 

@@ -46,7 +46,7 @@ use super::{
     tun::Tun,
     uapi::{self, MESSAGE_BYTES_MAX, Request},
 };
-use crate::{model::WallTime, topology::PublicKey};
+use crate::model::{PublicKey, WallTime};
 
 /// What the device's UDP socket holds in each direction, as far as the kernel lets it.
 const SOCKET_BYTES: usize = 4 << 20;

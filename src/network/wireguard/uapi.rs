@@ -14,7 +14,7 @@ use super::{
     diff::{Change, PeerChange, PeerSet, Seen},
     key::SecretKey,
 };
-use crate::{model::WallTime, topology::PublicKey};
+use crate::model::{PublicKey, WallTime};
 
 /// The most that either side says at once.
 pub(super) const MESSAGE_BYTES_MAX: usize = 1 << 20;

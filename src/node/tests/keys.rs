@@ -39,7 +39,7 @@ fn a_node_that_was_set_back_finds_the_key_that_the_others_have() {
         let step = state.commit(Change::Node(id, Some(Arc::new(record))), now.wall);
         assert!(!step.is_empty());
     }
-    let seat = Seat { keys: ring(2..=5), life: 2, config: Config::lan() };
+    let seat = Seat { keys: ring(2..=5), life: 2, config: Config::lan(), mesh: None };
     let mut node = Node::new(ME, record("here", 1, 2), state, 1).seated(seat, now);
     let mut other = Opener::new(OTHER);
     let known = [Peer { id: ME, epoch: Epoch(4) }];

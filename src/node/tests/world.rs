@@ -615,6 +615,7 @@ impl World {
             Effect::Send { .. }
             | Effect::Fetch(_)
             | Effect::Unwrap(..)
+            | Effect::Place { .. }
             | Effect::Wrap(..)
             | Effect::Gone => {
                 unreachable!("it is in no cluster")

@@ -11,11 +11,10 @@ use super::{
     errors::{Refusal, about},
     flavour::Flavour,
     images, podman,
-    progress::Reporter,
 };
 use crate::{
     model::ImageId,
-    runtime::{BuildRequest, Credentials, Progress, RuntimeError},
+    runtime::{BuildRequest, Credentials, Progress, RuntimeError, progress::Reporter},
 };
 
 pub(super) async fn build(

@@ -15,7 +15,6 @@ use super::{
     errors::{Refusal, about},
     flavour::Flavour,
     podman,
-    progress::Reporter,
     timestamps::wall,
 };
 use crate::{
@@ -23,7 +22,7 @@ use crate::{
         ImageId, Millis,
         spec::{HealthSpec, HealthTest},
     },
-    runtime::{Credentials, ImageInfo, Progress, RuntimeError},
+    runtime::{Credentials, ImageInfo, Progress, RuntimeError, progress::Reporter},
 };
 
 /// The longest silence within a pull or a push: a registry that hangs is given up.

@@ -19,7 +19,7 @@ mod logs;
 mod networks;
 mod observed;
 mod podman;
-mod progress;
+mod sandbox;
 mod sessions;
 mod stats;
 mod timestamps;
@@ -39,11 +39,12 @@ use self::{
 };
 use super::{
     AttachRequest, BuildRequest, ContainerStats, CreateContainer, Credentials, ExecRequest,
-    ExecSession, ImageInfo, LogLine, LogsRequest, Observed, ProcessList, Progress, Reply, Runtime,
-    RuntimeError, RuntimeEvent, RuntimeId, RuntimeInfo, Session, VolumeInfo,
+    ExecSession, Held, ImageInfo, LogLine, LogsRequest, Observed, ProcessList, Progress, Reply,
+    Runtime, RuntimeError, RuntimeEvent, RuntimeId, RuntimeInfo, Sandbox, SandboxRequest, Session,
+    VolumeInfo,
 };
 use crate::model::{
-    ContainerName, ImageId, Millis, NodeId,
+    ContainerId, ContainerName, ImageId, Millis, NodeId,
     spec::{NetworkSpec, VolumeSpec},
 };
 
@@ -280,6 +281,37 @@ impl Runtime for Docker {
     ) -> Reply<'_, ()> {
         let (id, directory) = (id.clone(), directory.to_owned());
         Box::pin(async move { archive::copy_in(&self.connection, &id, &directory, tar).await })
+    }
+
+    fn sandbox(&self, request: &SandboxRequest) -> Reply<'_, Sandbox> {
+        let request = request.clone();
+        Box::pin(async move {
+            let engine = self.connection.engine().await?;
+            match engine.flavour {
+                Flavour::Docker => Ok(Sandbox::Held(sandbox::hold(&engine, &request).await?)),
+                Flavour::Podman => Ok(Sandbox::Given),
+            }
+        })
+    }
+
+    fn held_sandbox(&self, container: ContainerId) -> Reply<'_, Option<Held>> {
+        Box::pin(async move {
+            let engine = self.connection.engine().await?;
+            match engine.flavour {
+                Flavour::Docker => sandbox::held(&engine, container).await,
+                Flavour::Podman => Ok(None),
+            }
+        })
+    }
+
+    fn let_sandbox_go(&self, container: ContainerId) -> Reply<'_, ()> {
+        Box::pin(async move {
+            let engine = self.connection.engine().await?;
+            match engine.flavour {
+                Flavour::Docker => sandbox::let_go(&engine, container).await,
+                Flavour::Podman => Ok(()),
+            }
+        })
     }
 
     fn address(&self, id: &RuntimeId) -> Reply<'_, Option<IpAddr>> {

@@ -44,14 +44,16 @@ pub(super) fn observed(answer: ContainerInspectResponse) -> Option<Observed> {
         created: answer.created.as_deref().and_then(wall).unwrap_or_default(),
         addresses,
         ports: ports(settings.ports.unwrap_or_default()),
-        shares: shares(answer.host_config.unwrap_or_default()),
+        shares: shares(answer.host_config.unwrap_or_default(), label(labels::SANDBOX)),
     })
 }
 
-/// The containers whose namespaces a container runs in: the engine keeps them by id.
-fn shares(host: HostConfig) -> Vec<RuntimeId> {
+/// The containers whose namespaces a container runs in: the engine keeps them by id. The one that holds its
+/// network for it is a part of itself.
+fn shares(host: HostConfig, sandbox: Option<&str>) -> Vec<RuntimeId> {
     let modes = [host.network_mode, host.ipc_mode, host.pid_mode];
     let owners = modes.iter().flatten().filter_map(|it| it.strip_prefix("container:"));
+    let owners = owners.filter(|it| Some(*it) != sandbox);
     let mut owners: Vec<RuntimeId> = owners.map(|it| RuntimeId(it.into())).collect();
     owners.sort();
     owners.dedup();

@@ -140,6 +140,7 @@ fn unknown(request: &CreateContainer) -> Vec<String> {
         ("`gpus` and devices by capability", !spec.resources.device_requests.is_empty()),
         ("`devices` by their CDI names", spec.resources.devices.iter().any(is_cdi)),
         ("`external_links`", !spec.external_links.is_empty()),
+        ("`host-gateway` in a network namespace that others make", names_gateway(request)),
         ("`isolation`", spec.security.isolation.as_deref().is_some_and(|it| it != "default")),
     ]
     .into_iter()
@@ -168,6 +169,12 @@ fn unknown(request: &CreateContainer) -> Vec<String> {
         }
     }
     unknown
+}
+
+/// Whether the machine is to be found by a name in a network that only its maker knows.
+fn names_gateway(request: &CreateContainer) -> bool {
+    let named = request.spec.extra_hosts.iter().any(|(_, address)| address == HOST_GATEWAY);
+    request.network_namespace.is_some() && named
 }
 
 /// How Podman's containers see control groups, by the machine: it does not heed another wish.

@@ -2,11 +2,11 @@
 
 use super::*;
 use crate::{
-    model::{Millis, NodeState, Tick, TokenId},
+    model::{Millis, NodeState, PublicKey, Tick, TokenId},
     state::{
-        Admission, Availability, CodecError, DeploymentRecord, Intent, NodeRecord, Removal,
-        RevisionKey, RevisionRecord, Rollout, ServiceRecord, Stage, Template, WRITE_BYTES_MAX,
-        damage::VERSION,
+        Admission, Availability, CodecError, DeploymentRecord, Intent, MeshRecord, NodeRecord,
+        Removal, RevisionKey, RevisionRecord, Rollout, ServiceRecord, Stage, Template,
+        WRITE_BYTES_MAX, damage::VERSION,
     },
 };
 
@@ -43,6 +43,12 @@ fn node() -> NodeRecord {
         architecture: "x86_64".to_owned(),
         kernel: "6".to_owned(),
         runtime: None,
+        mesh: Some(MeshRecord {
+            key: PublicKey([7; 32]),
+            endpoints: vec![([10, 0, 0, 1], 7781).into()],
+            degraded: true,
+            claims: BTreeMap::from([("10.100.4.0/24".parse().unwrap(), WallTime(6))]),
+        }),
     }
 }
 
@@ -89,6 +95,7 @@ fn deployment() -> DeploymentRecord {
         working_dir: "/srv".to_owned(),
         files: vec!["compose.yaml".to_owned()],
         updated: WallTime(8),
+        overlay: true,
         removal: Some(removal),
     }
 }
@@ -117,11 +124,12 @@ fn a_write_has_the_same_bytes_in_every_release() {
     let golden = [
         "010001820203e8070101090401036f6e65010501000a000001e43c8202ac02010804010902046167\
          65310105302e312e3001047a6f6e6501620001010973686f705f6461746102808080800406783836\
-         5f3634013600",
+         5f363401360001070707070707070707070707070707070707070707070707070707070707070701\
+         000a000001e53c01010a6404001806",
         "01010473686f7003776562820203e8070101090401027b7d01020001027b7d010100030102026e6f\
          010201010801010302010102010700",
         "01020473686f70820203e807010109040101027b7d042f737276010c636f6d706f73652e79616d6c\
-         080101010377656200",
+         08010101010377656200",
         "010409646f636b65722e696f820203e8070101090401020102090909090909090909090909090909\
          09",
         "010502820203e8070101090401070473686f7003776562040a73686f702d7765622d310300000005\

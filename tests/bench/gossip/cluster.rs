@@ -124,7 +124,7 @@ impl Cluster {
         }
         let (now, seed) = (self.now(), self.random.bits());
         let keys = Keyring::new(Epoch(1), Key::new([7; 32]));
-        let seat = Seat { keys, life: life(now), config: Config::lan() };
+        let seat = Seat { keys, life: life(now), config: Config::lan(), mesh: None };
         let node = Node::new(self.ids[place], self.facts(place), state, seed).seated(seat, now);
         // Those that it knows from its disk are no news.
         let known = node.view().cluster.map(|it| it.standings).unwrap_or_default();

@@ -21,27 +21,37 @@ fn texts(lines: &[Value]) -> Vec<&str> {
 #[tokio::test]
 async fn the_output_of_several_containers_comes_by_time_with_its_stream() {
     let front = Front::new();
-    let talk = |a: &str, b: &str, wait: &str| {
-        format!("sleep {wait}; echo {a}; sleep 0.6; echo {b} >&2; sleep 60")
+    let path = format!("/v1/logs?project={}", front.lab.project);
+    let until_there = async |count: usize| {
+        for _ in 0..600 {
+            let answer = front.client.get(&path).await;
+            assert_eq!(answer.headers["content-type"], "application/x-ndjson");
+            let found = lines(&answer.body);
+            if found.len() == count {
+                return found;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        panic!("there were never {count} lines");
     };
-    let mut names = Vec::new();
-    for (service, line) in [("a", talk("a1", "a2", "0")), ("b", talk("b1", "b2", "0.3"))] {
+    // Each speaks once the one before it was heard.
+    let (mut names, mut ids) = (Vec::new(), Vec::new());
+    for service in ["a", "b"] {
+        let wait = "until [ $go ]; do sleep 0.05; done";
+        let line =
+            format!("trap go=1 USR1; echo {service}1; {wait}; echo {service}2 >&2; sleep 60");
         let command = words(&["sh", "-c", &line]);
-        let (name, _) = front
+        let (name, id) = front
             .run(|it| (it.service, it.spec.command) = (service.parse().unwrap(), command))
             .await;
         names.push(name);
+        ids.push(id);
+        until_there(names.len()).await;
     }
-    let path = format!("/v1/logs?project={}", front.lab.project);
-    let body = loop {
-        let answer = front.client.get(&path).await;
-        assert_eq!(answer.headers["content-type"], "application/x-ndjson");
-        if lines(&answer.body).len() == 4 {
-            break answer.body;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    };
-    let all = lines(&body);
+    front.lab.runtime.kill(&ids[0], "SIGUSR1").await.unwrap();
+    until_there(3).await;
+    front.lab.runtime.kill(&ids[1], "SIGUSR1").await.unwrap();
+    let all = until_there(4).await;
     let times: Vec<u64> =
         all.iter().map(|it| it["at_ns"].as_str().unwrap().parse().unwrap()).collect();
     assert!(times.is_sorted(), "{all:?}");

@@ -33,6 +33,8 @@ async fn what_containers_use_comes_once_or_on_and_on() {
 async fn processes_are_listed_and_the_engines_account_is_shown() {
     let front = Front::new();
     let (name, id) = front.run(|_| ()).await;
+    // What starts it is listed until it is what it runs.
+    front.lab.until_runs(&id, "sleep").await;
     let top = front.client.get(&format!("/v1/containers/{name}/top")).await.json();
     assert_eq!(top["name"], json!(name));
     assert!(top["titles"].as_array().unwrap().contains(&json!("PID")), "{top}");

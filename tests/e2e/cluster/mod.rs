@@ -3,6 +3,7 @@
 
 mod containers;
 mod faults;
+mod meshed;
 mod nodes;
 mod replicas;
 mod staying;

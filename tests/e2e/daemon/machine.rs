@@ -13,7 +13,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use serde_json::{Value, json};
 
-use crate::harness::{Dockerd, Lab, REGISTRY_OPEN};
+use crate::harness::{Dockerd, Lab, REGISTRY_OPEN, text};
 
 /// How long something may take: 1200 looks of 50 ms.
 const LOOKS_MAX: u32 = 1200;
@@ -159,13 +159,15 @@ impl Machine {
     pub(crate) fn running(&self, project: &str) -> Vec<Running> {
         let label = format!("label=fizz.project={project}");
         let ids = self.engine().docker(&["ps", "-q", "--no-trunc", "--filter", &label]);
-        let line = |id: &str| -> Running {
-            let format = "{{.Name}} {{.State.StartedAt}}";
-            let said = self.engine().docker(&["inspect", "-f", format, id]);
+        let line = |id: &str| -> Option<Running> {
+            let words = ["inspect", "-f", "{{.Name}} {{.State.StartedAt}}", id];
+            let output = self.engine().command("docker").args(words).output().unwrap();
+            // What has gone since it was listed does not run.
+            let said = output.status.success().then(|| text(&output.stdout))?;
             let (name, since) = said.split_once(' ').unwrap();
-            (name.trim_start_matches('/').to_owned(), id.to_owned(), since.to_owned())
+            Some((name.trim_start_matches('/').to_owned(), id.to_owned(), since.to_owned()))
         };
-        let mut running: Vec<_> = ids.lines().map(line).collect();
+        let mut running: Vec<_> = ids.lines().filter_map(line).collect();
         running.sort();
         running
     }

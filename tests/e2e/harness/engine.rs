@@ -38,6 +38,9 @@ pub(crate) enum Kind {
     Docker,
     /// `podman system service`.
     Podman,
+    /// containerd by itself. Fizz opens the same pipes and files as it does, so that the tests' own
+    /// process is in its namespaces.
+    Containerd,
 }
 
 impl Kind {
@@ -46,7 +49,10 @@ impl Kind {
         match std::env::var("FIZZ_E2E_RUNTIME").as_deref() {
             Err(_) | Ok("" | "docker") => Self::Docker,
             Ok("podman") => Self::Podman,
-            Ok(other) => panic!("FIZZ_E2E_RUNTIME is `{other}`; use `docker` or `podman`"),
+            Ok("containerd") => Self::Containerd,
+            Ok(other) => {
+                panic!("FIZZ_E2E_RUNTIME is `{other}`; use `docker`, `podman` or `containerd`")
+            }
         }
     }
 
@@ -55,6 +61,7 @@ impl Kind {
         match self {
             Self::Docker => "docker",
             Self::Podman => "podman",
+            Self::Containerd => "containerd",
         }
     }
 
@@ -62,6 +69,9 @@ impl Kind {
         match self {
             Self::Docker => &["dockerd", "containerd"],
             Self::Podman => &["podman", "runc"],
+            Self::Containerd => {
+                &["containerd", "ctr", "runc", "catatonit", "ps", "openssl", "busybox"]
+            }
         }
     }
 }
@@ -72,6 +82,9 @@ pub(crate) struct Options {
     /// Containers outlive it. Docker's containerd is not its child then, and outlives it too; Podman's
     /// containers do so anyway.
     pub(crate) live_restore: bool,
+    /// It is the one that all tests share. On containerd it has the one pair of registries, as all engines
+    /// share a network there.
+    pub(crate) shared: bool,
 }
 
 /// A running engine.
@@ -81,7 +94,7 @@ pub(crate) struct Dockerd {
     options: Options,
     init: u32,
     /// Clears up when its standard input ends, which is when this process does.
-    _keeper: Child,
+    _keeper: Option<Child>,
 }
 
 impl Dockerd {
@@ -89,7 +102,7 @@ impl Dockerd {
     pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<Dockerd> = OnceLock::new();
         SHARED.get_or_init(|| {
-            let engine = Self::start(Options::default());
+            let engine = Self::start(Options { shared: true, ..Options::default() });
             super::image::load(&engine);
             engine
         })
@@ -103,11 +116,18 @@ impl Dockerd {
     pub(crate) fn start(options: Options) -> Self {
         let kind = Kind::chosen();
         check(kind);
+        if kind == Kind::Containerd && !super::inside::is_inside() {
+            clear_leftovers();
+            super::inside::enter(&format!("{PREFIX}{}-1", std::process::id()), GROUPS, KEEPER);
+        }
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        if COUNT.fetch_add(1, Ordering::Relaxed) == 0 {
+        if COUNT.fetch_add(1, Ordering::Relaxed) == 0 && kind != Kind::Containerd {
             clear_leftovers();
         }
         let count = COUNT.load(Ordering::Relaxed);
+        if kind == Kind::Containerd {
+            return Self::start_here(options, count);
+        }
         let name = format!("{PREFIX}{}-{count}", std::process::id());
         let dir = std::env::temp_dir().join(&name);
         fs::create_dir_all(dir.join("data")).unwrap();
@@ -127,6 +147,7 @@ impl Dockerd {
                 groups.args(["-c", GROUPS, "groups", &name, "unshare"]);
                 groups
             }
+            Kind::Containerd => unreachable!("it is started where the tests are"),
         };
         namespaces
             .args([
@@ -147,15 +168,41 @@ impl Dockerd {
         wait_for("the namespaces", &dir, || dir.join("ready").exists());
         let init = find_init(&dir);
         fs::write(dir.join("init.pid"), init.to_string()).unwrap();
-        let engine = Self { dir, kind, options, init, _keeper: keeper };
-        engine.spawn("registry", &["docker-registry", "serve", &engine.path("registry.yml")]);
-        engine.spawn(
-            "registry-open",
-            &["docker-registry", "serve", &engine.path("registry-open.yml")],
-        );
+        let engine = Self { dir, kind, options, init, _keeper: Some(keeper) };
+        engine.serve();
         if options.live_restore && kind == Kind::Docker {
             engine
                 .spawn("containerd", &["containerd", "--config", &engine.path("containerd.toml")]);
+        }
+        engine.up();
+        wait_for("the registries", &engine.dir, || {
+            let listening = engine.inside("cat /proc/net/tcp");
+            [REGISTRY, REGISTRY_OPEN].iter().all(|it| {
+                let port: u16 = it.rsplit(':').next().unwrap().parse().unwrap();
+                listening.contains(&format!("0100007F:{port:04X} 00000000:0000 0A"))
+            })
+        });
+        engine
+    }
+
+    /// Starts containerd where the tests are: in namespaces of their own.
+    fn start_here(options: Options, count: u32) -> Self {
+        let dir = super::inside::directory().join(count.to_string());
+        fs::create_dir_all(dir.join("data")).unwrap();
+        let path = |name: &str| dir.join(name).display().to_string();
+        let settings = format!(
+            "version = 2\nroot = \"{}\"\nstate = \"/run/containerd-{count}\"\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\naddress = \"{}\"\n[debug]\nlevel = \"warn\"\n",
+            path("root"),
+            path("engine.sock"),
+        );
+        fs::write(dir.join("containerd.toml"), settings).unwrap();
+        if options.shared {
+            super::image::write_registry(&dir);
+        }
+        let engine =
+            Self { dir, kind: Kind::Containerd, options, init: std::process::id(), _keeper: None };
+        if engine.has_registries() {
+            engine.serve();
         }
         engine.up();
         engine
@@ -166,10 +213,59 @@ impl Dockerd {
         match self.kind {
             Kind::Docker => self.dockerd(),
             Kind::Podman => self.podman(),
+            Kind::Containerd => {
+                let (pid, settings) = (self.pid_file(), self.path("containerd.toml"));
+                let script = format!("echo $$ > {pid}; exec containerd --config {settings}");
+                self.spawn("engine", &["sh", "-c", &script]);
+            }
         }
         wait_for("the engine", &self.dir, || {
-            self.command("docker").arg("version").output().is_ok_and(|it| it.status.success())
+            let mut look = match self.kind {
+                Kind::Docker | Kind::Podman => self.command("docker"),
+                Kind::Containerd => self.ctr(&[]),
+            };
+            look.arg("version").output().is_ok_and(|it| it.status.success())
         });
+    }
+
+    /// Starts its registries.
+    fn serve(&self) {
+        for name in ["registry", "registry-open"] {
+            let settings = self.path(&format!("{name}.yml"));
+            self.spawn(name, &["docker-registry", "serve", &settings]);
+        }
+    }
+
+    /// Whether the registries are this engine's own.
+    pub(super) fn has_registries(&self) -> bool {
+        self.dir.join("registry.yml").exists()
+    }
+
+    /// containerd's own command line, in Fizz's namespace.
+    pub(crate) fn ctr(&self, words: &[&str]) -> Command {
+        let mut ctr = Command::new("ctr");
+        ctr.arg("--address").arg(self.socket()).args(["--namespace", "fizz"]).args(words);
+        ctr
+    }
+
+    fn pid_file(&self) -> String {
+        match self.kind {
+            Kind::Docker | Kind::Podman => PID_FILE.to_owned(),
+            Kind::Containerd => self.path("engine.pid"),
+        }
+    }
+
+    /// Holds a container's processes, or lets them go on, by somebody else's hand.
+    pub(crate) fn pause(&self, id: &str, held: bool) {
+        match self.kind {
+            Kind::Docker | Kind::Podman => {
+                self.docker(&[if held { "pause" } else { "unpause" }, id]);
+            }
+            Kind::Containerd => {
+                let word = if held { "pause" } else { "resume" };
+                assert!(self.ctr(&["task", word, id]).status().unwrap().success());
+            }
+        }
     }
 
     fn dockerd(&self) {
@@ -214,14 +310,15 @@ impl Dockerd {
     /// Ends the engine's daemon at once, as a crash does.
     pub(crate) fn crash(&self) {
         self.inside(&format!(
-            "pid=$(cat {PID_FILE}); kill -9 $pid; while kill -0 $pid 2>/dev/null; do sleep 0.01; done; rm {PID_FILE}"
+            "pid=$(cat {file}); kill -9 $pid; while [ -d /proc/$pid ] && ! grep -q '^State:.Z' /proc/$pid/status 2>/dev/null; do sleep 0.01; done; rm {file}",
+            file = self.pid_file()
         ));
     }
 
     /// Stops the engine's daemon in place, so that it neither answers nor ends, or lets it go on.
     pub(crate) fn freeze(&self, frozen: bool) {
         let signal = if frozen { "STOP" } else { "CONT" };
-        self.inside(&format!("kill -{signal} $(cat {PID_FILE})"));
+        self.inside(&format!("kill -{signal} $(cat {})", self.pid_file()));
     }
 
     /// Which engine it is.
@@ -241,10 +338,13 @@ impl Dockerd {
     /// Runs a shell script where the engine is, and returns its output.
     pub(crate) fn inside(&self, script: &str) -> String {
         let init = self.init.to_string();
-        let output = Command::new("nsenter")
-            .args(["-t", &init, "-m", "-n", "-p", "-C", "sh", "-c", script])
-            .output()
-            .unwrap();
+        let output = match self.kind {
+            Kind::Docker | Kind::Podman => Command::new("nsenter")
+                .args(["-t", &init, "-m", "-n", "-p", "-C", "sh", "-c", script])
+                .output()
+                .unwrap(),
+            Kind::Containerd => Command::new("sh").args(["-c", script]).output().unwrap(),
+        };
         let (out, err) =
             (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{script}: {} {out}{err}", output.status);
@@ -284,8 +384,15 @@ impl Dockerd {
     )]
     fn spawn(&self, name: &str, words: &[&str]) {
         let log = fs::File::create(self.dir.join(format!("{name}.log"))).unwrap();
-        Command::new("nsenter")
-            .args(["-t", &self.init.to_string(), "-m", "-n", "-p", "-C", "setsid"])
+        let mut command = match self.kind {
+            Kind::Docker | Kind::Podman => {
+                let mut command = Command::new("nsenter");
+                command.args(["-t", &self.init.to_string(), "-m", "-n", "-p", "-C", "setsid"]);
+                command
+            }
+            Kind::Containerd => Command::new("setsid"),
+        };
+        command
             .args(words)
             .env("CONTAINERS_CONF", self.dir.join("containers.conf"))
             .env("CONTAINERS_REGISTRIES_CONF", self.dir.join("registries.conf"))
@@ -391,7 +498,7 @@ fn check(kind: Kind) {
     let missing: Vec<_> = needed.filter(|it| !found(it)).collect();
     assert!(
         missing.is_empty(),
-        "{missing:?} are not in $PATH: apt-get install docker.io docker-registry podman netavark aardvark-dns catatonit runc busybox-static iproute2 iptables"
+        "{missing:?} are not in $PATH: apt-get install docker.io docker-registry podman netavark aardvark-dns containerd catatonit runc procps openssl busybox-static iproute2 iptables"
     );
 }
 

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
 };
 
 use fizz::{
@@ -11,11 +12,11 @@ use fizz::{
         spec::{CommandLine, ContainerSpec, NetworkAttachment, NetworkMode, NetworkSpec},
     },
     runtime::{
-        CreateContainer, Docker, ExecRequest, LogsRequest, ResolvedNetwork, Runtime, RuntimeId,
-        RuntimeState, labels,
+        Containerd, CreateContainer, Docker, ExecRequest, LogsRequest, ResolvedNetwork, Runtime,
+        RuntimeError, RuntimeEvent, RuntimeEventKind, RuntimeId, RuntimeState, labels,
     },
 };
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream::BoxStream};
 
 use super::{Dockerd, Kind, Options};
 
@@ -42,7 +43,7 @@ impl Lab {
 
     /// An engine of one's own, to be crashed, whose containers outlive it.
     pub(crate) fn with_live_restore() -> Self {
-        let engine = Dockerd::start(Options { live_restore: true });
+        let engine = Dockerd::start(Options { live_restore: true, ..Options::default() });
         super::image::load(&engine);
         // As long as the process, like the shared one; its keeper clears up.
         Self::on(Box::leak(Box::new(engine)))
@@ -53,7 +54,7 @@ impl Lab {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         Self {
             engine,
-            runtime: Box::new(Docker::new(engine.socket())),
+            runtime: runtime(engine),
             node: NodeId(u128::from(number) << 64),
             project: format!("p{number}"),
             containers: AtomicU32::new(1),
@@ -79,6 +80,7 @@ impl Lab {
                 ..ContainerSpec::default()
             },
             networks: Vec::new(),
+            network_namespace: None,
             volumes: BTreeMap::new(),
             files: Vec::new(),
             peers: BTreeMap::new(),
@@ -89,6 +91,11 @@ impl Lab {
     /// Whether the engine is Podman: for what it has otherwise, or not at all.
     pub(crate) fn on_podman(&self) -> bool {
         self.engine.kind() == Kind::Podman
+    }
+
+    /// Whether it is containerd.
+    pub(crate) fn on_containerd(&self) -> bool {
+        self.engine.kind() == Kind::Containerd
     }
 
     /// Podman's own account of a container, which has what its Docker-like one lacks.
@@ -145,9 +152,58 @@ impl Lab {
             if let RuntimeState::Exited { code, .. } = self.state(id).await {
                 return code;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
         panic!("{id} did not end");
+    }
+
+    /// Waits until a container's first process is this program: what starts it may be there for a while yet.
+    pub(crate) async fn until_runs(&self, id: &RuntimeId, program: &str) {
+        let look = format!("grep -q {program} /proc/1/comm && exit; sleep 0.05");
+        self.sh(id, &format!("for i in $(seq 600); do {look}; done; cat /proc/1/comm; exit 1"))
+            .await;
+    }
+
+    /// Waits until a container's state is such.
+    pub(crate) async fn until(
+        &self,
+        id: &RuntimeId,
+        what: &str,
+        is_so: impl Fn(&RuntimeState) -> bool,
+    ) {
+        for _ in 0..600 {
+            if is_so(&self.state(id).await) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("{id}: it never came that {what}: {:?}", self.state(id).await);
+    }
+
+    /// What happens to the node's containers from now on: the engine has told of one that came and went.
+    pub(crate) async fn listen(&self) -> BoxStream<'static, Result<RuntimeEvent, RuntimeError>> {
+        let mut events = self.runtime.events(self.node);
+        for _ in 0..20 {
+            let scout = self.request("scout");
+            let comes_and_goes = async {
+                let id = self.runtime.create(&scout).await.unwrap();
+                self.runtime.remove(&id, true).await.unwrap();
+            };
+            let told = async {
+                loop {
+                    let event = events.next().await.unwrap().unwrap();
+                    if (event.container, event.kind) == (scout.container, RuntimeEventKind::Removed)
+                    {
+                        return;
+                    }
+                }
+            };
+            let told = tokio::time::timeout(Duration::from_secs(3), told);
+            if tokio::join!(told, comes_and_goes).0.is_ok() {
+                return events;
+            }
+        }
+        panic!("the engine tells of nothing that happens");
     }
 
     pub(crate) async fn state(&self, id: &RuntimeId) -> RuntimeState {
@@ -164,6 +220,7 @@ impl Lab {
     /// A value of the engine's own account of a container: `/HostConfig/Memory`.
     pub(crate) async fn inspected(&self, id: &RuntimeId, pointer: &str) -> serde_json::Value {
         let all = self.runtime.inspect(id).await.unwrap();
+        let pointer = if self.on_containerd() { in_the_specification(pointer) } else { pointer };
         all.pointer(pointer).unwrap_or_else(|| panic!("{pointer} in {all:#}")).clone()
     }
 
@@ -179,6 +236,33 @@ impl Lab {
         change(&mut spec);
         self.runtime.ensure_network(&spec, &self.labels()).await.unwrap();
         spec.name
+    }
+}
+
+/// Where containerd's account, which is the OCI runtime specification, has what Docker's has.
+fn in_the_specification(pointer: &str) -> &str {
+    match pointer {
+        "/HostConfig/MemorySwap" => "/spec/linux/resources/memory/swap",
+        "/HostConfig/MemorySwappiness" => "/spec/linux/resources/memory/swappiness",
+        "/HostConfig/OomKillDisable" => "/spec/linux/resources/memory/disableOOMKiller",
+        "/HostConfig/CpuShares" => "/spec/linux/resources/cpu/shares",
+        "/HostConfig/CpuPeriod" => "/spec/linux/resources/cpu/period",
+        "/HostConfig/CpuQuota" => "/spec/linux/resources/cpu/quota",
+        "/HostConfig/CpuRealtimeRuntime" => "/spec/linux/resources/cpu/realtimeRuntime",
+        "/Mounts/0/Name" => "/fizz/mounts/0/volume",
+        "/Config/Labels" => "/fizz/labels",
+        "/State/Pid" => "/task/pid",
+        other => other,
+    }
+}
+
+fn runtime(engine: &Dockerd) -> Box<dyn Runtime> {
+    match engine.kind() {
+        Kind::Docker | Kind::Podman => Box::new(Docker::new(engine.socket())),
+        Kind::Containerd => {
+            let (root, program) = (engine.dir().join("data"), env!("CARGO_BIN_EXE_fizz"));
+            Box::new(Containerd::new(Some(engine.socket()), root, program.into()))
+        }
     }
 }
 

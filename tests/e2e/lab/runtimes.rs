@@ -31,7 +31,7 @@ fn every_node_runs_its_own_containers(runtime: &str) {
     lab.ok(&["start", "a"]);
     assert_eq!(lab.docker("a", &["ps", "-a", "--format", "{{.Names}}"], b""), "on-a");
     lab.docker("a", &["start", "on-a"], b"");
-    assert_eq!(sleeping(&sleeper("a")), 1);
+    lab.wait_until("it runs again", |_| sleeping(&sleeper("a")) == 1);
 
     lab.ok(&["down"]);
     assert_eq!((sleeping(&sleeper("a")), sleeping(&sleeper("b"))), (0, 0));
@@ -76,6 +76,11 @@ fn a_node_without_a_runtime_says_so_and_is_quiet() {
         fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
     };
     let log = || fs::read_to_string(lab.run_dir().join("a/fizz.log")).unwrap();
+    lab.wait_until("what was asked of it is done", |_| {
+        let said = log();
+        sleep(Duration::from_secs(1));
+        log() == said
+    });
     let (said, used) = (log(), ticks(&lab));
     sleep(Duration::from_secs(2));
     assert_eq!(log(), said, "it says something though nothing happens");

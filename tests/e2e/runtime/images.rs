@@ -10,7 +10,7 @@ use fizz::{
 use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc;
 
-use crate::harness::{Lab, REGISTRY, REGISTRY_OPEN, words};
+use crate::harness::{Lab, REGISTRY, REGISTRY_OPEN, import_as, words};
 
 type Said = Vec<Progress>;
 
@@ -73,6 +73,10 @@ async fn build(
 /// Builds an image upon busybox and returns its name.
 pub(super) async fn built(lab: &Lab, name: &str, lines: &str) -> String {
     let image = format!("{}/{name}:1", lab.project);
+    if lab.on_containerd() {
+        import_as(lab.engine, &image, lines);
+        return image;
+    }
     let request = BuildRequest { tags: vec![image.clone()], ..BuildRequest::default() };
     build(lab, request, &[("Dockerfile", &format!("FROM busybox\n{lines}\n"))]).await.0.unwrap();
     image
@@ -106,6 +110,54 @@ async fn an_image_is_fetched_with_progress_for_each_layer() {
         lab.runtime.pull(&info.digests[0], Some("linux/amd64"), None, sender).await.unwrap(),
         info.id
     );
+}
+
+/// Offers an image for two platforms, by the registry's own interface.
+const OFFER: &str = r#"
+set -e
+cd "$(mktemp -d)"
+at="http://$REGISTRY/v2/many"
+digest() { echo "sha256:$(sha256sum "$1" | cut -d' ' -f1)"; }
+size() { stat -c %s "$1"; }
+blob() {
+  to=$(curl -sfi -X POST "$at/blobs/uploads/" | tr -d '\r' | sed -n 's/^[Ll]ocation: //p')
+  curl -sf -X PUT -H 'Content-Type: application/octet-stream' --data-binary "@$1" "$to&digest=$(digest "$1")"
+}
+manifest() { curl -sf -X PUT -H "Content-Type: $1" --data-binary "@$2" "$at/manifests/$3"; }
+kind=application/vnd.docker.distribution.manifest
+mkdir empty && tar -cf layer -C empty . && blob layer
+for for in amd64 arm64; do
+  printf '{"os":"linux","architecture":"%s","config":{"Cmd":["sh"]},"rootfs":{"type":"layers","diff_ids":["%s"]}}' $for $(digest layer) > config-$for
+  blob config-$for
+  printf '{"schemaVersion":2,"mediaType":"%s.v2+json","config":{"mediaType":"application/vnd.docker.container.image.v1+json","size":%s,"digest":"%s"},"layers":[{"mediaType":"application/vnd.docker.image.rootfs.diff.tar","size":%s,"digest":"%s"}]}' \
+    $kind $(size config-$for) $(digest config-$for) $(size layer) $(digest layer) > $for
+  manifest $kind.v2+json $for $(digest $for)
+done
+printf '{"schemaVersion":2,"mediaType":"%s.list.v2+json","manifests":[{"mediaType":"%s.v2+json","size":%s,"digest":"%s","platform":{"os":"linux","architecture":"amd64"}},{"mediaType":"%s.v2+json","size":%s,"digest":"%s","platform":{"os":"linux","architecture":"arm64"}}]}' \
+  $kind $kind $(size amd64) $(digest amd64) $kind $(size arm64) $(digest arm64) > list
+manifest $kind.list.v2+json list 1
+echo "$(digest config-amd64) $(digest config-arm64)"
+"#;
+
+#[tokio::test]
+async fn an_image_is_fetched_for_the_platform_that_is_asked_for() {
+    let lab = Lab::new();
+    let ids = lab.engine.inside(&format!("REGISTRY={REGISTRY_OPEN}\n{OFFER}"));
+    let ids: Vec<_> = ids.lines().last().unwrap().split(' ').collect();
+    let image = format!("{REGISTRY_OPEN}/many:1");
+    // Another machine's first: it is what the name means until this machine's is there.
+    for (platform, id) in [("linux/arm64", ids[1]), ("linux/amd64", ids[0])] {
+        let (sender, receiver) = mpsc::channel(64);
+        let pulled = lab.runtime.pull(&image, Some(platform), None, sender);
+        let (pulled, _) = tokio::join!(pulled, read(receiver));
+        assert_eq!(pulled.unwrap().to_string(), id);
+        let info = lab.runtime.image(&image).await.unwrap().unwrap();
+        assert_eq!((info.id.to_string().as_str(), info.platform.as_str()), (id, platform));
+    }
+    let (sender, _receiver) = mpsc::channel(1);
+    assert!(lab.runtime.pull(&image, Some("linux/s390x"), None, sender).await.is_err());
+    lab.runtime.remove_image(&image).await.unwrap();
+    assert_eq!(lab.runtime.image(&image).await.unwrap(), None);
 }
 
 #[tokio::test]

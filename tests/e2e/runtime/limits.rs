@@ -134,6 +134,9 @@ async fn devices_are_given_with_their_permissions() {
             it.spec.resources.device_cgroup_rules = rules;
         })
         .await;
+    } else if lab.on_containerd() {
+        let rules = lab.inspected(&id, "/spec/linux/resources/devices").await;
+        assert!(rules.as_array().unwrap().iter().any(|it| it["major"] == 42), "{rules}");
     } else {
         let rules = lab.inspected(&id, "/HostConfig/DeviceCgroupRules").await;
         assert_eq!(rules, json!(["c 42:* rmw"]));
@@ -152,7 +155,7 @@ async fn devices_by_capability_reach_the_engine() {
             options: [("a".to_owned(), "b".to_owned())].into(),
         }];
     };
-    if lab.on_podman() {
+    if lab.on_podman() || lab.on_containerd() {
         return super::refused(&lab, "gpus", change).await;
     }
     let id = lab.runtime.create(&lab.with(change)).await.unwrap();
@@ -180,10 +183,18 @@ async fn block_io_is_bounded() {
             });
         })
         .await;
-    let shown = lab.inspected(&id, "/HostConfig").await;
     for (key, rate) in
         [("ReadBps", 1_000_001), ("WriteBps", 1_000_002), ("ReadIOps", 1003), ("WriteIOps", 1004)]
     {
+        if lab.on_containerd() {
+            let at = format!(
+                "/spec/linux/resources/blockIO/throttle{}Device/0/rate",
+                key.replace("IOps", "IOPS")
+            );
+            assert_eq!(lab.inspected(&id, &at).await, rate);
+            continue;
+        }
+        let shown = lab.inspected(&id, "/HostConfig").await;
         assert_eq!(shown[format!("BlkioDevice{key}")], json!([{ "Path": device, "Rate": rate }]));
     }
     let written = cgroup(&lab, &id, "blkio/blkio.throttle.write_bps_device", "io.max").await;
@@ -204,6 +215,10 @@ async fn output_goes_where_it_was_told_to() {
     if lab.on_podman() {
         // Its own account names the bound; it keeps one file.
         return assert_eq!(lab.libpod(&id, "/HostConfig/LogConfig/Size"), "1MB");
+    }
+    if lab.on_containerd() {
+        let wanted = json!({ "kept": true, "bytes_max": 1 << 20, "files_max": 2 });
+        return assert_eq!(lab.inspected(&id, "/fizz/log").await, wanted);
     }
     let wanted = json!({ "Type": "json-file", "Config": { "max-file": "2", "max-size": "1m" } });
     assert_eq!(lab.inspected(&id, "/HostConfig/LogConfig").await, wanted);

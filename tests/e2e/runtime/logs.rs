@@ -9,6 +9,7 @@ use fizz::{
 };
 use futures_util::StreamExt;
 
+use super::life::until_said;
 use crate::harness::{Lab, text, words};
 
 async fn read(lab: &Lab, id: &fizz::runtime::RuntimeId, request: LogsRequest) -> Vec<LogLine> {
@@ -24,9 +25,18 @@ async fn lines_have_their_stream_and_their_time() {
     let lab = Lab::new();
     // Podman tells whole seconds.
     let pause = if lab.on_podman() { "1.2" } else { "0.3" };
-    let script =
-        &format!("echo one; sleep {pause}; echo two >&2; sleep {pause}; echo; printf three");
-    let id = lab.run_with(|it| it.spec.command = words(&["sh", "-c", script])).await;
+    let told = |number| format!("until [ $n = {number} ]; do sleep 0.05; done; sleep {pause}");
+    let script = format!(
+        "n=0; trap 'n=$((n+1))' USR1; echo one; {}; echo two >&2; {}; echo; printf three",
+        told(1),
+        told(2)
+    );
+    let id = lab.run_with(|it| it.spec.command = words(&["sh", "-c", &script])).await;
+    // The streams go ways of their own: a line comes after another only once that has arrived.
+    for line in ["one", "two"] {
+        until_said(&lab, &id, line).await;
+        lab.runtime.kill(&id, "SIGUSR1").await.unwrap();
+    }
     lab.ended(&id).await;
     let lines = read(&lab, &id, LogsRequest::default()).await;
     assert_eq!(texts(&lines), ["one", "two", "", "three"]);

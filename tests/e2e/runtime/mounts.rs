@@ -167,6 +167,14 @@ async fn paths_of_the_node_have_their_options() {
         .await;
     assert_ne!(lab.try_sh(&id, "touch /slave/x").await.1, 0);
     lab.sh(&id, "touch /single/x /label/y").await;
+    if lab.on_containerd() {
+        let mounts = lab.inspected(&id, "/fizz/mounts").await;
+        let options = mounts.as_array().unwrap().iter().map(|it| &it["mount"]["options"]);
+        let wanted =
+            [["rbind", "ro", "rslave"], ["bind", "rw", "rprivate"], ["rbind", "rw", "rprivate"]];
+        assert!(options.eq(wanted.map(|it| json!(it)).iter()), "{mounts}");
+        return;
+    }
     let binds = lab.inspected(&id, "/HostConfig/Binds").await;
     if lab.on_podman() {
         // It lists all of them so, and a label only where the node has SELinux.

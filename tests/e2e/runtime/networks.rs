@@ -6,7 +6,7 @@ use fizz::{
     model::spec::{
         GatewayPriority, IpamPool, IpamSpec, NetworkAttachment, NetworkMode, NetworkSpec,
     },
-    runtime::{CreateContainer, RuntimeError, labels},
+    runtime::{CreateContainer, RuntimeError, RuntimeId, labels},
 };
 use serde_json::{Value, json};
 
@@ -20,6 +20,12 @@ fn shown(lab: &Lab, name: &str) -> Value {
     let all: Value =
         serde_json::from_str(&lab.engine.docker(&["network", "inspect", name])).unwrap();
     all[0].clone()
+}
+
+/// It must reach another: once the name server knows it, and the link between them is up.
+async fn reaches(lab: &Lab, id: &RuntimeId, name: &str) {
+    let look = format!("ping -c 1 -W 2 {name} && exit; sleep 0.5");
+    lab.sh(id, &format!("for i in $(seq 20); do {look}; done; exit 1")).await;
 }
 
 #[tokio::test]
@@ -174,14 +180,14 @@ async fn containers_find_one_another_by_alias_and_only_in_common_networks() {
     let app = lab.run_with(|it| joins(it, &[(&front, &["app"]), (&back, &["app"])])).await;
     let web = lab.run_with(|it| joins(it, &[(&front, &["web"])])).await;
     for name in ["db", "store"] {
-        lab.sh(&app, &format!("ping -c 1 -W 2 {name}")).await;
+        reaches(&lab, &app, name).await;
         assert_ne!(
             lab.try_sh(&web, &format!("ping -c 1 -W 1 {name}")).await.1,
             0,
             "web reaches {name}"
         );
     }
-    lab.sh(&web, "ping -c 1 -W 2 app").await;
+    reaches(&lab, &web, "app").await;
     let address = lab.runtime.address(&db).await.unwrap().unwrap();
     assert_ne!(lab.try_sh(&web, &format!("ping -c 1 -W 1 {address}")).await.1, 0);
     // An internal network has no way out, whatever its routes say.
@@ -190,11 +196,10 @@ async fn containers_find_one_another_by_alias_and_only_in_common_networks() {
          ip addr add 198.51.100.1/24 dev world && ip link set world up && \
          ip -n world addr add 198.51.100.2/24 dev eth0 && ip -n world link set eth0 up",
     );
-    let outside = "ping -c 1 -W 2 198.51.100.2";
     for container in [&web, &app] {
-        lab.sh(container, outside).await;
+        reaches(&lab, container, "198.51.100.2").await;
     }
-    assert_ne!(lab.try_sh(&db, outside).await.1, 0);
+    assert_ne!(lab.try_sh(&db, "ping -c 1 -W 2 198.51.100.2").await.1, 0);
     assert_eq!(lab.runtime.observe(&app).await.unwrap().unwrap().addresses.len(), 2);
 }
 
@@ -297,7 +302,9 @@ async fn links_name_other_containers() {
             link(it);
         })
         .await;
-    lab.sh(&id, "ping -c 1 -W 2 store && ping -c 1 -W 2 outside").await;
+    for name in ["store", "outside"] {
+        reaches(&lab, &id, name).await;
+    }
     db = lab.request("old");
     db.spec.network = NetworkMode::Bridge;
     lab.run(&db).await;
@@ -307,7 +314,7 @@ async fn links_name_other_containers() {
             it.spec.external_links = vec![(db.name.to_string(), "outside".to_owned())];
         })
         .await;
-    lab.sh(&id, "ping -c 1 -W 2 outside").await;
+    reaches(&lab, &id, "outside").await;
 }
 
 #[tokio::test]

@@ -1,15 +1,21 @@
 //! An engine that is not there, dies and comes back.
 
-use std::time::Duration;
-
-use fizz::runtime::{Docker, Runtime, RuntimeError, RuntimeEventKind, RuntimeState};
+use fizz::runtime::{Containerd, Docker, Runtime, RuntimeError, RuntimeEventKind, RuntimeState};
 use futures_util::StreamExt;
 
 use crate::harness::Lab;
 
 #[tokio::test]
 async fn an_engine_that_is_not_there_is_unreachable() {
-    let runtime = Docker::new("/nowhere/docker.sock");
+    let docker: Box<dyn Runtime> = Box::new(Docker::new("/nowhere/docker.sock"));
+    let here = std::env::temp_dir();
+    let containerd = Containerd::new(Some("/nowhere/docker.sock".into()), here.clone(), here);
+    for runtime in [docker, Box::new(containerd)] {
+        is_unreachable(&*runtime).await;
+    }
+}
+
+async fn is_unreachable(runtime: &dyn Runtime) {
     let error = runtime.info().await.unwrap_err();
     assert!(
         matches!(&error, RuntimeError::Unreachable { address, .. } if address == "/nowhere/docker.sock"),
@@ -25,14 +31,9 @@ async fn containers_go_on_while_the_engine_dies_and_comes_back() {
     assert!(lab.runtime.info().await.unwrap().live_restore);
     let id = lab.run(&lab.request("web")).await;
     let before = lab.state(&id).await;
-    let mut events = lab.runtime.events(lab.node);
-    let listening = async { events.next().await.unwrap() };
-    let crash = async {
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        lab.engine.crash();
-    };
-    let (heard, ()) = tokio::join!(listening, crash);
-    let error = heard.unwrap_err();
+    let mut events = lab.listen().await;
+    lab.engine.crash();
+    let error = events.next().await.unwrap().unwrap_err();
     assert!(matches!(error, RuntimeError::Unreachable { .. }), "{error}");
     assert!(events.next().await.is_none());
     let error = lab.runtime.list(lab.node).await.unwrap_err();
@@ -42,11 +43,7 @@ async fn containers_go_on_while_the_engine_dies_and_comes_back() {
     assert_eq!(lab.state(&id).await, before);
     assert!(matches!(before, RuntimeState::Running { .. }));
     lab.sh(&id, "true").await;
-    let mut events = lab.runtime.events(lab.node);
-    let kill = async {
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        lab.runtime.kill(&id, "KILL").await.unwrap();
-    };
-    let (heard, ()) = tokio::join!(events.next(), kill);
-    assert_eq!(heard.unwrap().unwrap().kind, RuntimeEventKind::Ended);
+    let mut events = lab.listen().await;
+    lab.runtime.kill(&id, "KILL").await.unwrap();
+    assert_eq!(events.next().await.unwrap().unwrap().kind, RuntimeEventKind::Ended);
 }

@@ -22,6 +22,13 @@ fn port(target: u16, published: PublishedPorts) -> PortSpec {
     }
 }
 
+/// What is served there. A container runs before what it runs listens.
+fn served(lab: &Lab, url: &str) -> String {
+    let ask = format!("busybox wget -qO- {url} 2>/tmp/refused && exit");
+    let again = format!("for i in $(seq 100); do {ask}; sleep 0.1; done; cat /tmp/refused; exit 1");
+    lab.engine.inside(&again)
+}
+
 #[tokio::test]
 async fn published_ports_are_where_they_were_asked_for() {
     let lab = Lab::new();
@@ -52,12 +59,10 @@ async fn published_ports_are_where_they_were_asked_for() {
     assert!(has("tcp", 81, "0.0.0.0", &|it| (18100..=18110).contains(&it)), "{ports:?}");
     assert!(has("tcp", 82, "127.0.0.1", &|it| it == 18082), "{ports:?}");
     assert!(has("udp", 53, "0.0.0.0", &|it| it == 18053), "{ports:?}");
-    assert_eq!(lab.engine.inside("busybox wget -qO- http://127.0.0.1:18080/from-image"), "image");
     let address = lab.runtime.address(&id).await.unwrap().unwrap();
-    assert_eq!(
-        lab.engine.inside(&format!("busybox wget -qO- http://{address}/from-image")),
-        "image"
-    );
+    for at in [address.to_string(), "127.0.0.1:18080".to_owned()] {
+        assert_eq!(served(&lab, &format!("http://{at}/from-image")), "image");
+    }
     // The next of a range is taken when the first is.
     let second = lab
         .run_with(|it| {

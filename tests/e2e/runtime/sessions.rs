@@ -92,10 +92,11 @@ async fn a_terminal_has_a_size_that_can_change() {
     exec.session.input.send(SessionInput::Bytes(Bytes::from_static(b"end\n"))).await.unwrap();
     all(&mut exec.session).await;
     assert_eq!(exec.exit_code.await.unwrap(), Some(3));
-    let first = ExecRequest {
-        tty: Some((101, 31)),
-        ..command(&["sh", "-c", "sleep 0.5; stty size; printf '\\001\\000\\002'"])
-    };
+    // An engine before API 1.42 gives the size to a command that runs already.
+    let sized = "[ \"$(stty size 2>/dev/null)\" = '31 101' ] && break; sleep 0.05";
+    let script =
+        format!("for i in $(seq 400); do {sized}; done; stty size; printf '\\001\\000\\002'");
+    let first = ExecRequest { tty: Some((101, 31)), ..command(&["sh", "-c", &script]) };
     let mut exec = lab.runtime.exec(&id, first).await.unwrap();
     let seen = all(&mut exec.session).await.0;
     // Control characters of a terminal are output like any other.
@@ -127,6 +128,22 @@ async fn a_privileged_command_may_do_more() {
         seen.push(all(&mut exec.session).await.0);
     }
     assert_ne!(seen[0], seen[1]);
+}
+
+#[tokio::test]
+async fn a_command_ends_with_its_container() {
+    let lab = Lab::new();
+    let id = lab.run(&lab.request("web")).await;
+    let sleeps = command(&["sh", "-c", "echo begun; sleep 3600"]);
+    let mut exec = lab.runtime.exec(&id, sleeps).await.unwrap();
+    until(&mut exec.session, "begun").await;
+    let killing = async {
+        lab.runtime.kill(&id, "KILL").await.unwrap();
+        lab.ended(&id).await
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(30), exec.exit_code);
+    let (killed, ended, _) = tokio::join!(killing, ended, all(&mut exec.session));
+    assert_eq!((killed, ended.unwrap().unwrap()), (137, Some(137)));
 }
 
 #[tokio::test]

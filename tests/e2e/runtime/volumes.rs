@@ -1,7 +1,7 @@
 //! Volumes of the node.
 
 use fizz::{
-    model::spec::VolumeSpec,
+    model::spec::{Mount, MountKind, VolumeSpec},
     runtime::{RuntimeError, labels},
 };
 
@@ -52,9 +52,25 @@ async fn a_volume_in_use_stays_and_an_external_one_must_be_there() {
     let spec = VolumeSpec { name: name.clone(), external: true, ..VolumeSpec::default() };
     let error = lab.runtime.ensure_volume(&spec, &lab.labels()).await.unwrap_err();
     assert!(matches!(error, RuntimeError::NotFound { what: "external volume", .. }), "{error}");
-    lab.engine.docker(&["volume", "create", &name]);
+    if lab.on_containerd() {
+        let own = VolumeSpec { external: false, ..spec.clone() };
+        lab.runtime.ensure_volume(&own, &Default::default()).await.unwrap();
+    } else {
+        lab.engine.docker(&["volume", "create", &name]);
+    }
     lab.runtime.ensure_volume(&spec, &lab.labels()).await.unwrap();
-    lab.engine.docker(&["create", "-v", &format!("{name}:/x"), "busybox"]);
+    if lab.on_containerd() {
+        let user = lab.with(|it| {
+            it.volumes = [("x".to_owned(), name.clone())].into();
+            let (key, no_copy) = (Some("x".to_owned()), false);
+            let kind =
+                MountKind::Volume { name: key, no_copy, subpath: None, labels: Default::default() };
+            it.spec.mounts = vec![Mount { kind, target: "/x".to_owned(), read_only: false }];
+        });
+        lab.runtime.create(&user).await.unwrap();
+    } else {
+        lab.engine.docker(&["create", "-v", &format!("{name}:/x"), "busybox"]);
+    }
     let error = lab.runtime.remove_volume(&name).await.unwrap_err();
     assert!(matches!(error, RuntimeError::Conflict(_)), "{error}");
 }

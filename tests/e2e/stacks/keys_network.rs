@@ -10,6 +10,8 @@ services:
     image: busybox
     command: ["sh", "-c", "mkdir /www && echo hello > /www/index.html && exec httpd -f -p 80 -h /www"]
     stop_grace_period: 0s
+    # Those that ask it are not to come before it listens.
+    healthcheck: {test: wget -q -O /dev/null 127.0.0.1, interval: 300ms, start_period: 30s}
     networks:
       front: {aliases: [shopfront, till]}
       back: {ipv4_address: 10.77.7.9, priority: 10}
@@ -183,11 +185,10 @@ fn what_is_external_is_used_and_never_removed() {
     engine().docker(&["network", "create", "given-network"]);
     engine().docker(&["volume", "create", "kept-volume"]);
     stack.up();
-    assert!(
-        stack
-            .inside("web-1", &format!("ping -c 1 -w 2 {name} && touch /kept/it"))
-            .contains("1 packets received")
-    );
+    // Its name is known and the link is up a moment after it runs.
+    let look = format!("ping -c 1 -W 2 {name} && exec touch /kept/it; sleep 0.5");
+    let said = stack.inside("web-1", &format!("for i in $(seq 20); do {look}; done; exit 1"));
+    assert!(said.contains("1 packets received"), "{said}");
     stack.down();
     assert_eq!(engine().docker(&["network", "rm", "given-network"]), "given-network");
     assert_eq!(engine().docker(&["volume", "rm", "kept-volume"]), "kept-volume");

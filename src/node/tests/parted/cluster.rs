@@ -266,7 +266,7 @@ impl Cluster {
     fn boot_daemon(&mut self, at: usize) {
         let machine = &mut self.machines[at];
         let keys = Keyring::new(Epoch(0), Key::new([7; 32]));
-        let seat = Seat { keys, life: machine.life, config: Config::lan() };
+        let seat = Seat { keys, life: machine.life, config: Config::lan(), mesh: None };
         let seed = at as u64 + 100 * u64::from(machine.life);
         let facts = NodeRecord { labels: machine.labels.clone(), ..record(at) };
         let node = Node::new(machine.id, facts, machine.state.clone(), seed);
@@ -319,6 +319,7 @@ impl Cluster {
                 }
             }
             Effect::Fetch(fetch) => self.fetch(at, fetch),
+            Effect::Place { .. } => {}
             Effect::Unwrap(..) | Effect::Wrap(..) | Effect::Gone => unreachable!(),
             Effect::Launch(launch) | Effect::Start(launch) => self.launch(at, &launch),
             Effect::Halt { .. } if self.hangs => {}

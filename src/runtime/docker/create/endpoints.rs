@@ -50,6 +50,9 @@ pub(super) struct Joining {
 }
 
 pub(super) fn joining(engine: &Engine, request: &CreateContainer) -> Result<Joining, RuntimeError> {
+    if let Some(path) = &request.network_namespace {
+        return given(engine, &path.display().to_string());
+    }
     let mut mac_address = request.spec.mac_address.clone();
     let mode = match &request.spec.network {
         NetworkMode::Networks(_) => return project_networks(engine, request, mac_address),
@@ -81,6 +84,22 @@ pub(super) fn joining(engine: &Engine, request: &CreateContainer) -> Result<Join
     }
     let links = (in_bridge && !links.is_empty()).then_some(links);
     Ok(Joining { mode, now, later: Vec::new(), links, mac_address })
+}
+
+/// In a network namespace that somebody else has made.
+fn given(engine: &Engine, path: &str) -> Result<Joining, RuntimeError> {
+    match engine.flavour {
+        Flavour::Podman => Ok(Joining {
+            mode: format!("ns:{path}"),
+            now: Vec::new(),
+            later: Vec::new(),
+            links: None,
+            mac_address: None,
+        }),
+        Flavour::Docker => Err(RuntimeError::Unsupported(format!(
+            "Docker can't start a container in a network namespace that is there already ({path}); join it to the network of a container that holds one, by `network_mode: container:NAME`"
+        ))),
+    }
 }
 
 fn project_networks(

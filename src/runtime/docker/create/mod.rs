@@ -68,7 +68,7 @@ pub(super) async fn creation(
         hostname: spec.hostname.clone(),
         domainname: spec.domain_name.clone(),
         user: spec.user.clone(),
-        exposed_ports: Some(exposed(spec)?),
+        exposed_ports: request.network_namespace.is_none().then(|| exposed(spec)).transpose()?,
         tty: Some(spec.tty),
         open_stdin: Some(spec.stdin_open),
         // The one person who runs a one-off ends its input; a service's input stays open.
@@ -141,7 +141,11 @@ async fn host_config(
             typ: logging.driver.clone(),
             config: Some(logging.options.clone().into_iter().collect()),
         }),
-        port_bindings: Some(port_bindings(engine.flavour, request)),
+        // Whoever made its network makes its ports.
+        port_bindings: request
+            .network_namespace
+            .is_none()
+            .then(|| port_bindings(engine.flavour, request)),
         storage_opt: some(spec.storage_options.clone()),
         ..HostConfig::default()
     })

@@ -1,0 +1,339 @@
+//! The mesh of this node: makes the kernel, the firewall and the names match what is agreed.
+//!
+//! Level, not edge: whenever what is agreed changes, and now and then though nothing does, all is said anew, and
+//! what fits stays as it is. A daemon that starts finds everything as the last one left it; containers lose no
+//! packet by that.
+
+mod endpoints;
+mod names;
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use ipnet::IpNet;
+use tokio::{sync::watch, time::timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::{
+    config::{Config, NetworkDriver},
+    disk::DiskError,
+    identity::{self, IdentityError},
+    tasks::Tasks,
+};
+use crate::{
+    model::{ClusterId, ContainerId, NodeId},
+    network::{
+        Bridge, Namespace, NetworkError, Port,
+        firewall::{self, FirewallError, Rules},
+        host,
+        wireguard::{self, Chosen, Device, SecretKey, Userspace, Wanted},
+    },
+    node::{MeshSeat, View},
+    topology::{Known, Mesh, Plan, PlanError, gateway},
+};
+use endpoints::Endpoints;
+use names::Names;
+
+/// The links that are this node's own.
+const BRIDGE: &str = "fizz0";
+const MESH: &str = "fizz-mesh";
+
+/// What WireGuard and IPv6 need of a packet (the paper, section 5.4.6): 40 + 8 + 32.
+const WIREGUARD_BYTES: u32 = 80;
+
+/// The smallest packet that IPv6 works with (RFC 8200, section 5).
+const MTU_BYTES_MIN: u32 = 1280;
+
+/// How long changes are collected before they are made, and how long nothing is looked at if none come.
+const COLLECTED: Duration = Duration::from_millis(20);
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long a container waits for its place before it is not started.
+const PLACE_MAX: Duration = Duration::from_secs(15);
+
+/// Whoever is silent for so long is sent something, so that what is between goes on letting it through.
+const KEEPALIVE_SECONDS: u16 = 25;
+
+/// Why this node can't be in the mesh.
+#[derive(Debug, thiserror::Error)]
+pub enum FabricError {
+    /// The ranges do not do.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The kernel would not, or nothing speaks WireGuard.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// The tables could not be set.
+    #[error(transparent)]
+    Firewall(#[from] FirewallError),
+    /// There is no key.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// A directory cannot be used.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The host does not forward.
+    #[error("can't have this host forward packets: {0}")]
+    Forward(std::io::Error),
+}
+
+/// This node's part of the mesh. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Fabric(Arc<Inner>);
+
+struct Inner {
+    me: NodeId,
+    plan: Plan,
+    secret: SecretKey,
+    device: Device,
+    /// It is slower than this host could be.
+    degraded: bool,
+    host: Namespace,
+    mtu: u32,
+    port: u16,
+    /// The ports by which members speak to each other.
+    members: BTreeSet<u16>,
+    /// The containers that have their place: what is set up knows them.
+    placed: watch::Sender<BTreeSet<Ipv4Addr>>,
+}
+
+impl Fabric {
+    /// Chooses a device and looks whether the ranges do, before anything is changed. `None`: this node is to be
+    /// in no mesh.
+    pub(super) async fn open(
+        config: &Config,
+        cluster: ClusterId,
+        me: NodeId,
+    ) -> Result<Option<Self>, FabricError> {
+        let driver = match config.network.driver {
+            NetworkDriver::Bridge => return Ok(None),
+            NetworkDriver::Auto => wireguard::Driver::Auto,
+            NetworkDriver::Wireguard => wireguard::Driver::Wireguard,
+            NetworkDriver::Userspace => wireguard::Driver::Userspace,
+        };
+        let plan = Plan::new(cluster, config.network.overlay, config.network.node_prefix)?;
+        let host = Namespace::here()?;
+        plan.check(host::routes(&host, &[BRIDGE, MESH]).await?)?;
+        let secret = identity::load_or_make_mesh_key(&config.data_dir)?;
+        let folder = config.run_dir.join("wireguard");
+        let userspace = Userspace::new("/proc/self/exe", folder);
+        let Chosen { device, degraded } = wireguard::choose(driver, userspace, &host).await?;
+        let mtu =
+            host::mtu_outward(&host).await?.saturating_sub(WIREGUARD_BYTES).max(MTU_BYTES_MIN);
+        host::forward().map_err(FabricError::Forward)?;
+        match (&device, degraded) {
+            (Device::Kernel, _) => info!(mtu, "the mesh is the kernel's WireGuard"),
+            (Device::Userspace(_), false) => info!(mtu, "the mesh is a WireGuard process"),
+            (Device::Userspace(_), true) => warn!(
+                mtu,
+                "the mesh is a WireGuard process, as this kernel has no WireGuard: it is slower; install a kernel with the module `wireguard`"
+            ),
+        }
+        let port = config.network.port;
+        let members = [config.cluster.listen.port(), port].into();
+        let placed = watch::Sender::new(BTreeSet::new());
+        let inner = Inner { me, plan, secret, device, degraded, host, mtu, port, members, placed };
+        Ok(Some(Self(Arc::new(inner))))
+    }
+
+    /// What the node needs to know.
+    pub(super) fn seat(&self, advertised: Option<SocketAddr>) -> MeshSeat {
+        MeshSeat {
+            plan: self.0.plan,
+            key: self.0.secret.public(),
+            endpoints: endpoints::own(advertised.map(|it| it.ip()), self.0.port, &self.0.plan),
+            degraded: self.0.degraded,
+        }
+    }
+
+    /// Where a container asks for names, and its way out.
+    pub(super) fn gateway_of(&self, address: Ipv4Addr) -> Ipv4Addr {
+        gateway(self.0.plan.block_of(address))
+    }
+
+    /// Gives a container its place on the bridge, once all that it needs to work there is set up.
+    pub(super) async fn place(
+        &self,
+        container: ContainerId,
+        address: Ipv4Addr,
+        namespace: &Path,
+    ) -> Result<(), String> {
+        let mut placed = self.0.placed.subscribe();
+        let there = timeout(PLACE_MAX, placed.wait_for(|it| it.contains(&address))).await;
+        let there = there.is_ok_and(|it| it.is_ok());
+        if !there {
+            return Err(format!(
+                "this node's network is not ready for {address}: its log says why"
+            ));
+        }
+        let inside = Namespace::open(namespace).map_err(|error| error.to_string())?;
+        let port = self.port_of(container, address);
+        port.ensure(&self.0.host, &inside).await.map_err(|error| error.to_string())
+    }
+
+    fn port_of(&self, container: ContainerId, address: Ipv4Addr) -> Port {
+        let (plan, way_out) = (self.0.plan, self.gateway_of(address));
+        Port {
+            name: link_of(container),
+            bridge: BRIDGE.to_owned(),
+            inside: "eth0".to_owned(),
+            addresses: [IpAddr::V4(address), IpAddr::V6(plan.v6(address))].map(IpNet::from).into(),
+            gateways: [IpAddr::V4(way_out), IpAddr::V6(plan.v6(way_out))].into(),
+            mtu: self.0.mtu,
+        }
+    }
+
+    /// Follows what is agreed until it is told to stop.
+    pub(super) async fn run(
+        self,
+        mut view: watch::Receiver<Arc<View>>,
+        tasks: Tasks,
+        stop: CancellationToken,
+    ) {
+        let mut made = Made::default();
+        let mut names = Names::new(tasks);
+        let mut endpoints = Endpoints::default();
+        loop {
+            let seen = view.borrow_and_update().clone();
+            match self.follow(&seen, &mut made, &mut names).await {
+                Ok(()) => made.complaint = None,
+                Err(why) => {
+                    let why = why.to_string();
+                    // Once, and not with each attempt.
+                    if made.complaint.as_ref() != Some(&why) {
+                        error!(%why, "the network is not as it should be; trying again");
+                    }
+                    made.complaint = Some(why);
+                }
+            }
+            if let Some(mesh) = &made.mesh {
+                endpoints.tend(&self.0.device, &self.0.host, &self.wanted(mesh)).await;
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                changed = view.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    tokio::time::sleep(COLLECTED).await;
+                }
+                () = tokio::time::sleep(LOOK_INTERVAL) => made.stale(),
+            }
+        }
+    }
+
+    /// Makes all as it is agreed.
+    async fn follow(
+        &self,
+        view: &View,
+        made: &mut Made,
+        names: &mut Names,
+    ) -> Result<(), FabricError> {
+        let inner = &*self.0;
+        let standings = view.state.nodes().iter().map(|(id, _)| *id);
+        let unreachable: BTreeSet<NodeId> =
+            standings.filter(|it| view.out_of_reach(*it).is_some()).collect();
+        let known = Known {
+            plan: inner.plan,
+            me: inner.me,
+            state: &view.state,
+            projects: &view.projects,
+            unreachable: &unreachable,
+        };
+        let mesh = known.mesh();
+        if made.mesh.as_ref() != Some(&mesh) {
+            self.ensure_links(&mesh).await?;
+        }
+        let addresses = known.addresses();
+        let isolation = known.isolation();
+        let here: BTreeSet<Ipv4Addr> = isolation.here.keys().copied().collect();
+        let links = addresses.iter().filter(|(_, it)| here.contains(it));
+        let rules = Rules {
+            plan: inner.plan,
+            bridge: BRIDGE.to_owned(),
+            mesh: MESH.to_owned(),
+            gateway: mesh.blocks.first().copied().map(gateway),
+            members: inner.members.clone(),
+            isolation,
+            published: known.published(),
+            links: links.map(|(id, it)| (*it, link_of(*id))).collect(),
+        };
+        if made.rules.as_ref() != Some(&rules) {
+            firewall::apply(&rules).await?;
+            if made.rules.is_none() {
+                firewall::let_pass(&[BRIDGE, MESH]).await?;
+            }
+        }
+        names.follow(&known, &mesh).await;
+        (made.mesh, made.rules) = (Some(mesh), Some(rules));
+        inner.placed.send_if_modified(|it| {
+            let changed = *it != here;
+            *it = here;
+            changed
+        });
+        Ok(())
+    }
+
+    async fn ensure_links(&self, mesh: &Mesh) -> Result<(), FabricError> {
+        let inner = &*self.0;
+        let bridge =
+            Bridge { name: BRIDGE.to_owned(), addresses: mesh.bridge.clone(), mtu: inner.mtu };
+        bridge.ensure(&inner.host).await?;
+        inner.device.ensure(&inner.host, &self.wanted(mesh)).await?;
+        for link in [BRIDGE, MESH] {
+            host::lead_on(link).map_err(FabricError::Forward)?;
+        }
+        Ok(())
+    }
+
+    fn wanted<'a>(&'a self, mesh: &'a Mesh) -> Wanted<'a> {
+        Wanted {
+            name: MESH,
+            secret: &self.0.secret,
+            port: self.0.port,
+            mtu: self.0.mtu,
+            mesh,
+            keepalive_seconds: KEEPALIVE_SECONDS,
+        }
+    }
+
+    /// Takes all away: this node is out of its cluster.
+    pub(super) async fn close(&self) {
+        let inner = &*self.0;
+        let closed = async {
+            inner.device.remove(&inner.host, MESH).await?;
+            Bridge::remove(BRIDGE, &inner.host).await?;
+            firewall::remove().await?;
+            Ok::<(), FabricError>(())
+        };
+        if let Err(error) = closed.await {
+            warn!(%error, "the mesh's links are left behind");
+        }
+    }
+}
+
+/// What was made last.
+#[derive(Default)]
+struct Made {
+    mesh: Option<Mesh>,
+    rules: Option<Rules>,
+    complaint: Option<String>,
+}
+
+impl Made {
+    /// Somebody may have changed something since.
+    fn stale(&mut self) {
+        (self.mesh, self.rules) = (None, None);
+    }
+}
+
+/// The host's end of a container's link: a name of at most 15 bytes (`IFNAMSIZ` of linux/if.h).
+fn link_of(container: ContainerId) -> String {
+    format!("fz{:012x}", container.0 & 0xffff_ffff_ffff)
+}

@@ -1,0 +1,95 @@
+//! The names: a zone made from what is agreed, and the server that answers from it, at the addresses that the
+//! node has now.
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::{
+    daemon::tasks::Tasks,
+    network::dns::{Config, Server, Sockets, Zones},
+    topology::{
+        Known, Mesh,
+        zone::{Order, Zone},
+    },
+};
+
+/// The port that names are asked at (RFC 1035, section 4.2).
+const PORT: u16 = 53;
+
+/// The host's list of resolvers.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+/// The names of this node.
+pub(super) struct Names {
+    tasks: Tasks,
+    running: Option<Running>,
+    complaint: Option<String>,
+}
+
+struct Running {
+    at: BTreeSet<IpAddr>,
+    zones: Zones,
+    stop: CancellationToken,
+    /// Closed once it has let go of where it was.
+    ended: oneshot::Receiver<()>,
+}
+
+impl Names {
+    pub(super) fn new(tasks: Tasks) -> Self {
+        Self { tasks, running: None, complaint: None }
+    }
+
+    /// Answers from what is agreed now, where the node is now.
+    pub(super) async fn follow(&mut self, known: &Known<'_>, mesh: &Mesh) {
+        let zone = Arc::new(Zone::new(&known.facts(Order::default())));
+        let at: BTreeSet<IpAddr> = mesh
+            .bridge
+            .iter()
+            .map(ipnet::IpNet::addr)
+            .chain(mesh.addresses.iter().copied())
+            .collect();
+        if let Some(running) = self.running.as_ref().filter(|it| it.at == at) {
+            return running.zones.set(zone);
+        }
+        if let Some(before) = self.running.take() {
+            before.stop.cancel();
+            drop(before.ended.await);
+        }
+        let addresses: Vec<SocketAddr> = at.iter().map(|it| SocketAddr::new(*it, PORT)).collect();
+        let sockets = match Sockets::bind(&addresses).await {
+            Ok(sockets) => sockets,
+            Err(error) => {
+                let why = error.to_string();
+                if self.complaint.as_ref() != Some(&why) {
+                    warn!(%why, "containers find no names; trying again");
+                }
+                self.complaint = Some(why);
+                return;
+            }
+        };
+        self.complaint = None;
+        let config = Config {
+            sockets,
+            askers: vec![known.plan.overlay().into(), known.plan.local().into()],
+            resolv_conf: PathBuf::from(RESOLV_CONF),
+        };
+        let (server, zones) = Server::new(config, zone);
+        let stop = self.tasks.stopping().child_token();
+        let (end, ended) = oneshot::channel::<()>();
+        let told = stop.clone();
+        self.tasks.spawn("dns", async move {
+            server.run(told).await;
+            drop(end);
+        });
+        info!(?at, "answers names");
+        self.running = Some(Running { at, zones, stop, ended });
+    }
+}

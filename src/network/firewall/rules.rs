@@ -1,0 +1,235 @@
+//! The tables as text, from what the topology says. Pure.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+    net::{IpAddr, Ipv4Addr},
+};
+
+use crate::{
+    model::spec::Protocol,
+    topology::{Backend, Isolation, Plan, Published, zone::NetworkName},
+};
+
+/// What the tables are made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Where addresses come from.
+    pub plan: Plan,
+    /// The containers' bridge.
+    pub bridge: String,
+    /// The mesh's device.
+    pub mesh: String,
+    /// This node's address on the bridge, by which it speaks to containers of other nodes.
+    pub gateway: Option<Ipv4Addr>,
+    /// The ports by which members speak to each other: no container's business.
+    pub members: BTreeSet<u16>,
+    /// Who may speak to whom.
+    pub isolation: Isolation,
+    /// The published ports, and where they lead.
+    pub published: BTreeMap<Published, BTreeSet<Backend>>,
+    /// The link of each of this node's containers.
+    pub links: BTreeMap<Ipv4Addr, String>,
+}
+
+/// Networks that a container is on.
+type Company = BTreeSet<NetworkName>;
+
+impl Rules {
+    /// What takes the tables away: that they are there before makes it no error if they were not.
+    pub(super) fn nothing() -> String {
+        let tables = ["inet fizz", "bridge fizz"];
+        tables.map(|it| format!("table {it}\ndelete table {it}\n")).concat()
+    }
+
+    /// The tables.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let (isolation, published) = (self.isolation(), self.published());
+        let (bridge, mesh) = (&self.bridge, &self.mesh);
+        let (v4, v6) = (self.plan.overlay(), self.plan.local());
+        let ports = list(self.members.iter());
+        let speaks_for = self.gateway.map_or_else(String::new, |it| {
+            format!("    oifname \"{mesh}\" ip saddr != {v4} snat ip to {it}\n    oifname \"{mesh}\" ct status dnat snat ip to {it}\n")
+        });
+        format!(
+            r#"{nothing}table inet fizz {{
+{isolation}
+  chain forward {{
+    type filter hook forward priority filter; policy accept;
+    oifname != {{ "{bridge}", "{mesh}" }} iifname != {{ "{bridge}", "{mesh}" }} return
+    ct state established,related accept
+    oifname "{bridge}" ct status dnat accept
+    oifname "{bridge}" ip daddr vmap @here4
+    oifname "{bridge}" ip6 daddr vmap @here6
+    oifname "{bridge}" drop
+    oifname "{mesh}" iifname "{bridge}" accept
+    oifname "{mesh}" ct status dnat accept
+    oifname "{mesh}" drop
+    ip daddr {v4} drop
+    ip6 daddr {v6} drop
+    ip saddr @confined4 drop
+    ip6 saddr @confined6 drop
+    iifname "{bridge}" accept
+    drop
+  }}
+  chain input {{
+    type filter hook input priority filter; policy accept;
+    iifname != {{ "{bridge}", "{mesh}" }} return
+    iifname "{mesh}" ip6 saddr {v6} ip6 saddr != @containers6 accept
+    ct state established,related accept
+    meta l4proto {{ icmp, ipv6-icmp }} accept
+    iifname "{mesh}" drop
+    udp dport {ports} drop
+    tcp dport {ports} drop
+  }}
+  chain output {{
+    type filter hook output priority filter; policy accept;
+    oifname "{bridge}" icmp type redirect drop
+    oifname "{bridge}" icmpv6 type nd-redirect drop
+  }}
+  chain mss {{
+    type filter hook forward priority mangle; policy accept;
+    oifname "{mesh}" tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu
+  }}
+{published}
+  chain prerouting {{
+    type nat hook prerouting priority dstnat; policy accept;
+    fib daddr type local jump ports
+  }}
+  chain locals {{
+    type nat hook output priority -100; policy accept;
+    fib daddr type local jump ports
+  }}
+  chain postrouting {{
+    type nat hook postrouting priority srcnat; policy accept;
+{speaks_for}    oifname "{bridge}" ip saddr 127.0.0.0/8 masquerade
+    oifname "{bridge}" iifname "{bridge}" ct status dnat masquerade
+    oifname {{ "{bridge}", "{mesh}" }} return
+    ip saddr {v4} masquerade
+    ip6 saddr {v6} masquerade
+  }}
+}}
+table bridge fizz {{
+  set links {{ type ifname . ipv4_addr; {links} }}
+  chain prerouting {{
+    type filter hook prerouting priority filter; policy accept;
+    iifname != "fz*" return
+    ether type ip iifname . ip saddr != @links drop
+  }}
+}}
+"#,
+            nothing = Self::nothing(),
+            links = elements(self.links.iter().map(|(at, link)| format!("\"{link}\" . {at}"))),
+        )
+    }
+
+    /// Sets of who is on each network, and for each container here a chain that asks those that it is on.
+    fn isolation(&self) -> String {
+        let mut text = String::new();
+        let numbers: BTreeMap<&NetworkName, usize> =
+            self.isolation.networks.keys().enumerate().map(|(at, name)| (name, at)).collect();
+        for (at, members) in self.isolation.networks.values().enumerate() {
+            self.pair(&mut text, &format!("net{at}_"), members.iter().copied());
+        }
+        self.pair(&mut text, "nodes", self.isolation.nodes.iter().copied());
+        self.pair(&mut text, "confined", self.isolation.confined.iter().copied());
+        let companies: BTreeSet<&Company> = self.isolation.here.values().collect();
+        let chains: BTreeMap<&Company, usize> =
+            companies.into_iter().enumerate().map(|(at, company)| (company, at)).collect();
+        for (company, at) in &chains {
+            let mut asks = String::new();
+            for number in company.iter().filter_map(|it| numbers.get(it)) {
+                let _ = writeln!(asks, "    ip saddr @net{number}_4 accept");
+                let _ = writeln!(asks, "    ip6 saddr @net{number}_6 accept");
+            }
+            let _ = write!(
+                text,
+                "  chain to{at} {{\n{asks}    ip saddr @nodes4 accept\n    ip6 saddr @nodes6 accept\n    drop\n  }}\n"
+            );
+        }
+        let here = |it: &dyn Fn(Ipv4Addr) -> IpAddr| {
+            let all = self.isolation.here.iter();
+            elements(all.filter_map(|(address, company)| {
+                Some(format!("{} : jump to{}", it(*address), chains.get(company)?))
+            }))
+        };
+        let _ = writeln!(
+            text,
+            "  map here4 {{ type ipv4_addr : verdict; {} }}\n  map here6 {{ type ipv6_addr : verdict; {} }}",
+            here(&|it| IpAddr::V4(it)),
+            here(&|it| IpAddr::V6(self.plan.v6(it))),
+        );
+        let containers = self.plan.v6_block(self.plan.overlay());
+        let _ = writeln!(
+            text,
+            "  set containers6 {{ type ipv6_addr; flags interval; elements = {{ {containers} }}; }}"
+        );
+        text
+    }
+
+    /// A set for each family.
+    fn pair(&self, text: &mut String, name: &str, members: impl Iterator<Item = Ipv4Addr> + Clone) {
+        let six = elements(members.clone().map(|it| self.plan.v6(it).to_string()));
+        let four = elements(members.map(|it| it.to_string()));
+        let _ = writeln!(text, "  set {name}4 {{ type ipv4_addr; {four} }}");
+        let _ = writeln!(text, "  set {name}6 {{ type ipv6_addr; {six} }}");
+    }
+
+    /// A rule for each published port; its connections take turns among where it leads.
+    fn published(&self) -> String {
+        let mut text = "  chain ports {\n".to_owned();
+        for (port, backends) in &self.published {
+            let protocol = match port.protocol {
+                Protocol::Tcp => "tcp",
+                Protocol::Udp => "udp",
+                Protocol::Sctp => "sctp",
+            };
+            let number = port.port;
+            let turns = backends.len();
+            if turns == 0 {
+                continue;
+            }
+            let asked = match port.host_ip {
+                Some(IpAddr::V4(it)) => format!("ip daddr {it} "),
+                Some(IpAddr::V6(it)) => format!("ip6 daddr {it} "),
+                None => String::new(),
+            };
+            let map = |it: &dyn Fn(Ipv4Addr) -> IpAddr| {
+                let each = backends.iter().enumerate();
+                let each =
+                    each.map(|(turn, (at, target))| format!("{turn} : {} . {target}", it(*at)));
+                each.collect::<Vec<_>>().join(", ")
+            };
+            let (four, six) = (map(&|it| IpAddr::V4(it)), map(&|it| IpAddr::V6(self.plan.v6(it))));
+            let v6_only = matches!(port.host_ip, Some(IpAddr::V6(_)));
+            let v4_only = matches!(port.host_ip, Some(IpAddr::V4(_)));
+            if !v6_only {
+                let _ = writeln!(
+                    text,
+                    "    {asked}meta nfproto ipv4 {protocol} dport {number} dnat ip to numgen inc mod {turns} map {{ {four} }}"
+                );
+            }
+            if !v4_only {
+                let _ = writeln!(
+                    text,
+                    "    {asked}meta nfproto ipv6 {protocol} dport {number} dnat ip6 to numgen inc mod {turns} map {{ {six} }}"
+                );
+            }
+        }
+        text + "  }\n"
+    }
+}
+
+/// The members of a set: none is written as none.
+fn elements(members: impl Iterator<Item = String>) -> String {
+    let members: Vec<String> = members.collect();
+    if members.is_empty() {
+        return String::new();
+    }
+    format!("elements = {{ {} }};", members.join(", "))
+}
+
+fn list<T: ToString>(members: impl Iterator<Item = T>) -> String {
+    format!("{{ {} }}", members.map(|it| it.to_string()).collect::<Vec<_>>().join(", "))
+}

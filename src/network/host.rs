@@ -1,0 +1,115 @@
+//! What a host has already: its routes, its largest packet, and whether it forwards.
+
+use std::{fs, io, net::IpAddr, path::PathBuf};
+
+use futures_util::TryStreamExt;
+use ipnet::IpNet;
+use rtnetlink::{
+    Handle, RouteMessageBuilder,
+    packet_route::{
+        link::LinkAttribute,
+        route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage},
+    },
+};
+
+use super::{Namespace, NetworkError, error::Fault, links};
+
+/// The largest packet of a host that has no way out: Ethernet's.
+const MTU_BYTES: u32 = 1500;
+
+/// Where this host sends what, but for what goes through these links.
+pub async fn routes(host: &Namespace, but: &[&str]) -> Result<Vec<IpNet>, NetworkError> {
+    host.work("look at the host's routes", async |handle| {
+        let mut own = vec![];
+        for name in but {
+            own.extend(links::find(handle, name).await?.map(|it| it.index));
+        }
+        let mut routes = vec![];
+        for message in all(handle).await? {
+            let through =
+                |it: &RouteAttribute| matches!(it, RouteAttribute::Oif(it) if own.contains(it));
+            if message.header.table == RouteHeader::RT_TABLE_MAIN
+                && !message.attributes.iter().any(through)
+            {
+                routes.extend(net_of(&message));
+            }
+        }
+        Ok(routes)
+    })
+    .await
+}
+
+/// The largest packet that goes out of this host whole: the smallest of its ways out.
+pub async fn mtu_outward(host: &Namespace) -> Result<u32, NetworkError> {
+    host.work("find out the host's largest packet", async |handle| {
+        let mut found = vec![];
+        for message in
+            all(handle).await?.iter().filter(|it| it.header.destination_prefix_length == 0)
+        {
+            let index = message.attributes.iter().find_map(|it| match it {
+                RouteAttribute::Oif(index) => Some(*index),
+                _ => None,
+            });
+            let Some(index) = index else { continue };
+            let link = handle.link().get().match_index(index).execute().try_next().await?;
+            let mtu = link.iter().flat_map(|it| &it.attributes).find_map(|it| match it {
+                LinkAttribute::Mtu(mtu) => Some(*mtu),
+                _ => None,
+            });
+            found.extend(mtu);
+        }
+        Ok(found.into_iter().min().unwrap_or(MTU_BYTES))
+    })
+    .await
+}
+
+async fn all(handle: &Handle) -> Result<Vec<RouteMessage>, Fault> {
+    let mut routes = vec![];
+    for family in [
+        RouteMessageBuilder::<std::net::Ipv4Addr>::new().build(),
+        RouteMessageBuilder::<std::net::Ipv6Addr>::new().build(),
+    ] {
+        routes.extend(handle.route().get(family).execute().try_collect::<Vec<_>>().await?);
+    }
+    Ok(routes)
+}
+
+fn net_of(message: &RouteMessage) -> Option<IpNet> {
+    let address = message.attributes.iter().find_map(|it| match it {
+        RouteAttribute::Destination(RouteAddress::Inet(it)) => Some(IpAddr::V4(*it)),
+        RouteAttribute::Destination(RouteAddress::Inet6(it)) => Some(IpAddr::V6(*it)),
+        _ => None,
+    })?;
+    IpNet::new(address, message.header.destination_prefix_length).ok()
+}
+
+/// Has this thread's host forward packets. A host that learns its way out from its routers (RFC 4862) would
+/// learn nothing more as soon as it forwards itself: it is told to go on (the kernel's ip-sysctl, `accept_ra`).
+pub fn forward() -> io::Result<()> {
+    let v6 = PathBuf::from("/proc/sys/net/ipv6/conf");
+    match fs::read_to_string(v6.join("all/forwarding")) {
+        Ok(on) if on.trim() == "0" => {
+            for link in fs::read_dir(&v6)? {
+                let learns = link?.path().join("accept_ra");
+                if fs::read_to_string(&learns).is_ok_and(|it| it.trim() == "1") {
+                    fs::write(&learns, "2")?;
+                }
+            }
+            fs::write(v6.join("all/forwarding"), "1")?;
+        }
+        // It is on, or there is no IPv6 here.
+        Ok(_) => {}
+        Err(why) if why.kind() == io::ErrorKind::NotFound => {}
+        Err(why) => return Err(why),
+    }
+    let v4 = "/proc/sys/net/ipv4/ip_forward";
+    if fs::read_to_string(v4)?.trim() == "0" {
+        fs::write(v4, "1")?;
+    }
+    Ok(())
+}
+
+/// Lets what this host sends to itself be led on to containers through a link (ip-sysctl, `route_localnet`).
+pub fn lead_on(link: &str) -> io::Result<()> {
+    fs::write(format!("/proc/sys/net/ipv4/conf/{link}/route_localnet"), "1")
+}

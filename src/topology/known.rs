@@ -1,0 +1,267 @@
+//! What is agreed, and what it comes to for one node: its mesh, who may speak to its containers, the ports that
+//! it publishes, and the names that it answers.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
+
+use ipnet::{IpNet, Ipv4Net};
+
+use super::{
+    Plan,
+    addresses::gateway,
+    blocks::Blocks,
+    mesh::{Mesh, Place, decided},
+    zone::{Addresses, Facts, Host, NetworkName, Order, Replica, Service, ServicePort},
+};
+use crate::{
+    model::{
+        ContainerId, ContainerState, NodeId, ProjectName, ServiceKey,
+        spec::{NetworkAttachment, NetworkMode, ProjectSpec, Protocol, ServiceSpec},
+    },
+    state::{ClusterState, ContainerRecord},
+};
+
+/// What the topology is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// Where addresses come from.
+    pub plan: Plan,
+    /// Whose topology it is.
+    pub me: NodeId,
+    /// What is agreed.
+    pub state: &'a ClusterState,
+    /// The deployments' specs.
+    pub projects: &'a BTreeMap<ProjectName, Arc<ProjectSpec>>,
+    /// The members that this node does not reach.
+    pub unreachable: &'a BTreeSet<NodeId>,
+}
+
+/// Who may speak to whom.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Isolation {
+    /// Everyone on each network that somebody here is on, on whichever node.
+    pub networks: BTreeMap<NetworkName, BTreeSet<Ipv4Addr>>,
+    /// This node's containers, and the networks that each is on.
+    pub here: BTreeMap<Ipv4Addr, BTreeSet<NetworkName>>,
+    /// Those of them that are to reach nothing outside: all their networks are internal.
+    pub confined: BTreeSet<Ipv4Addr>,
+    /// The nodes themselves, as their containers' gateways.
+    pub nodes: BTreeSet<Ipv4Addr>,
+}
+
+/// A port of every node, and where what comes there goes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Published {
+    /// TCP, UDP or SCTP.
+    pub protocol: Protocol,
+    /// The node's port.
+    pub port: u16,
+    /// The node's address; all where not set.
+    pub host_ip: Option<IpAddr>,
+}
+
+/// A container and its port, where traffic may end.
+pub type Backend = (Ipv4Addr, u16);
+
+impl Known<'_> {
+    /// The nodes as the mesh knows them.
+    #[must_use]
+    pub fn places(&self) -> Vec<Place> {
+        let members = self.state.nodes().iter().filter(|(id, _)| !self.state.has_left(**id));
+        let place = |(id, it): (&NodeId, &Arc<crate::state::NodeRecord>)| Place {
+            id: *id,
+            key: it.mesh.as_ref().map(|it| it.key),
+            endpoints: it.mesh.as_ref().map(|it| it.endpoints.clone()).unwrap_or_default(),
+            claims: it.mesh.as_ref().map(|it| it.claims.clone()).unwrap_or_default(),
+        };
+        members.map(place).collect()
+    }
+
+    /// This node's mesh.
+    #[must_use]
+    pub fn mesh(&self) -> Mesh {
+        Mesh::of(&self.plan, self.me, &self.places())
+    }
+
+    /// The containers' addresses. What is of another node's block is being given up.
+    #[must_use]
+    pub fn addresses(&self) -> BTreeMap<ContainerId, Ipv4Addr> {
+        let blocks = decided(&self.plan, &self.places());
+        let given = self.state.ip_allocations().filter_map(|it| {
+            let IpAddr::V4(address) = it.address else { return None };
+            let record = self.state.container(it.container)?;
+            is_of(&blocks, record.node, address).then_some((it.container, address))
+        });
+        given.collect()
+    }
+
+    /// Who may speak to this node's containers.
+    #[must_use]
+    pub fn isolation(&self) -> Isolation {
+        let mut isolation = Isolation::default();
+        let addresses = self.addresses();
+        let mut members: BTreeMap<NetworkName, BTreeSet<Ipv4Addr>> = BTreeMap::new();
+        for (id, address) in &addresses {
+            let Some(record) = self.state.container(*id) else { continue };
+            let networks: BTreeSet<NetworkName> = networks_of(record).collect();
+            for network in &networks {
+                members.entry(network.clone()).or_default().insert(*address);
+            }
+            if record.node != self.me {
+                continue;
+            }
+            if networks.iter().all(|it| self.is_internal(record, it)) {
+                isolation.confined.insert(*address);
+            }
+            isolation.here.insert(*address, networks);
+        }
+        let mine: BTreeSet<&NetworkName> = isolation.here.values().flatten().collect();
+        members.retain(|it, _| mine.contains(it));
+        isolation.networks = members;
+        let blocks = self.places().into_iter().flat_map(|it| it.claims.into_keys());
+        isolation.nodes = blocks.map(gateway).collect();
+        isolation
+    }
+
+    fn is_internal(&self, record: &ContainerRecord, name: &NetworkName) -> bool {
+        let project = self.projects.get(&record.service.project);
+        let mut networks = project.iter().flat_map(|it| it.networks.values());
+        networks.any(|it| *it.name == *name.0 && it.internal)
+    }
+
+    /// The ports that all nodes publish, and where they lead: to those that are well, as long as any is.
+    #[must_use]
+    pub fn published(&self) -> BTreeMap<Published, BTreeSet<Backend>> {
+        let mut found: BTreeMap<Published, [BTreeSet<Backend>; 2]> = BTreeMap::new();
+        for (id, address) in self.addresses() {
+            let Some(record) = self.state.container(id).filter(|it| it.state.is_up()) else {
+                continue;
+            };
+            let well = is_well(record) && !self.unreachable.contains(&record.node);
+            for port in &record.ports {
+                let protocol = match port.protocol.as_str() {
+                    "udp" => Protocol::Udp,
+                    "sctp" => Protocol::Sctp,
+                    _ => Protocol::Tcp,
+                };
+                let host_ip = port.host_ip.parse().ok().filter(|it: &IpAddr| !it.is_unspecified());
+                let key = Published { protocol, port: port.published, host_ip };
+                let [good, bad] = found.entry(key).or_default();
+                if well { good } else { bad }.insert((address, port.target));
+            }
+        }
+        let choose = |[good, bad]: [BTreeSet<Backend>; 2]| if good.is_empty() { bad } else { good };
+        found.into_iter().map(|(key, both)| (key, choose(both))).collect()
+    }
+
+    /// What this node's zone is made from.
+    #[must_use]
+    pub fn facts(&self, order: Order) -> Facts {
+        let mesh = self.mesh();
+        let own = mesh.bridge.iter().map(IpNet::addr).collect();
+        let members = self.state.nodes().iter().filter(|(id, _)| !self.state.has_left(**id));
+        let host = |(id, it): (&NodeId, &Arc<crate::state::NodeRecord>)| Host {
+            id: *id,
+            name: it.name.clone(),
+            addresses: [IpAddr::V6(self.plan.of_node(*id))].into(),
+        };
+        Facts {
+            here: self.me,
+            own,
+            ranges: vec![self.plan.overlay().into(), self.plan.local().into()],
+            order,
+            hosts: members.filter(|(_, it)| it.mesh.is_some()).map(host).collect(),
+            services: self.services(),
+            replicas: self.replicas(),
+        }
+    }
+
+    fn services(&self) -> Vec<Service> {
+        let mut services = vec![];
+        for (project, spec) in self.projects {
+            let spans = self.state.deployments().get(project).is_some_and(|it| it.overlay);
+            for (name, service) in spec.services.iter().filter(|_| spans) {
+                let NetworkMode::Networks(wanted) = &service.container.network else { continue };
+                let network = |(key, it): (&String, &NetworkAttachment)| {
+                    let name = NetworkName(spec.networks.get(key)?.name.as_str().into());
+                    Some((name, it.aliases.iter().cloned().collect()))
+                };
+                services.push(Service {
+                    key: ServiceKey { project: project.clone(), service: name.clone() },
+                    networks: wanted.iter().filter_map(network).collect(),
+                    ports: ports_of(service),
+                });
+            }
+        }
+        services
+    }
+
+    fn replicas(&self) -> Vec<Replica> {
+        let replica = |(id, v4): (ContainerId, Ipv4Addr)| {
+            let record = self.state.container(id)?;
+            let addresses = Addresses { v4: Some(v4), v6: Some(self.plan.v6(v4)) };
+            Some(Replica {
+                key: record.service.clone(),
+                slot: record.one_off.is_none().then_some(record.slot),
+                name: record.name.clone(),
+                node: record.node,
+                networks: networks_of(record).map(|it| (it, addresses)).collect(),
+                healthy: is_well(record),
+                reachable: !self.unreachable.contains(&record.node),
+            })
+        };
+        self.addresses().into_iter().filter_map(replica).collect()
+    }
+}
+
+fn is_of(blocks: &Blocks, node: NodeId, address: Ipv4Addr) -> bool {
+    blocks.of_node(node).any(|it: Ipv4Net| it.contains(&address))
+}
+
+/// The networks that a container is on, as its node wrote them.
+fn networks_of(record: &ContainerRecord) -> impl Iterator<Item = NetworkName> + '_ {
+    record.addresses.keys().map(|it| NetworkName(it.as_str().into()))
+}
+
+/// Whether it runs, and its health check, if there is one, says that it is well.
+fn is_well(record: &ContainerRecord) -> bool {
+    match record.state {
+        ContainerState::Running => !record.checked,
+        ContainerState::Healthy => true,
+        ContainerState::Pending
+        | ContainerState::Unhealthy
+        | ContainerState::Stopped
+        | ContainerState::Failed => false,
+    }
+}
+
+/// The ports that SRV names lead to: those that are published, and those that are only told of.
+fn ports_of(service: &ServiceSpec) -> Vec<ServicePort> {
+    let label = |it| match it {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+        Protocol::Sctp => "sctp",
+    };
+    let mut ports: BTreeSet<ServicePort> = BTreeSet::new();
+    for it in &service.container.ports {
+        let protocol = label(it.protocol);
+        ports.insert(ServicePort { name: it.name.clone(), number: it.target, protocol });
+    }
+    for text in &service.container.expose {
+        let (number, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+        let protocol = match protocol {
+            "udp" => "udp",
+            "sctp" => "sctp",
+            _ => "tcp",
+        };
+        // A range has no number of its own.
+        let Ok(number) = number.parse() else { continue };
+        if ports.iter().all(|it| (it.number, it.protocol) != (number, protocol)) {
+            ports.insert(ServicePort { name: None, number, protocol });
+        }
+    }
+    ports.into_iter().collect()
+}
