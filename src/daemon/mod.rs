@@ -44,7 +44,7 @@ use tracing::{info, warn};
 use self::core::{Core, Ended};
 use crate::{
     api::{self, Backend, EventLog, Limits, Metrics, Sealer},
-    node::{Node, Seat, View},
+    node::{Node, Now, Seat, View},
     runtime::{self, Containerd, Docker, Flavour, NoRuntime, Runtime},
     secrets::Vault,
     state::ClusterState,
@@ -238,6 +238,33 @@ struct Assembly {
     view: watch::Receiver<Arc<View>>,
 }
 
+/// This node's part of the mesh, if its cluster has one.
+async fn open_fabric(config: &Config, home: &Home) -> Result<Option<Fabric>, DaemonError> {
+    let Some(credentials) = &home.credentials else { return Ok(None) };
+    Ok(Fabric::open(config, credentials.id, home.identity.id()).await?)
+}
+
+/// The node as its disk says that it is.
+fn node_of(
+    config: &Config,
+    home: &Home,
+    state: ClusterState,
+    fabric: Option<&Fabric>,
+    now: Now,
+) -> Result<Node, DaemonError> {
+    let (me, name) = (home.identity.id(), config.node.name.clone());
+    let mut facts = facts::measure(name, config.node.labels.clone(), None, now.wall);
+    facts.recipient = home.own.recipient();
+    facts.address = members::advertised(config, &state, me);
+    let advertised = facts.address;
+    let node = Node::new(me, facts, state, OsRng.next_u64());
+    let Some(credentials) = &home.credentials else { return Ok(node) };
+    let life = home.store.next_life(now.wall)?;
+    let mesh = fabric.map(|it| it.seat(advertised));
+    let (keys, config) = (credentials.keys.clone(), config.cluster.membership.clone());
+    Ok(node.seated(Seat { keys, life, config, mesh }, now))
+}
+
 /// Joins the node, what carries out its decisions, and what it hears, by bounded queues.
 async fn assemble(
     config: &Config,
@@ -247,22 +274,9 @@ async fn assemble(
     tasks: &Tasks,
 ) -> Result<Assembly, DaemonError> {
     let (me, now, runtime) = (home.identity.id(), clock.now(), runtime(config));
-    let (name, labels) = (config.node.name.clone(), config.node.labels.clone());
-    let mut facts = facts::measure(name.clone(), labels, None, now.wall);
-    facts.recipient = home.own.recipient();
-    facts.address = members::advertised(config, &state, me);
-    let advertised = facts.address;
-    let mut node = Node::new(me, facts, state, OsRng.next_u64());
-    let fabric = match &home.credentials {
-        Some(credentials) => Fabric::open(config, credentials.id, me).await?,
-        None => None,
-    };
-    if let Some(credentials) = &home.credentials {
-        let life = home.store.next_life(now.wall)?;
-        let mesh = fabric.as_ref().map(|it| it.seat(advertised));
-        let (keys, config) = (credentials.keys.clone(), config.cluster.membership.clone());
-        node = node.seated(Seat { keys, life, config, mesh }, now);
-    }
+    let name = config.node.name.clone();
+    let fabric = open_fabric(config, home).await?;
+    let node = node_of(config, home, state, fabric.as_ref(), now)?;
     let (view, picture) = watch::channel(Arc::new(node.view()));
     let (asks, asked) = mpsc::channel(ASKS_QUEUED_MAX);
     let (events, happened) = mpsc::channel(EVENTS_QUEUED_MAX);

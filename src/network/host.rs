@@ -46,16 +46,15 @@ pub async fn mtu_outward(host: &Namespace) -> Result<u32, NetworkError> {
         for message in
             all(handle).await?.iter().filter(|it| it.header.destination_prefix_length == 0)
         {
-            let index = message.attributes.iter().find_map(|it| match it {
-                RouteAttribute::Oif(index) => Some(*index),
-                _ => None,
+            let index = message.attributes.iter().find_map(|it| {
+                if let RouteAttribute::Oif(index) = it { Some(*index) } else { None }
             });
             let Some(index) = index else { continue };
             let link = handle.link().get().match_index(index).execute().try_next().await?;
-            let mtu = link.iter().flat_map(|it| &it.attributes).find_map(|it| match it {
-                LinkAttribute::Mtu(mtu) => Some(*mtu),
-                _ => None,
-            });
+            let mtu = link
+                .iter()
+                .flat_map(|it| &it.attributes)
+                .find_map(|it| if let LinkAttribute::Mtu(mtu) = it { Some(*mtu) } else { None });
             found.extend(mtu);
         }
         Ok(found.into_iter().min().unwrap_or(MTU_BYTES))
@@ -75,10 +74,14 @@ async fn all(handle: &Handle) -> Result<Vec<RouteMessage>, Fault> {
 }
 
 fn net_of(message: &RouteMessage) -> Option<IpNet> {
-    let address = message.attributes.iter().find_map(|it| match it {
-        RouteAttribute::Destination(RouteAddress::Inet(it)) => Some(IpAddr::V4(*it)),
-        RouteAttribute::Destination(RouteAddress::Inet6(it)) => Some(IpAddr::V6(*it)),
-        _ => None,
+    let address = message.attributes.iter().find_map(|it| {
+        if let RouteAttribute::Destination(RouteAddress::Inet(it)) = it {
+            return Some(IpAddr::V4(*it));
+        }
+        if let RouteAttribute::Destination(RouteAddress::Inet6(it)) = it {
+            return Some(IpAddr::V6(*it));
+        }
+        None
     })?;
     IpNet::new(address, message.header.destination_prefix_length).ok()
 }

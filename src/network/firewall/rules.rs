@@ -45,17 +45,32 @@ impl Rules {
     /// The tables.
     #[must_use]
     pub fn text(&self) -> String {
-        let (isolation, published) = (self.isolation(), self.published());
+        let (isolation, filters, translations) =
+            (self.isolation(), self.filters(), self.translations());
+        let links = elements(self.links.iter().map(|(at, link)| format!("\"{link}\" . {at}")));
+        format!(
+            r#"{nothing}table inet fizz {{
+{isolation}{filters}{translations}}}
+table bridge fizz {{
+  set links {{ type ifname . ipv4_addr; {links} }}
+  chain prerouting {{
+    type filter hook prerouting priority filter; policy accept;
+    iifname != "fz*" return
+    ether type ip iifname . ip saddr != @links drop
+  }}
+}}
+"#,
+            nothing = Self::nothing(),
+        )
+    }
+
+    /// What passes, of what goes through this node and of what is for itself.
+    fn filters(&self) -> String {
         let (bridge, mesh) = (&self.bridge, &self.mesh);
         let (v4, v6) = (self.plan.overlay(), self.plan.local());
         let ports = list(self.members.iter());
-        let speaks_for = self.gateway.map_or_else(String::new, |it| {
-            format!("    oifname \"{mesh}\" ip saddr != {v4} snat ip to {it}\n    oifname \"{mesh}\" ct status dnat snat ip to {it}\n")
-        });
         format!(
-            r#"{nothing}table inet fizz {{
-{isolation}
-  chain forward {{
+            r#"  chain forward {{
     type filter hook forward priority filter; policy accept;
     oifname != {{ "{bridge}", "{mesh}" }} iifname != {{ "{bridge}", "{mesh}" }} return
     ct state established,related accept
@@ -92,8 +107,23 @@ impl Rules {
     type filter hook forward priority mangle; policy accept;
     oifname "{mesh}" tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu
   }}
-{published}
-  chain prerouting {{
+"#
+        )
+    }
+
+    /// Published ports, the way back for what came by them, and containers' way out.
+    fn translations(&self) -> String {
+        let published = self.published();
+        let (bridge, mesh) = (&self.bridge, &self.mesh);
+        let (v4, v6) = (self.plan.overlay(), self.plan.local());
+        let speaks_for = self.gateway.map_or_else(String::new, |it| {
+            format!(
+                "    oifname \"{mesh}\" ip saddr != {v4} snat ip to {it}\n    \
+                 oifname \"{mesh}\" ct status dnat snat ip to {it}\n"
+            )
+        });
+        format!(
+            r#"{published}  chain prerouting {{
     type nat hook prerouting priority dstnat; policy accept;
     fib daddr type local jump ports
   }}
@@ -109,18 +139,7 @@ impl Rules {
     ip saddr {v4} masquerade
     ip6 saddr {v6} masquerade
   }}
-}}
-table bridge fizz {{
-  set links {{ type ifname . ipv4_addr; {links} }}
-  chain prerouting {{
-    type filter hook prerouting priority filter; policy accept;
-    iifname != "fz*" return
-    ether type ip iifname . ip saddr != @links drop
-  }}
-}}
-"#,
-            nothing = Self::nothing(),
-            links = elements(self.links.iter().map(|(at, link)| format!("\"{link}\" . {at}"))),
+"#
         )
     }
 

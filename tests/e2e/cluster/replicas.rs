@@ -75,7 +75,11 @@ services:
 
     /// What a node's engine runs.
     fn running(&self, node: &str) -> Vec<String> {
-        let output = self.nodes.docker(node, &["ps", "-q", "--no-trunc"]).output().unwrap();
+        let output = self
+            .nodes
+            .docker(node, &["ps", "-q", "--no-trunc", "-f", "label=fizz.service"])
+            .output()
+            .unwrap();
         String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
     }
 
