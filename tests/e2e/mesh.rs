@@ -263,6 +263,31 @@ async fn peers_that_come_and_go_cost_the_others_no_packet() {
 }
 
 #[tokio::test]
+async fn a_host_that_gets_another_block_and_loses_it_again_costs_no_packet() {
+    let site = Site::new(2);
+    site.join(&[1, 2]).await;
+    let one = &site.hosts[&1];
+    assert!(one.reaches(2));
+    let with = |blocks: &[u32]| {
+        let claims = blocks.iter().map(|it| (plan().block(*it), WallTime(0))).collect();
+        Mesh::of(&plan(), node(1), &[place(1), Place { claims, ..place(2) }])
+    };
+    let before = one.peer(2).await;
+    let streams = addresses(2).map(|it| one.stream(&it));
+    for blocks in [&[2, 9][..], &[2], &[2, 8, 9], &[2, 9], &[2]] {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let done = one.ensure(&with(blocks)).await;
+        assert_eq!(done, Done { peer_changes: 1, ..Done::default() });
+        let nets = with(blocks).peers[&before.key].allowed.clone();
+        assert_eq!(one.peer(2).await.allowed, nets);
+    }
+    streams.into_iter().for_each(Stream::loses_nothing);
+    let after = one.peer(2).await;
+    let (WallTime(then), WallTime(now)) = (before.handshake.unwrap(), after.handshake.unwrap());
+    assert!(now.abs_diff(then) < 1_000, "there was a handshake anew");
+}
+
+#[tokio::test]
 async fn a_daemon_that_goes_and_comes_again_costs_no_packet() {
     let site = Site::new(2);
     site.join(&[1, 2]).await;
@@ -407,9 +432,8 @@ async fn whatever_somebody_changes_is_mended() {
 async fn a_device_of_three_hundred_peers_is_seen_whole() {
     let site = Site::new(1);
     let one = &site.hosts[&1];
-    let key = |it: u16| {
-        PublicKey(SecretKey::new(&[it.to_be_bytes(); 16].concat().try_into().unwrap()).public().0)
-    };
+    // No device minds that nobody has their secrets.
+    let key = |it: u16| PublicKey([it.to_be_bytes(); 16].concat().try_into().unwrap());
     let place = |it: u16| Place {
         id: NodeId(it.into()),
         key: Some(key(it)),
@@ -474,12 +498,19 @@ async fn a_port_that_somebody_else_has_is_told_and_tried_again() {
 async fn a_link_of_another_kind_with_its_name_is_told_and_left_alone() {
     let site = Site::new(1);
     let one = &site.hosts[&1];
-    one.net.run(&["ip", "link", "add", DEVICE, "type", "veth", "peer", "name", "other"]);
     let mesh = mesh(1, &[1]);
-    let error = one.device().ensure(&one.net.open(), &one.wanted(&mesh)).await.unwrap_err();
-    assert!(matches!(error, NetworkError::Taken { .. }), "{error}");
-    one.device().remove(&one.net.open(), DEVICE).await.unwrap();
-    assert!(one.net.run(&["ip", "link"]).contains(DEVICE));
+    let veth = ["link", "add", DEVICE, "type", "veth", "peer", "name", "other"];
+    // Where the kernel has the devices, its small system has none of these.
+    let tun = ["tuntap", "add", "mode", "tun", "name", DEVICE];
+    let others = if by_the_kernel() { vec![&veth[..]] } else { vec![&veth[..], &tun] };
+    for other in others {
+        one.net.run(&[&["ip"], other].concat());
+        let error = one.device().ensure(&one.net.open(), &one.wanted(&mesh)).await.unwrap_err();
+        assert!(matches!(error, NetworkError::Taken { .. }), "{error}");
+        one.device().remove(&one.net.open(), DEVICE).await.unwrap();
+        assert!(one.net.run(&["ip", "link"]).contains(DEVICE));
+        one.net.run(&["ip", "link", "del", DEVICE]);
+    }
 }
 
 #[tokio::test]
@@ -521,6 +552,12 @@ async fn a_process_that_is_killed_is_started_anew() {
     wait_for(async || !one.net.run(&["ip", "link"]).contains(DEVICE)).await;
     assert!(one.ensure(&mesh(1, &[1, 2])).await.made);
     assert!(one.reaches(2));
+    // As one that hangs is: nothing goes through it.
+    let hung = one.process().unwrap();
+    kill(hung, Signal::SIGSTOP).unwrap();
+    assert!(!one.reaches(2));
+    assert!(one.ensure(&mesh(1, &[1, 2])).await.made);
+    assert!(one.reaches(2) && one.process() != Some(hung));
     // With its link a process goes, and leaves nothing.
     let process = one.process().unwrap();
     one.net.run(&["ip", "link", "del", DEVICE]);

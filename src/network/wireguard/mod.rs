@@ -14,6 +14,10 @@ mod key;
 mod process;
 #[cfg(feature = "userspace-wireguard")]
 mod tun;
+#[cfg_attr(
+    not(feature = "userspace-wireguard"),
+    expect(dead_code, reason = "the process's side of it has nobody to speak")
+)]
 mod uapi;
 mod userspace;
 

@@ -61,8 +61,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(3);
 /// kernel's keepalives do that by themselves.
 const REVIVE_EVERY: Duration = Duration::from_secs(25);
 
-/// How long whoever asks may take, and be waited for.
-const EXCHANGE_MAX: Duration = Duration::from_secs(5);
+/// How long whoever asks may take to say the next of it, and to read the answer: less than the daemon waits for
+/// one, which comes behind others.
+const PARTNER_MAX: Duration = Duration::from_secs(2);
 
 /// How long the first packet of a handshake may take to be sent.
 const SENDING_MAX: Duration = Duration::from_millis(20);
@@ -161,11 +162,10 @@ async fn attend(
             connection = listener.accept() => {
                 let (stream, _) = connection?;
                 tun.look()?;
-                match timeout(EXCHANGE_MAX, converse(&device, stream)).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(Trouble::Asking(why))) => warn!(%why, "a request was not answered"),
-                    Ok(Err(Trouble::Device(why))) => return Err(why),
-                    Err(_) => warn!("whoever asked took too long"),
+                match converse(&device, stream).await {
+                    Ok(()) => {}
+                    Err(Trouble::Asking(why)) => warn!(%why, "a request was not answered"),
+                    Err(Trouble::Device(why)) => return Err(why),
                 }
             }
         }
@@ -197,7 +197,8 @@ async fn converse(device: &Device<Transports>, mut stream: UnixStream) -> Result
                 return Err(io::Error::from(io::ErrorKind::FileTooLarge).into());
             }
             let room = text.capacity() - text.len();
-            if (&mut stream).take(room as u64).read_buf(&mut *text).await? == 0 {
+            let mut more = (&mut stream).take(room as u64);
+            if in_time(more.read_buf(&mut *text)).await? == 0 {
                 return Ok(());
             }
             continue;
@@ -220,7 +221,7 @@ async fn converse(device: &Device<Transports>, mut stream: UnixStream) -> Result
                 uapi::outcome_text(libc::EPROTO)
             }
         };
-        stream.write_all(answer.as_bytes()).await?;
+        in_time(stream.write_all(answer.as_bytes())).await?;
         if let Some(why) = broken {
             // Half of a device, which cannot listen, would never mend.
             return Err(Trouble::Device(why));
@@ -228,6 +229,10 @@ async fn converse(device: &Device<Transports>, mut stream: UnixStream) -> Result
         text[..end + 2].zeroize();
         text.drain(..end + 2);
     }
+}
+
+async fn in_time<T>(partner: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    timeout(PARTNER_MAX, partner).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 async fn apply(device: &Device<Transports>, change: Change) -> io::Result<()> {

@@ -34,7 +34,7 @@ use crate::network::{
 pub(super) const MTU_BYTES_MAX: u32 = 4_000;
 
 /// How long an answer may take.
-const ANSWER_MAX: Duration = Duration::from_secs(10);
+const ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// How long a process may take to start, and to end.
 const START_MAX: Duration = Duration::from_secs(10);
@@ -78,12 +78,14 @@ impl Userspace {
         let doing = format!("start the process of the mesh device {name}");
         let refused = |why| NetworkError::Refused { doing: doing.clone(), why };
         let link = host.work(&doing, async |it| links::ours(it, name, Kind::Tun).await).await?;
-        match self.look(name).await {
-            Ok(_) if link.is_some() => return Ok(false),
-            // Its link was taken away, or is in another network.
-            Ok(_) => self.remove(host, name).await?,
-            Err(why) if is_nobody(&why) => {}
-            Err(why) => return Err(refused(why)),
+        if self.look(name).await.is_ok() && link.is_some() {
+            return Ok(false);
+        }
+        // One that does not answer is about to end, or carries nothing any more; or its link was taken away.
+        self.end(name).await.map_err(refused)?;
+        if !is_gone(host, name, &doing).await? {
+            let (name, wanted) = (name.to_owned(), "TUN device of ours");
+            return Err(NetworkError::Taken { doing, name, wanted });
         }
         let child = self.start(host, name).map_err(refused)?;
         self.wait_for(name, child).await.map_err(refused)?;
@@ -156,14 +158,11 @@ impl Userspace {
         let doing = format!("end the process of the mesh device {name}");
         let refused = |why| NetworkError::Refused { doing: doing.clone(), why };
         let ran = self.end(name).await.map_err(refused)?;
-        let gone = host.work(&doing, async |links| {
-            while ran && links::find(links, name).await?.is_some() {
-                sleep(LOOK_EVERY).await;
-            }
-            Ok(())
-        });
-        let late = |_| refused(io::ErrorKind::TimedOut.into());
-        timeout(END_MAX, gone).await.map_err(late)?
+        // Where there was no process, a link of its name is somebody else's.
+        if ran && !is_gone(host, name, &doing).await? {
+            return Err(refused(io::ErrorKind::TimedOut.into()));
+        }
+        Ok(())
     }
 
     /// Whether there was one.
@@ -216,6 +215,20 @@ impl Userspace {
 
     fn file(&self, name: &str, kind: &str) -> PathBuf {
         self.folder.join(format!("{name}.{kind}"))
+    }
+}
+
+/// Whether there is no link of a name, soon: a process that ends gives up its lock before its link.
+async fn is_gone(host: &Namespace, name: &str, doing: &str) -> Result<bool, NetworkError> {
+    let gone = host.work(doing, async |links| {
+        while links::find(links, name).await?.is_some() {
+            sleep(LOOK_EVERY).await;
+        }
+        Ok(())
+    });
+    match timeout(END_MAX, gone).await {
+        Ok(gone) => gone.map(|()| true),
+        Err(_) => Ok(false),
     }
 }
 
