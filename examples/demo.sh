@@ -49,16 +49,17 @@ show() {
     cd examples/shop
     on a fizz up --wait
     home=$(where)
-    say "any node tells how it is; it runs on node $home"
-    on b fizz ps
-
-    say "it answers on its published port, and keeps what it is told"
-    on "$home" curl -fsS http://127.0.0.1:8080/
-    on "$home" curl -fsS -d lamp http://127.0.0.1:8080/cgi-bin/items
-
-    say "looking inside, from a node that does not run it"
     local other
     other=$(but "$home")
+    say "any node tells how it is: its services are on several nodes, its database on node $home"
+    on b fizz ps
+
+    say "every node answers on its published port, its parts find each other by name, and it keeps what it is told"
+    on "$other" curl -fsS http://127.0.0.1:8080/
+    on "$home" curl -fsS -d lamp http://127.0.0.1:8080/cgi-bin/items
+    on "$other" curl -fsS http://127.0.0.1:8080/cgi-bin/items
+
+    say "looking inside, from a node that does not run the database"
     on "$other" fizz logs --tail 3 web
     on "$other" fizz exec -T db cat /data/items
 
@@ -119,9 +120,9 @@ on() {
     fizz lab exec "$node" -- "$@" </dev/null
 }
 
-# where [NODE]: the name of the node that runs the shop's front, as a node sees it.
+# where [NODE]: the name of the node that runs the shop's database, as a node sees it.
 where() {
-    fizz lab exec "${1:-a}" -- fizz ps --format json web </dev/null |
+    fizz lab exec "${1:-a}" -- fizz ps --format json db </dev/null |
         tr '{' '\n' | sed -n 's/.*"node_name": *"\([^"]*\)".*/\1/p' | tail -n 1
 }
 

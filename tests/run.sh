@@ -54,10 +54,6 @@ main() {
             tests "$name on podman" env FIZZ_E2E_RUNTIME=podman "$PWD/$binary" runtime:: daemon::a_secret
             # The stories that cannot hold there yet are printed with their reasons.
             tests "$name on containerd" env FIZZ_E2E_RUNTIME=containerd "$PWD/$binary" runtime::
-            # The kernel's own WireGuard, wherever Debian's kernel can be had; this machine's may be without it.
-            if apt-cache show linux-image-amd64 >/dev/null 2>&1; then
-                tests "$name in a VM" env FIZZ_E2E_BINARY="$PWD/$binary" tests/vm/run.sh
-            fi
         elif [[ $name == sim ]]; then
             tests "$name" as_user env FIZZ_SIM_SEEDS="${FIZZ_SIM_SEEDS:-0..1000}" \
                 FIZZ_SIM_ORCHESTRA_SEEDS="${FIZZ_SIM_ORCHESTRA_SEEDS:-0..20}" "$PWD/$binary"
