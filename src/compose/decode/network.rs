@@ -77,7 +77,7 @@ fn port(place: &Cursor<'_>) -> Option<PortSpec> {
     if !target.is_set() {
         place.error("names no container port; add `target`");
     }
-    let protocols = [("tcp", Protocol::Tcp), ("udp", Protocol::Udp), ("sctp", Protocol::Sctp)];
+    let protocols = Protocol::ALL.map(|it| (it.name(), it));
     let published = place.key("published").parse(
         "a port or a range; use 1 to 65535, `8080-8090`, or 0 for a free one",
         |text| match text::ports(text)? {
@@ -103,7 +103,7 @@ pub(super) fn expose(place: &Cursor<'_>) -> Vec<String> {
     let port = |text: &str| {
         let (range, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
         let right = text::ports(range).is_some_and(|(first, _)| first != 0)
-            && ["tcp", "udp", "sctp"].contains(&protocol);
+            && Protocol::named(protocol).is_some();
         right.then(|| text.to_owned())
     };
     let items = place.items();

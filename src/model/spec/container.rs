@@ -225,6 +225,27 @@ pub enum Protocol {
     Sctp,
 }
 
+impl Protocol {
+    /// All that there are.
+    pub const ALL: [Self; 3] = [Self::Tcp, Self::Udp, Self::Sctp];
+
+    /// As Compose files and runtimes write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Sctp => "sctp",
+        }
+    }
+
+    /// The one that is written so.
+    #[must_use]
+    pub fn named(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.name() == text)
+    }
+}
+
 /// One mount.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mount {

@@ -6,10 +6,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
-use crate::{
-    model::spec::Protocol,
-    topology::{Backend, Isolation, Plan, Published, zone::NetworkName},
-};
+use crate::topology::{Backend, Isolation, Plan, Published, zone::NetworkName};
 
 /// What the tables are made from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -199,12 +196,7 @@ table bridge fizz {{
     fn published(&self) -> String {
         let mut text = "  chain ports {\n".to_owned();
         for (port, backends) in &self.published {
-            let protocol = match port.protocol {
-                Protocol::Tcp => "tcp",
-                Protocol::Udp => "udp",
-                Protocol::Sctp => "sctp",
-            };
-            let number = port.port;
+            let (protocol, number) = (port.protocol.name(), port.port);
             let turns = backends.len();
             if turns == 0 {
                 continue;
