@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     model::{NodeName, NodeState, WallTime},
+    runtime::memory_bytes,
     state::NodeRecord,
 };
 
@@ -37,14 +38,6 @@ pub fn measure(
         runtime,
         ..NodeRecord::unmeasured(name, NodeState::Alive, now)
     }
-}
-
-/// `MemTotal` of proc_meminfo(5).
-fn memory_bytes() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|it| it.strip_prefix("MemTotal:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    kib.checked_mul(1024)
 }
 
 #[cfg(test)]

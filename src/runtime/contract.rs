@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::model::{
     ContainerId, ContainerName, ImageId, Millis, NodeId, Observed, ProjectName, Revision,
-    RuntimeId, ServiceName, Slot, WallTime,
+    RuntimeId, RuntimeState, ServiceName, Slot, WallTime,
     spec::{ContainerSpec, NetworkAttachment, NetworkSpec, VolumeSpec},
 };
 
@@ -204,6 +204,44 @@ pub struct CreateContainer {
     pub peers: BTreeMap<ServiceName, RuntimeId>,
     /// Names of running containers for legacy `links`: service to its containers' names.
     pub links: BTreeMap<ServiceName, Vec<String>>,
+}
+
+impl CreateContainer {
+    /// The labels by which the container is known again.
+    pub(super) fn own_labels(&self) -> BTreeMap<String, String> {
+        [
+            (labels::NODE, self.node.to_string()),
+            (labels::CONTAINER, self.container.to_string()),
+            (labels::PROJECT, self.project.to_string()),
+            (labels::SERVICE, self.service.to_string()),
+            (labels::SLOT, self.slot.to_string()),
+            (labels::REVISION, self.revision.to_string()),
+            (labels::ONE_OFF, self.one_off.to_string()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+}
+
+/// A container as its labels tell of it, and nothing else; `None` if it is none of ours.
+pub(super) fn labelled<'a>(label: impl Fn(&str) -> Option<&'a str>) -> Option<Observed> {
+    Some(Observed {
+        runtime_id: RuntimeId("".into()),
+        name: String::new(),
+        container: label(labels::CONTAINER)?.parse().ok()?,
+        project: label(labels::PROJECT)?.parse().ok()?,
+        service: label(labels::SERVICE)?.parse().ok()?,
+        slot: Slot(label(labels::SLOT)?.parse().ok()?),
+        revision: label(labels::REVISION)?.parse().ok()?,
+        one_off: label(labels::ONE_OFF) == Some("true"),
+        image: ImageId("".into()),
+        command: String::new(),
+        state: RuntimeState::Broken,
+        created: WallTime::default(),
+        addresses: BTreeMap::new(),
+        ports: Vec::new(),
+        shares: Vec::new(),
+    })
 }
 
 /// What is asked for a network namespace for a container, beyond its processes' lives.

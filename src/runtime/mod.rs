@@ -5,8 +5,10 @@
 
 mod containerd;
 mod contract;
+mod digest;
 mod docker;
 mod find;
+mod machine;
 mod none;
 mod progress;
 
@@ -20,4 +22,5 @@ pub use contract::{
 };
 pub use docker::{Docker, Flavour};
 pub use find::find;
+pub use machine::memory_bytes;
 pub use none::NoRuntime;

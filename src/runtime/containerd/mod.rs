@@ -32,7 +32,7 @@ mod unpack;
 mod users;
 mod volumes;
 
-use std::{collections::BTreeMap, fs, net::IpAddr, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, process::ExitCode, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -42,6 +42,7 @@ use tokio::sync::mpsc;
 pub(super) use self::connect::SOCKET;
 
 use self::{connect::Connection, errors::unsupported};
+use super::memory_bytes;
 use super::{
     AttachRequest, BuildRequest, ContainerStats, CreateContainer, Credentials, ExecRequest,
     ExecSession, Held, ImageInfo, LogLine, LogsRequest, Observed, ProcessList, Progress, Reply,
@@ -90,13 +91,6 @@ fn random_id() -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The node's memory (proc(5), `/proc/meminfo`).
-fn memory_bytes() -> u64 {
-    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let total = text.lines().find_map(|it| it.strip_prefix("MemTotal:")?.split_whitespace().next());
-    total.and_then(|it| it.parse::<u64>().ok()).unwrap_or(0).saturating_mul(1024)
-}
-
 impl Runtime for Containerd {
     fn info(&self) -> Reply<'_, RuntimeInfo> {
         Box::pin(async {
@@ -110,7 +104,7 @@ impl Runtime for Containerd {
                 os: std::env::consts::OS.to_owned(),
                 architecture: std::env::consts::ARCH.to_owned(),
                 cpus: u32::try_from(cpus).unwrap_or(u32::MAX),
-                memory_bytes: memory_bytes(),
+                memory_bytes: memory_bytes().unwrap_or(0),
                 // Each has a shim of its own, and needs neither containerd nor Fizz.
                 live_restore: true,
                 root: self.connection.root.display().to_string(),

@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
 use super::messages::Descriptor;
+use crate::runtime::digest::sha256;
 
 /// The longest document that is read.
 pub(super) const DOCUMENT_BYTES_MAX: usize = 8 << 20;
@@ -183,13 +183,6 @@ pub(super) fn suiting<'a>(manifests: &'a [Blob], wanted: &Platform) -> Option<&'
         .or_else(|| manifests.iter().find(suits))
 }
 
-/// A digest of bytes, as images have it.
-pub(super) fn digest(bytes: &[u8]) -> String {
-    let hash = Sha256::digest(bytes);
-    let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}")
-}
-
 /// The names of the layered file systems, from the lowest to the whole (image specification,
 /// "Layer ChainID").
 pub(super) fn chain(diff_ids: &[String]) -> Vec<String> {
@@ -197,7 +190,7 @@ pub(super) fn chain(diff_ids: &[String]) -> Vec<String> {
     for id in diff_ids {
         chain.push(match chain.last() {
             None => id.clone(),
-            Some(below) => digest(format!("{below} {id}").as_bytes()),
+            Some(below) => sha256(format!("{below} {id}").as_bytes()),
         });
     }
     chain
@@ -232,9 +225,9 @@ mod tests {
         let ids = ["sha256:a".to_owned(), "sha256:b".to_owned()];
         let chain = chain(&ids);
         assert_eq!(chain[0], "sha256:a");
-        assert_eq!(chain[1], digest(b"sha256:a sha256:b"));
+        assert_eq!(chain[1], sha256(b"sha256:a sha256:b"));
         assert_eq!(
-            digest(b""),
+            sha256(b""),
             "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
         );
     }

@@ -19,8 +19,11 @@ use super::{
     stats,
 };
 use crate::{
-    model::{ImageId, NodeId, Slot, WallTime},
-    runtime::{CreateContainer, Observed, RuntimeError, RuntimeId, RuntimeState, labels},
+    model::{ImageId, NodeId, WallTime},
+    runtime::{
+        CreateContainer, Observed, RuntimeError, RuntimeId, RuntimeState, contract::labelled,
+        labels,
+    },
 };
 
 /// A container's name.
@@ -134,20 +137,11 @@ impl Record {
     }
 }
 
-/// The labels by which a container is known again.
+/// The labels by which a container is known again, its name among them.
 pub(super) fn own_labels(request: &CreateContainer) -> BTreeMap<String, String> {
-    [
-        (labels::NODE, request.node.to_string()),
-        (labels::CONTAINER, request.container.to_string()),
-        (labels::PROJECT, request.project.to_string()),
-        (labels::SERVICE, request.service.to_string()),
-        (labels::SLOT, request.slot.to_string()),
-        (labels::REVISION, request.revision.to_string()),
-        (labels::ONE_OFF, request.one_off.to_string()),
-        (NAME, request.name.to_string()),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .into()
+    let mut all = request.own_labels();
+    all.insert(NAME.to_owned(), request.name.to_string());
+    all
 }
 
 /// A container by its id.
@@ -234,24 +228,16 @@ pub(super) async fn observe(
 }
 
 fn observed(container: &Container, state: RuntimeState) -> Option<Observed> {
-    let label = |name: &str| container.labels.get(name).map(String::as_str);
     let record = Record::of(container)?;
     Some(Observed {
         runtime_id: RuntimeId(container.id.as_str().into()),
         name: name(container),
-        container: label(labels::CONTAINER)?.parse().ok()?,
-        project: label(labels::PROJECT)?.parse().ok()?,
-        service: label(labels::SERVICE)?.parse().ok()?,
-        slot: Slot(label(labels::SLOT)?.parse().ok()?),
-        revision: label(labels::REVISION)?.parse().ok()?,
-        one_off: label(labels::ONE_OFF) == Some("true"),
         image: ImageId(record.image.as_str().into()),
         command: record.command.join(" "),
         state,
         created: wall(container.created_at),
-        addresses: BTreeMap::new(),
-        ports: Vec::new(),
         shares: record.shares(),
+        ..labelled(|it| container.labels.get(it).map(String::as_str))?
     })
 }
 

@@ -14,7 +14,7 @@ use super::{
     messages::{GetMetrics, Group1, Group2},
     record,
 };
-use crate::runtime::{ContainerStats, RuntimeError, RuntimeId};
+use crate::runtime::{ContainerStats, RuntimeError, RuntimeId, memory_bytes};
 
 /// Between readings.
 const EVERY: Duration = Duration::from_secs(1);
@@ -138,7 +138,7 @@ async fn next(
     let stats = ContainerStats {
         cpu_hundredths_percent: u64::try_from(share).unwrap_or(0),
         memory_bytes: now.memory.saturating_sub(now.inactive_file),
-        memory_limit_bytes: now.limit.min(super::memory_bytes()),
+        memory_limit_bytes: now.limit.min(memory_bytes().unwrap_or(0)),
         network_rx_bytes: rx,
         network_tx_bytes: tx,
         block_read_bytes: now.read,

@@ -8,8 +8,8 @@ use bollard::models::{
 
 use super::timestamps::wall;
 use crate::{
-    model::{ImageId, Slot},
-    runtime::{Observed, ObservedPort, RuntimeId, RuntimeState, labels},
+    model::ImageId,
+    runtime::{Observed, ObservedPort, RuntimeId, RuntimeState, contract::labelled, labels},
 };
 
 /// The container, if it bears our labels.
@@ -32,12 +32,6 @@ pub(super) fn observed(answer: ContainerInspectResponse) -> Option<Observed> {
     Some(Observed {
         runtime_id: RuntimeId(answer.id?.into()),
         name: answer.name.unwrap_or_default().trim_start_matches('/').to_owned(),
-        container: label(labels::CONTAINER)?.parse().ok()?,
-        project: label(labels::PROJECT)?.parse().ok()?,
-        service: label(labels::SERVICE)?.parse().ok()?,
-        slot: Slot(label(labels::SLOT)?.parse().ok()?),
-        revision: label(labels::REVISION)?.parse().ok()?,
-        one_off: label(labels::ONE_OFF) == Some("true"),
         image: ImageId(answer.image.unwrap_or_default().into()),
         command: words.join(" "),
         state: state(&answer.state.unwrap_or_default()),
@@ -45,6 +39,7 @@ pub(super) fn observed(answer: ContainerInspectResponse) -> Option<Observed> {
         addresses,
         ports: ports(settings.ports.unwrap_or_default()),
         shares: shares(answer.host_config.unwrap_or_default(), label(labels::SANDBOX)),
+        ..labelled(label)?
     })
 }
 

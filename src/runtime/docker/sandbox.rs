@@ -11,7 +11,6 @@ use bollard::{
 };
 use bytes::Bytes;
 use futures_util::StreamExt;
-use sha2::{Digest, Sha256};
 
 use super::{
     connect::{ANSWER_MAX, Engine, WORK_MAX},
@@ -20,7 +19,7 @@ use super::{
 };
 use crate::{
     model::ContainerId,
-    runtime::{Held, RuntimeError, RuntimeId, SandboxRequest, labels},
+    runtime::{Held, RuntimeError, RuntimeId, SandboxRequest, digest::sha256, labels},
 };
 
 /// The image of the program. Its name is nobody's but Fizz's: nothing is ever asked of a registry for it.
@@ -94,13 +93,11 @@ impl Program {
     /// The image as `docker save` would write it.
     fn archive(&self) -> Result<Vec<u8>, std::io::Error> {
         let layer = tar(&[("pause", 0o755, &self.file())])?;
-        let digest = Sha256::digest(&layer);
-        let digest: String = digest.iter().map(|it| format!("{it:02x}")).collect();
         let config = serde_json::json!({
             "architecture": self.architecture,
             "os": "linux",
             "config": {"Entrypoint": ["/pause"]},
-            "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{digest}")]},
+            "rootfs": {"type": "layers", "diff_ids": [sha256(&layer)]},
         });
         let manifest = serde_json::json!([
             {"Config": "config.json", "RepoTags": [IMAGE], "Layers": ["layer.tar"]}

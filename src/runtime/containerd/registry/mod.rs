@@ -21,10 +21,10 @@ use self::{
 };
 use super::{
     log::encoded,
-    oci::{self, DOCUMENT_BYTES_MAX, INDEXES, MANIFESTS},
+    oci::{DOCUMENT_BYTES_MAX, INDEXES, MANIFESTS},
     reference::{Reference, is_loopback},
 };
-use crate::runtime::{Credentials, RuntimeError};
+use crate::runtime::{Credentials, RuntimeError, digest::sha256};
 
 /// The longest token and complaint that is read.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
@@ -84,7 +84,7 @@ impl<'a> Registry<'a> {
         let kind = answer.headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok());
         let kind = kind.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_owned();
         let bytes = answer.whole(DOCUMENT_BYTES_MAX).await.map_err(Fault::Failed)?;
-        let digest = oci::digest(&bytes);
+        let digest = sha256(&bytes);
         if version.starts_with("sha256:") && version != digest {
             return Err(Fault::Failed(format!("it gave {digest} for {version}")));
         }

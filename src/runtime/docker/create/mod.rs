@@ -25,9 +25,9 @@ use super::{
 use crate::{
     model::{
         Millis,
-        spec::{CommandLine, ContainerSpec, PortSpec, Protocol, PublishedPorts},
+        spec::{CommandLine, ContainerSpec, PortSpec, PublishedPorts},
     },
-    runtime::{CreateContainer, RuntimeError, labels},
+    runtime::{CreateContainer, RuntimeError},
 };
 
 /// What is sent to the engine to make a container.
@@ -169,31 +169,13 @@ fn environment(variables: &BTreeMap<String, Option<String>>) -> Vec<String> {
         .collect()
 }
 
+/// Ours come last, and so win: containers are known by them.
 fn all_labels<T: FromIterator<(String, String)>>(request: &CreateContainer) -> T {
-    let ours = [
-        (labels::NODE, request.node.to_string()),
-        (labels::CONTAINER, request.container.to_string()),
-        (labels::PROJECT, request.project.to_string()),
-        (labels::SERVICE, request.service.to_string()),
-        (labels::SLOT, request.slot.to_string()),
-        (labels::REVISION, request.revision.to_string()),
-        (labels::ONE_OFF, request.one_off.to_string()),
-    ];
-    let ours = ours.into_iter().map(|(name, value)| (name.to_owned(), value));
-    // Ours come last, and so win: containers are known by them.
-    request.spec.labels.clone().into_iter().chain(ours).collect()
-}
-
-fn protocol(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Tcp => "tcp",
-        Protocol::Udp => "udp",
-        Protocol::Sctp => "sctp",
-    }
+    request.spec.labels.clone().into_iter().chain(request.own_labels()).collect()
 }
 
 fn port_key(port: &PortSpec) -> String {
-    format!("{}/{}", port.target, protocol(port.protocol))
+    format!("{}/{}", port.target, port.protocol.name())
 }
 
 fn port_bindings(flavour: Flavour, request: &CreateContainer) -> PortMap {
@@ -250,6 +232,7 @@ fn some<T: FromIterator<(String, String)>>(values: BTreeMap<String, String>) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::spec::Protocol;
 
     #[test]
     fn an_exposed_range_is_written_out_once() {
