@@ -4,18 +4,28 @@ use std::{fs, io, net::IpAddr, path::PathBuf};
 
 use futures_util::TryStreamExt;
 use ipnet::IpNet;
-use rtnetlink::{
-    Handle, RouteMessageBuilder,
-    packet_route::{
-        link::LinkAttribute,
-        route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage},
-    },
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
+use rtnetlink::packet_route::{
+    link::LinkAttribute,
+    route::{RouteAttribute, RouteHeader},
 };
 
-use super::{Namespace, NetworkError, error::Fault, links};
+use super::{Namespace, NetworkError, links};
 
 /// The largest packet of a host that has no way out: Ethernet's.
 const MTU_BYTES: u32 = 1500;
+
+/// The addresses by which other hosts may reach this one, in the order of its links.
+pub fn addresses() -> impl Iterator<Item = IpAddr> {
+    let ip = |it: InterfaceAddress| {
+        let address = it.address?;
+        let v4 = address.as_sockaddr_in().map(|it| IpAddr::V4(it.ip()));
+        v4.or_else(|| address.as_sockaddr_in6().map(|it| IpAddr::V6(it.ip())))
+    };
+    let link_local = |it: &IpAddr| matches!(it, IpAddr::V6(it) if it.is_unicast_link_local());
+    let all = getifaddrs().into_iter().flatten().filter_map(ip);
+    all.filter(move |it| !it.is_loopback() && !link_local(it))
+}
 
 /// Where this host sends what, but for what goes through these links.
 pub async fn routes(host: &Namespace, but: &[&str]) -> Result<Vec<IpNet>, NetworkError> {
@@ -25,13 +35,13 @@ pub async fn routes(host: &Namespace, but: &[&str]) -> Result<Vec<IpNet>, Networ
             own.extend(links::find(handle, name).await?.map(|it| it.index));
         }
         let mut routes = vec![];
-        for message in all(handle).await? {
+        for message in links::routes(handle).await? {
             let through =
                 |it: &RouteAttribute| matches!(it, RouteAttribute::Oif(it) if own.contains(it));
             if message.header.table == RouteHeader::RT_TABLE_MAIN
                 && !message.attributes.iter().any(through)
             {
-                routes.extend(net_of(&message));
+                routes.extend(links::destination(&message));
             }
         }
         Ok(routes)
@@ -43,8 +53,10 @@ pub async fn routes(host: &Namespace, but: &[&str]) -> Result<Vec<IpNet>, Networ
 pub async fn mtu_outward(host: &Namespace) -> Result<u32, NetworkError> {
     host.work("find out the host's largest packet", async |handle| {
         let mut found = vec![];
-        for message in
-            all(handle).await?.iter().filter(|it| it.header.destination_prefix_length == 0)
+        for message in links::routes(handle)
+            .await?
+            .iter()
+            .filter(|it| it.header.destination_prefix_length == 0)
         {
             let index = message.attributes.iter().find_map(|it| {
                 if let RouteAttribute::Oif(index) = it { Some(*index) } else { None }
@@ -60,30 +72,6 @@ pub async fn mtu_outward(host: &Namespace) -> Result<u32, NetworkError> {
         Ok(found.into_iter().min().unwrap_or(MTU_BYTES))
     })
     .await
-}
-
-async fn all(handle: &Handle) -> Result<Vec<RouteMessage>, Fault> {
-    let mut routes = vec![];
-    for family in [
-        RouteMessageBuilder::<std::net::Ipv4Addr>::new().build(),
-        RouteMessageBuilder::<std::net::Ipv6Addr>::new().build(),
-    ] {
-        routes.extend(handle.route().get(family).execute().try_collect::<Vec<_>>().await?);
-    }
-    Ok(routes)
-}
-
-fn net_of(message: &RouteMessage) -> Option<IpNet> {
-    let address = message.attributes.iter().find_map(|it| {
-        if let RouteAttribute::Destination(RouteAddress::Inet(it)) = it {
-            return Some(IpAddr::V4(*it));
-        }
-        if let RouteAttribute::Destination(RouteAddress::Inet6(it)) = it {
-            return Some(IpAddr::V6(*it));
-        }
-        None
-    })?;
-    IpNet::new(address, message.header.destination_prefix_length).ok()
 }
 
 /// Has this thread's host forward packets. A host that learns its way out from its routers (RFC 4862) would

@@ -206,6 +206,18 @@ pub(super) async fn route_out(links: &Handle, index: u32, gateway: IpAddr) -> Re
     links.route().add(message).replace().execute().await
 }
 
+/// All routes of both families.
+pub(super) async fn routes(links: &Handle) -> Result<Vec<RouteMessage>, Error> {
+    let mut routes = vec![];
+    for family in [
+        RouteMessageBuilder::<Ipv4Addr>::new().build(),
+        RouteMessageBuilder::<Ipv6Addr>::new().build(),
+    ] {
+        routes.extend(links.route().get(family).execute().try_collect::<Vec<_>>().await?);
+    }
+    Ok(routes)
+}
+
 /// Sends just these through a link. Routes that the kernel makes by itself stay.
 pub(super) async fn route(
     links: &Handle,
@@ -213,19 +225,12 @@ pub(super) async fn route(
     wanted: &BTreeSet<IpNet>,
 ) -> Result<(), Error> {
     let mut there = BTreeSet::new();
-    let families = [
-        RouteMessageBuilder::<Ipv4Addr>::new().build(),
-        RouteMessageBuilder::<Ipv6Addr>::new().build(),
-    ];
-    for family in families {
-        let all: Vec<RouteMessage> = links.route().get(family).execute().try_collect().await?;
-        for message in all {
-            let Some(net) = net_through(index, &message) else { continue };
-            if wanted.contains(&net) {
-                there.insert(net);
-            } else {
-                links.route().del(message).execute().await?;
-            }
+    for message in routes(links).await? {
+        let Some(net) = net_through(index, &message) else { continue };
+        if wanted.contains(&net) {
+            there.insert(net);
+        } else {
+            links.route().del(message).execute().await?;
         }
     }
     for net in wanted.difference(&there) {
@@ -252,9 +257,11 @@ fn net_through(index: u32, message: &RouteMessage) -> Option<IpNet> {
         && header.kind == RouteType::Unicast
         && header.protocol != RouteProtocol::Kernel
         && message.attributes.contains(&RouteAttribute::Oif(index));
-    if !ours {
-        return None;
-    }
+    if ours { destination(message) } else { None }
+}
+
+/// What a route is for; `None`: for whatever is nowhere nearer.
+pub(super) fn destination(message: &RouteMessage) -> Option<IpNet> {
     let mut destination = None;
     for attribute in &message.attributes {
         if let RouteAttribute::Destination(RouteAddress::Inet(it)) = attribute {
@@ -264,5 +271,5 @@ fn net_through(index: u32, message: &RouteMessage) -> Option<IpNet> {
             destination = Some(IpAddr::V6(*it));
         }
     }
-    IpNet::new(destination?, header.destination_prefix_length).ok()
+    IpNet::new(destination?, message.header.destination_prefix_length).ok()
 }

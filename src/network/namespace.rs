@@ -40,11 +40,17 @@ impl Namespace {
         File::open(path).map(Self).map_err(|why| NetworkError::Refused { doing: doing(), why })
     }
 
+    /// Where the one that has this name is.
+    #[must_use]
+    pub fn path_of(name: &str) -> PathBuf {
+        Path::new(NAMED).join(name)
+    }
+
     /// The one that has this name in `/run/netns` (ip-netns(8)), made if it is not there. It lasts until it is
     /// [taken away](Self::unname), whoever runs in it, or the machine restarts.
-    pub fn named(name: &str) -> Result<(PathBuf, Self), NetworkError> {
+    pub fn named(name: &str) -> Result<PathBuf, NetworkError> {
         let doing = format!("make the network namespace {name}");
-        let path = Path::new(NAMED).join(name);
+        let path = Self::path_of(name);
         let made = thread::scope(|scope| {
             let make = || {
                 fs::create_dir_all(NAMED)?;
@@ -61,12 +67,12 @@ impl Namespace {
             thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread panicked")))
         });
         made.map_err(|why| NetworkError::Refused { doing, why })?;
-        Ok((path.clone(), Self::open(&path)?))
+        Ok(path)
     }
 
     /// Takes a name away: with the last process in it the namespace goes, too.
     pub fn unname(name: &str) -> Result<(), NetworkError> {
-        let path = Path::new(NAMED).join(name);
+        let path = Self::path_of(name);
         let refused = |why: io::Error| {
             let doing = format!("remove the network namespace {name}");
             NetworkError::Refused { doing, why }

@@ -1,6 +1,6 @@
 //! A container's network of its own: made, or held by another container, and wired before its process begins.
 
-use std::path::PathBuf;
+use std::{net::Ipv4Addr, path::PathBuf};
 
 use super::{Inner, failure, fault};
 use crate::{
@@ -23,6 +23,18 @@ fn name_of(container: ContainerId) -> String {
     format!("fizz-{container}")
 }
 
+/// The namespace that a container is started in, made if it is not there.
+fn given(container: ContainerId) -> Result<PathBuf, Failure> {
+    Namespace::named(&name_of(container)).map_err(|error| fault(error.to_string()))
+}
+
+/// What a container's network is to be like, and where it is to be wired.
+struct Wanted<'a> {
+    request: SandboxRequest,
+    address: Ipv4Addr,
+    fabric: &'a Fabric,
+}
+
 impl Inner {
     /// Has a container that is to be made begin in its own network.
     pub(super) async fn put_into_sandbox(
@@ -30,15 +42,13 @@ impl Inner {
         launch: &Launch,
         request: &mut CreateContainer,
     ) -> Result<(), Failure> {
-        let Some((wanted, _)) = self.sandbox_of(launch)? else { return Ok(()) };
+        let Some(Wanted { request: wanted, .. }) = self.sandbox_of(launch)? else { return Ok(()) };
         request.networks.clear();
         request.spec.ports.clear();
         request.spec.mac_address = None;
         match self.means.runtime.sandbox(&wanted).await.map_err(failure)? {
             Sandbox::Given => {
-                let (path, _) = Namespace::named(&name_of(launch.container))
-                    .map_err(|error| fault(error.to_string()))?;
-                request.network_namespace = Some(path);
+                request.network_namespace = Some(given(launch.container)?);
                 request.spec.dns = wanted.dns;
                 request.spec.dns_options = wanted.dns_options;
                 request.spec.extra_hosts = wanted.extra_hosts;
@@ -61,16 +71,13 @@ impl Inner {
 
     /// Has a container's network there and wired: its process begins next.
     pub(super) async fn wire(&self, launch: &Launch) -> Result<(), Failure> {
-        let Some((wanted, fabric)) = self.sandbox_of(launch)? else { return Ok(()) };
-        let Some(address) = launch.address else { return Ok(()) };
-        let namespace = match self.means.runtime.sandbox(&wanted).await.map_err(failure)? {
-            Sandbox::Given => {
-                let made = Namespace::named(&name_of(launch.container));
-                made.map_err(|error| fault(error.to_string()))?.0
-            }
+        let Some(wanted) = self.sandbox_of(launch)? else { return Ok(()) };
+        let sandbox = self.means.runtime.sandbox(&wanted.request).await.map_err(failure)?;
+        let namespace = match sandbox {
+            Sandbox::Given => given(launch.container)?,
             Sandbox::Held(held) => held.namespace,
         };
-        let placed = fabric.place(launch.container, address, &namespace).await;
+        let placed = wanted.fabric.place(launch.container, wanted.address, &namespace).await;
         // The network may be ready soon.
         placed.map_err(|reason| Failure { reason: reason.into(), passing: true })
     }
@@ -79,14 +86,13 @@ impl Inner {
     pub(super) async fn place_anew(
         &self,
         container: ContainerId,
-        address: std::net::Ipv4Addr,
+        address: Ipv4Addr,
     ) -> Result<(), String> {
         let Some(fabric) = &self.means.fabric else { return Ok(()) };
         let held = self.means.runtime.held_sandbox(container).await;
-        let namespace = match held.map_err(|error| error.to_string())? {
-            Some(held) => held.namespace,
-            None => PathBuf::from("/run/netns").join(name_of(container)),
-        };
+        let held = held.map_err(|error| error.to_string())?;
+        let namespace =
+            held.map_or_else(|| Namespace::path_of(&name_of(container)), |it| it.namespace);
         fabric.place(container, address, &namespace).await
     }
 
@@ -100,7 +106,7 @@ impl Inner {
     }
 
     /// What a container's network is to be like, if it is to have one of its own.
-    fn sandbox_of(&self, launch: &Launch) -> Result<Option<(SandboxRequest, &Fabric)>, Failure> {
+    fn sandbox_of(&self, launch: &Launch) -> Result<Option<Wanted<'_>>, Failure> {
         let Some(address) = launch.address else { return Ok(None) };
         let Some(fabric) = &self.means.fabric else {
             return Err(fault(
@@ -126,6 +132,6 @@ impl Inner {
             dns_options: options,
             extra_hosts: spec.extra_hosts.iter().map(host).collect(),
         };
-        Ok(Some((request, fabric)))
+        Ok(Some(Wanted { request, address, fabric }))
     }
 }

@@ -10,7 +10,7 @@ use tracing::debug;
 use crate::{
     model::PublicKey,
     network::{
-        Namespace,
+        Namespace, host,
         wireguard::{Device, Wanted},
     },
     topology::Plan,
@@ -21,18 +21,8 @@ const OWN_MAX: usize = 8;
 
 /// Where this node's device may be reached: where members reach the node first, then at each address of its own.
 pub(super) fn own(advertised: Option<IpAddr>, port: u16, plan: &Plan) -> Vec<SocketAddr> {
-    let interfaces = nix::ifaddrs::getifaddrs().into_iter().flatten();
-    let ip = |it: nix::ifaddrs::InterfaceAddress| {
-        let address = it.address?;
-        let v4 = address.as_sockaddr_in().map(|it| IpAddr::V4(it.ip()));
-        v4.or_else(|| address.as_sockaddr_in6().map(|it| IpAddr::V6(it.ip())))
-    };
-    let reachable = |it: &IpAddr| {
-        let link_local = matches!(it, IpAddr::V6(it) if it.is_unicast_link_local());
-        !it.is_loopback() && !link_local && !plan.contains(*it)
-    };
     let mut all: Vec<IpAddr> = advertised.into_iter().collect();
-    for it in interfaces.filter_map(ip).filter(reachable) {
+    for it in host::addresses().filter(|it| !plan.contains(*it)) {
         if !all.contains(&it) {
             all.push(it);
         }
@@ -46,8 +36,8 @@ pub(super) struct Endpoints(BTreeMap<PublicKey, usize>);
 
 impl Endpoints {
     /// Tries the next endpoint of each peer that there was no handshake with.
-    pub(super) async fn tend(&mut self, device: &Device, host: &Namespace, wanted: &Wanted<'_>) {
-        let Ok(seen) = device.peers(host, wanted.name).await else { return };
+    pub(super) async fn tend(&mut self, device: &Device, here: &Namespace, wanted: &Wanted<'_>) {
+        let Ok(seen) = device.peers(here, wanted.name).await else { return };
         self.0.retain(|key, _| wanted.mesh.peers.contains_key(key));
         for it in seen {
             let Some(peer) = wanted.mesh.peers.get(&it.key) else { continue };
@@ -58,7 +48,7 @@ impl Endpoints {
             *tried = (*tried + 1) % peer.endpoints.len();
             let Some(endpoint) = peer.endpoints.get(*tried) else { continue };
             debug!(node = %peer.node, %endpoint, "another endpoint is tried");
-            if let Err(error) = device.point(host, wanted, it.key, *endpoint).await {
+            if let Err(error) = device.point(here, wanted, it.key, *endpoint).await {
                 debug!(node = %peer.node, %error, "it was not tried");
             }
         }

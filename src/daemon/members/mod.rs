@@ -31,6 +31,7 @@ use crate::{
     api::MemberStream,
     gossip::{Epoch, PACKET_BYTES_MAX, SEAL_BYTES},
     model::NodeId,
+    network::host,
     node::{Event, Fetch},
     state::{ClusterState, SealedSecret},
 };
@@ -257,16 +258,5 @@ fn outward() -> Option<IpAddr> {
         let to = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
         towards(Ipv6Addr::UNSPECIFIED.into(), to.into())
     };
-    v4.or_else(v6).or_else(first_address)
-}
-
-fn first_address() -> Option<IpAddr> {
-    let interfaces = nix::ifaddrs::getifaddrs().ok()?;
-    let ip = |it: nix::ifaddrs::InterfaceAddress| {
-        let address = it.address?;
-        let v4 = address.as_sockaddr_in().map(|it| IpAddr::V4(it.ip()));
-        v4.or_else(|| address.as_sockaddr_in6().map(|it| IpAddr::V6(it.ip())))
-    };
-    let link_local = |it: &IpAddr| matches!(it, IpAddr::V6(it) if it.is_unicast_link_local());
-    interfaces.filter_map(ip).find(|it| !it.is_loopback() && !link_local(it))
+    v4.or_else(v6).or_else(|| host::addresses().next())
 }
