@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr},
+    net::Ipv4Addr,
     sync::Arc,
 };
 
@@ -15,11 +15,11 @@ use ipnet::Ipv4Net;
 use super::{Activity, Effect, Node, Now, local::Local};
 use crate::{
     model::{
-        ContainerId, Millis, Moment, NodeId, ObservedPort,
-        spec::{ContainerSpec, NetworkMode, PortSpec, ProjectSpec, Protocol, PublishedPorts},
+        ContainerId, Millis, Moment, NodeId, ObservedPort, Random, Slot,
+        spec::{ContainerSpec, NetworkMode, PortSpec, ProjectSpec, PublishedPorts},
     },
-    state::{Change, IpAllocation, MeshRecord},
-    topology::{self, Blocks, Claim, Plan},
+    state::{Change, IpAllocation, MeshRecord, NodeRecord},
+    topology::{self, Blocks, Plan, decided, places},
 };
 
 /// How long a claim is told of before it is used: a few rounds of gossip.
@@ -82,12 +82,7 @@ impl Node {
         let Some(overlay) = &mut self.overlay else { return };
         if overlay.stale {
             overlay.stale = false;
-            let members = self.state.nodes().iter().filter(|(id, _)| !self.state.has_left(**id));
-            let claims = members.flat_map(|(id, it)| {
-                let claims = it.mesh.iter().flat_map(|it| &it.claims);
-                claims.map(|(block, since)| Claim { node: *id, block: *block, since: *since })
-            });
-            overlay.blocks = Blocks::of(&overlay.plan, claims);
+            overlay.blocks = decided(&overlay.plan, &places(&self.state));
             overlay.strays = true;
         }
         overlay.ripening.retain(|_, at| now.moment < *at);
@@ -123,9 +118,9 @@ impl Node {
     /// nothing has an address of theirs.
     fn take_back(&mut self, now: Now) {
         let Some(overlay) = &self.overlay else { return };
-        let mine = |it: &IpAllocation| match it.address {
-            IpAddr::V4(address) => overlay.blocks.of_node(self.me).any(|it| it.contains(&address)),
-            IpAddr::V6(_) => false,
+        let mine = |it: &IpAllocation| {
+            let mut blocks = overlay.blocks.of_node(self.me);
+            it.v4().is_some_and(|it| blocks.any(|block| block.contains(&it)))
         };
         let gone = |it: &IpAllocation| self.state.container(it.container).is_none();
         let gone: Vec<_> = self.state.ip_allocations().filter(|it| mine(it) && gone(it)).collect();
@@ -141,7 +136,7 @@ impl Node {
         let before = mesh.claims.len();
         mesh.claims.retain(|block, _| !lost.contains(block));
         if mesh.claims.len() < before {
-            let record = crate::state::NodeRecord { mesh: Some(mesh.clone()), ..(*known).clone() };
+            let record = NodeRecord { mesh: Some(mesh.clone()), ..(*known).clone() };
             self.commit(Change::Node(self.me, Some(Arc::new(record))), now);
         }
     }
@@ -161,7 +156,7 @@ impl Node {
                 let address = self.local.get(&id).and_then(|it| it.address);
                 self.effects
                     .extend(address.map(|address| Effect::Place { container: id, address }));
-                let taken = IpAllocation { address: IpAddr::V4(old), container: id };
+                let taken = IpAllocation::of(old, id);
                 self.commit(Change::IpAllocation(taken, None), now);
             } else {
                 left = true;
@@ -192,57 +187,7 @@ impl Node {
         let deployment = self.state.deployments().get(&record.service.project);
         self.overlay.is_some()
             && deployment.is_some_and(|it| it.overlay)
-            && !self.networks_of(id).is_empty()
-    }
-
-    /// The networks that a container is joined to, by the names that all projects know them by.
-    fn networks_of(&self, id: ContainerId) -> Vec<String> {
-        let Some((project, spec)) = self.made_from(id) else { return vec![] };
-        let NetworkMode::Networks(wanted) = &spec.network else { return vec![] };
-        let names = wanted.keys().filter_map(|it| project.networks.get(it));
-        names.map(|it| it.name.clone()).collect()
-    }
-
-    /// What a container is made from.
-    fn made_from(&self, id: ContainerId) -> Option<(&ProjectSpec, Arc<ContainerSpec>)> {
-        let record = self.state.container(id)?;
-        let layout = self.layouts.get(&record.service.project)?;
-        let (project, service) = layout.made_from(&record.service.service, record.revision)?;
-        let spec = match &record.one_off {
-            Some(one_off) => self.one_off_spec(&record.service, &one_off.definition)?,
-            None => Arc::new(service.container.clone()),
-        };
-        Some((project, spec))
-    }
-
-    /// The ports of all nodes that lead to a container. Of a range each replica has its own, in turn.
-    fn published_by(&mut self, id: ContainerId) -> Vec<ObservedPort> {
-        let slot = self.state.container(id).map_or(0, |it| it.slot.0.saturating_sub(1));
-        let ports = self.made_from(id).map(|(_, spec)| spec.ports.clone()).unwrap_or_default();
-        let published = |it: PortSpec| ObservedPort {
-            protocol: match it.protocol {
-                Protocol::Tcp => "tcp",
-                Protocol::Udp => "udp",
-                Protocol::Sctp => "sctp",
-            }
-            .to_owned(),
-            target: it.target,
-            host_ip: it.host_ip.map_or_else(|| "0.0.0.0".to_owned(), |it| it.to_string()),
-            published: match it.published {
-                PublishedPorts::One(port) => port,
-                PublishedPorts::Range(first, last) => {
-                    let many = u32::from(last.saturating_sub(first)) + 1;
-                    first + u16::try_from(slot % many).unwrap_or(0)
-                }
-                PublishedPorts::Any => {
-                    let chosen = self.random.below(usize::from(ANY_LAST - ANY_FIRST) + 1);
-                    ANY_FIRST + u16::try_from(chosen).unwrap_or(0)
-                }
-            },
-        };
-        let mut ports: Vec<ObservedPort> = ports.into_iter().map(published).collect();
-        ports.sort();
-        ports
+            && self.made_from(record).is_some_and(|it| !networks_of(it.0, &it.2).is_empty())
     }
 
     /// Gives a container an address of this node's blocks, in the place of one that it may have. Whether there
@@ -250,10 +195,8 @@ impl Node {
     fn give_address(&mut self, id: ContainerId, now: Now) -> bool {
         let Some(overlay) = &self.overlay else { return false };
         let usable = overlay.usable(self.me, now.moment);
-        let taken = self.state.ip_allocations().filter_map(|it| match it.address {
-            IpAddr::V4(address) => Some((address, it.container)),
-            IpAddr::V6(_) => None,
-        });
+        let taken = self.state.ip_allocations();
+        let taken = taken.filter_map(|it| Some((it.v4()?, it.container)));
         let taken = taken.filter(|(it, _)| usable.iter().any(|block| block.contains(it)));
         let taken: BTreeMap<Ipv4Addr, ContainerId> = taken.collect();
         let Some(address) = topology::allocate(&usable, &taken, id, &mut self.random) else {
@@ -262,10 +205,15 @@ impl Node {
             }
             return false;
         };
-        let networks = self.networks_of(id);
-        let is_new = self.state.container(id).is_some_and(|it| it.addresses.is_empty());
-        let ports = if is_new { self.published_by(id) } else { vec![] };
-        let given = IpAllocation { address: IpAddr::V4(address), container: id };
+        let Some(record) = self.state.container(id).cloned() else { return false };
+        let made = self.made_from(&record);
+        let made = made.map(|(project, _, spec)| (networks_of(project, &spec), spec));
+        let (networks, spec) = made.unwrap_or_default();
+        // Where its ports are is decided once.
+        let is_new = record.addresses.is_empty();
+        let ports =
+            if is_new { published_by(&spec, record.slot, &mut self.random) } else { vec![] };
+        let given = IpAllocation::of(address, id);
         self.commit(Change::IpAllocation(given, Some(Arc::new(()))), now);
         self.amend(id, now, |record| {
             record.addresses = networks.into_iter().map(|it| (it, address.to_string())).collect();
@@ -281,7 +229,7 @@ impl Node {
     pub(super) fn release_address(&mut self, id: ContainerId, now: Now) {
         let Some(local) = self.local.get_mut(&id) else { return };
         let Some(address) = local.address.take() else { return };
-        let taken = IpAllocation { address: IpAddr::V4(address), container: id };
+        let taken = IpAllocation::of(address, id);
         self.commit(Change::IpAllocation(taken, None), now);
     }
 
@@ -298,8 +246,8 @@ impl Node {
     pub(super) fn recall_addresses(&mut self) {
         for it in self.state.ip_allocations() {
             let mine = self.state.container(it.container).is_some_and(|it| it.node == self.me);
-            if let (true, IpAddr::V4(address)) = (mine, it.address) {
-                self.local.entry(it.container).or_default().address = Some(address);
+            if mine {
+                self.local.entry(it.container).or_default().address = it.v4();
             }
         }
     }
@@ -314,4 +262,35 @@ impl Node {
         }
         Some(mesh)
     }
+}
+
+/// The networks that a container is joined to, by the names that all projects know them by.
+fn networks_of(project: &ProjectSpec, spec: &ContainerSpec) -> Vec<String> {
+    let NetworkMode::Networks(wanted) = &spec.network else { return vec![] };
+    let names = wanted.keys().filter_map(|it| project.networks.get(it));
+    names.map(|it| it.name.clone()).collect()
+}
+
+/// The ports of all nodes that lead to a container. Of a range each replica has its own, in turn.
+fn published_by(spec: &ContainerSpec, slot: Slot, random: &mut Random) -> Vec<ObservedPort> {
+    let turn = slot.0.saturating_sub(1);
+    let published = |it: &PortSpec| ObservedPort {
+        protocol: it.protocol.name().to_owned(),
+        target: it.target,
+        host_ip: it.host_ip.map_or_else(|| "0.0.0.0".to_owned(), |it| it.to_string()),
+        published: match it.published {
+            PublishedPorts::One(port) => port,
+            PublishedPorts::Range(first, last) => {
+                let many = u32::from(last.saturating_sub(first)) + 1;
+                first + u16::try_from(turn % many).unwrap_or(0)
+            }
+            PublishedPorts::Any => {
+                let chosen = random.below(usize::from(ANY_LAST - ANY_FIRST) + 1);
+                ANY_FIRST + u16::try_from(chosen).unwrap_or(0)
+            }
+        },
+    };
+    let mut ports: Vec<ObservedPort> = spec.ports.iter().map(published).collect();
+    ports.sort();
+    ports
 }

@@ -6,7 +6,7 @@ use super::{Activity, Effect, Launch, Node, Now, definition, local::Operation};
 use crate::{
     model::{
         ContainerId, ContainerState, Revision, ServiceKey, Slot,
-        spec::{ContainerSpec, PullPolicy, ServiceSpec},
+        spec::{ContainerSpec, ProjectSpec, PullPolicy, ServiceSpec},
     },
     reconcile::{Cause, Step, Which},
     state::{Change, ContainerRecord, Intent, ServiceRecord, Template},
@@ -163,13 +163,8 @@ impl Node {
     /// What it takes to make or start a container.
     fn launch_of(&self, id: ContainerId, no_start: bool) -> Option<Launch> {
         let record = self.state.container(id)?;
-        let layout = self.layouts.get(&record.service.project)?;
-        let (project, service) = layout.made_from(&record.service.service, record.revision)?;
+        let (project, service, spec) = self.made_from(record)?;
         let wanted = self.state.services().get(&record.service)?;
-        let spec = match &record.one_off {
-            Some(one_off) => self.one_off_spec(&record.service, &one_off.definition)?,
-            None => Arc::new(service.container.clone()),
-        };
         // A name that belongs to another project or to a container of `fizz run` is theirs.
         let namesakes: Vec<_> = self
             .fleet
@@ -210,15 +205,25 @@ impl Node {
         })
     }
 
-    pub(super) fn one_off_spec(
-        &self,
-        key: &ServiceKey,
-        definition: &str,
-    ) -> Option<Arc<ContainerSpec>> {
+    fn one_off_spec(&self, key: &ServiceKey, definition: &str) -> Option<Arc<ContainerSpec>> {
         let deployment = self.state.deployments().get(&key.project)?;
         let services = [(key.service.clone(), definition)];
         let project = definition::assemble(&deployment.model, services.into_iter()).ok()?;
         project.services.get(&key.service).map(|it| Arc::new(it.container.clone()))
+    }
+
+    /// What a container is made from: a project, in it its service, and what it is itself.
+    pub(super) fn made_from(
+        &self,
+        record: &ContainerRecord,
+    ) -> Option<(&Arc<ProjectSpec>, &ServiceSpec, Arc<ContainerSpec>)> {
+        let layout = self.layouts.get(&record.service.project)?;
+        let (project, service) = layout.made_from(&record.service.service, record.revision)?;
+        let spec = match &record.one_off {
+            Some(one_off) => self.one_off_spec(&record.service, &one_off.definition)?,
+            None => Arc::new(service.container.clone()),
+        };
+        Some((project, service, spec))
     }
 
     /// What a service's containers are to be.

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
 };
 
@@ -483,4 +483,21 @@ pub struct IpAllocation {
     pub address: IpAddr,
     /// Whose.
     pub container: ContainerId,
+}
+
+impl IpAllocation {
+    /// An IPv4 address, and the container that has it: its IPv6 address follows from that.
+    #[must_use]
+    pub const fn of(address: Ipv4Addr, container: ContainerId) -> Self {
+        Self { address: IpAddr::V4(address), container }
+    }
+
+    /// The address, if it is one that a node gives.
+    #[must_use]
+    pub const fn v4(&self) -> Option<Ipv4Addr> {
+        match self.address {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        }
+    }
 }

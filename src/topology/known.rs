@@ -7,12 +7,11 @@ use std::{
     sync::Arc,
 };
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 
 use super::{
     Plan,
     addresses::gateway,
-    blocks::Blocks,
     mesh::{Mesh, Place, decided},
     zone::{Addresses, Facts, Host, NetworkName, Order, Replica, Service, ServicePort},
 };
@@ -21,22 +20,20 @@ use crate::{
         ContainerId, ContainerState, NodeId, ProjectName, ServiceKey,
         spec::{NetworkAttachment, NetworkMode, ProjectSpec, Protocol, ServiceSpec},
     },
-    state::{ClusterState, ContainerRecord},
+    state::{ClusterState, ContainerRecord, NodeRecord},
 };
 
-/// What the topology is made from.
-#[derive(Clone, Copy, Debug)]
+/// What the topology of a node is made from, and what all that comes of it needs.
+#[derive(Clone, Debug)]
 pub struct Known<'a> {
-    /// Where addresses come from.
-    pub plan: Plan,
-    /// Whose topology it is.
-    pub me: NodeId,
-    /// What is agreed.
-    pub state: &'a ClusterState,
-    /// The deployments' specs.
-    pub projects: &'a BTreeMap<ProjectName, Arc<ProjectSpec>>,
-    /// The members that this node does not reach.
-    pub unreachable: &'a BTreeSet<NodeId>,
+    plan: Plan,
+    me: NodeId,
+    state: &'a ClusterState,
+    projects: &'a BTreeMap<ProjectName, Arc<ProjectSpec>>,
+    unreachable: &'a BTreeSet<NodeId>,
+    mesh: Mesh,
+    addresses: BTreeMap<ContainerId, Ipv4Addr>,
+    nodes: BTreeSet<Ipv4Addr>,
 }
 
 /// Who may speak to whom.
@@ -66,45 +63,75 @@ pub struct Published {
 /// A container and its port, where traffic may end.
 pub type Backend = (Ipv4Addr, u16);
 
-impl Known<'_> {
-    /// The nodes as the mesh knows them.
+/// The nodes as the mesh knows them.
+#[must_use]
+pub fn places(state: &ClusterState) -> Vec<Place> {
+    let members = state.nodes().iter().filter(|(id, _)| !state.has_left(**id));
+    let place = |(id, it): (&NodeId, &Arc<NodeRecord>)| Place {
+        id: *id,
+        key: it.mesh.as_ref().map(|it| it.key),
+        endpoints: it.mesh.as_ref().map(|it| it.endpoints.clone()).unwrap_or_default(),
+        claims: it.mesh.as_ref().map(|it| it.claims.clone()).unwrap_or_default(),
+    };
+    members.map(place).collect()
+}
+
+impl<'a> Known<'a> {
+    /// What node `me` makes of what is agreed, with the deployments' specs, and but for the members that it does
+    /// not reach.
     #[must_use]
-    pub fn places(&self) -> Vec<Place> {
-        let members = self.state.nodes().iter().filter(|(id, _)| !self.state.has_left(**id));
-        let place = |(id, it): (&NodeId, &Arc<crate::state::NodeRecord>)| Place {
-            id: *id,
-            key: it.mesh.as_ref().map(|it| it.key),
-            endpoints: it.mesh.as_ref().map(|it| it.endpoints.clone()).unwrap_or_default(),
-            claims: it.mesh.as_ref().map(|it| it.claims.clone()).unwrap_or_default(),
-        };
-        members.map(place).collect()
+    pub fn new(
+        plan: Plan,
+        me: NodeId,
+        state: &'a ClusterState,
+        projects: &'a BTreeMap<ProjectName, Arc<ProjectSpec>>,
+        unreachable: &'a BTreeSet<NodeId>,
+    ) -> Self {
+        let places = places(state);
+        let blocks = decided(&plan, &places);
+        let given = state.ip_allocations().filter_map(|it| {
+            let (address, record) = (it.v4()?, state.container(it.container)?);
+            // What is of another node's block is being given up.
+            let mut theirs = blocks.of_node(record.node);
+            theirs.any(|block| block.contains(&address)).then_some((it.container, address))
+        });
+        let claimed = places.iter().flat_map(|it| it.claims.keys().copied());
+        Self {
+            plan,
+            me,
+            state,
+            projects,
+            unreachable,
+            mesh: Mesh::of(&plan, me, &places),
+            addresses: given.collect(),
+            nodes: claimed.map(gateway).collect(),
+        }
+    }
+
+    /// Where addresses come from.
+    #[must_use]
+    pub const fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     /// This node's mesh.
     #[must_use]
-    pub fn mesh(&self) -> Mesh {
-        Mesh::of(&self.plan, self.me, &self.places())
+    pub const fn mesh(&self) -> &Mesh {
+        &self.mesh
     }
 
-    /// The containers' addresses. What is of another node's block is being given up.
+    /// The containers' addresses.
     #[must_use]
-    pub fn addresses(&self) -> BTreeMap<ContainerId, Ipv4Addr> {
-        let blocks = decided(&self.plan, &self.places());
-        let given = self.state.ip_allocations().filter_map(|it| {
-            let IpAddr::V4(address) = it.address else { return None };
-            let record = self.state.container(it.container)?;
-            is_of(&blocks, record.node, address).then_some((it.container, address))
-        });
-        given.collect()
+    pub const fn addresses(&self) -> &BTreeMap<ContainerId, Ipv4Addr> {
+        &self.addresses
     }
 
     /// Who may speak to this node's containers.
     #[must_use]
     pub fn isolation(&self) -> Isolation {
-        let mut isolation = Isolation::default();
-        let addresses = self.addresses();
+        let mut isolation = Isolation { nodes: self.nodes.clone(), ..Isolation::default() };
         let mut members: BTreeMap<NetworkName, BTreeSet<Ipv4Addr>> = BTreeMap::new();
-        for (id, address) in &addresses {
+        for (id, address) in &self.addresses {
             let Some(record) = self.state.container(*id) else { continue };
             let networks: BTreeSet<NetworkName> = networks_of(record).collect();
             for network in &networks {
@@ -121,8 +148,6 @@ impl Known<'_> {
         let mine: BTreeSet<&NetworkName> = isolation.here.values().flatten().collect();
         members.retain(|it, _| mine.contains(it));
         isolation.networks = members;
-        let blocks = self.places().into_iter().flat_map(|it| it.claims.into_keys());
-        isolation.nodes = blocks.map(gateway).collect();
         isolation
     }
 
@@ -136,21 +161,17 @@ impl Known<'_> {
     #[must_use]
     pub fn published(&self) -> BTreeMap<Published, BTreeSet<Backend>> {
         let mut found: BTreeMap<Published, [BTreeSet<Backend>; 2]> = BTreeMap::new();
-        for (id, address) in self.addresses() {
-            let Some(record) = self.state.container(id).filter(|it| it.state.is_up()) else {
+        for (id, address) in &self.addresses {
+            let Some(record) = self.state.container(*id).filter(|it| it.state.is_up()) else {
                 continue;
             };
             let well = is_well(record) && !self.unreachable.contains(&record.node);
             for port in &record.ports {
-                let protocol = match port.protocol.as_str() {
-                    "udp" => Protocol::Udp,
-                    "sctp" => Protocol::Sctp,
-                    _ => Protocol::Tcp,
-                };
+                let protocol = Protocol::named(&port.protocol).unwrap_or_default();
                 let host_ip = port.host_ip.parse().ok().filter(|it: &IpAddr| !it.is_unspecified());
                 let key = Published { protocol, port: port.published, host_ip };
                 let [good, bad] = found.entry(key).or_default();
-                if well { good } else { bad }.insert((address, port.target));
+                if well { good } else { bad }.insert((*address, port.target));
             }
         }
         let choose = |[good, bad]: [BTreeSet<Backend>; 2]| if good.is_empty() { bad } else { good };
@@ -160,10 +181,9 @@ impl Known<'_> {
     /// What this node's zone is made from.
     #[must_use]
     pub fn facts(&self, order: Order) -> Facts {
-        let mesh = self.mesh();
-        let own = mesh.bridge.iter().map(IpNet::addr).collect();
+        let own = self.mesh.bridge.iter().map(IpNet::addr).collect();
         let members = self.state.nodes().iter().filter(|(id, _)| !self.state.has_left(**id));
-        let host = |(id, it): (&NodeId, &Arc<crate::state::NodeRecord>)| Host {
+        let host = |(id, it): (&NodeId, &Arc<NodeRecord>)| Host {
             id: *id,
             name: it.name.clone(),
             addresses: [IpAddr::V6(self.plan.of_node(*id))].into(),
@@ -200,9 +220,9 @@ impl Known<'_> {
     }
 
     fn replicas(&self) -> Vec<Replica> {
-        let replica = |(id, v4): (ContainerId, Ipv4Addr)| {
-            let record = self.state.container(id)?;
-            let addresses = Addresses { v4: Some(v4), v6: Some(self.plan.v6(v4)) };
+        let replica = |(id, v4): (&ContainerId, &Ipv4Addr)| {
+            let record = self.state.container(*id)?;
+            let addresses = Addresses { v4: Some(*v4), v6: Some(self.plan.v6(*v4)) };
             Some(Replica {
                 key: record.service.clone(),
                 slot: record.one_off.is_none().then_some(record.slot),
@@ -213,12 +233,8 @@ impl Known<'_> {
                 reachable: !self.unreachable.contains(&record.node),
             })
         };
-        self.addresses().into_iter().filter_map(replica).collect()
+        self.addresses.iter().filter_map(replica).collect()
     }
-}
-
-fn is_of(blocks: &Blocks, node: NodeId, address: Ipv4Addr) -> bool {
-    blocks.of_node(node).any(|it: Ipv4Net| it.contains(&address))
 }
 
 /// The networks that a container is on, as its node wrote them.
@@ -240,23 +256,14 @@ fn is_well(record: &ContainerRecord) -> bool {
 
 /// The ports that SRV names lead to: those that are published, and those that are only told of.
 fn ports_of(service: &ServiceSpec) -> Vec<ServicePort> {
-    let label = |it| match it {
-        Protocol::Tcp => "tcp",
-        Protocol::Udp => "udp",
-        Protocol::Sctp => "sctp",
-    };
     let mut ports: BTreeSet<ServicePort> = BTreeSet::new();
     for it in &service.container.ports {
-        let protocol = label(it.protocol);
+        let protocol = it.protocol.name();
         ports.insert(ServicePort { name: it.name.clone(), number: it.target, protocol });
     }
     for text in &service.container.expose {
         let (number, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-        let protocol = match protocol {
-            "udp" => "udp",
-            "sctp" => "sctp",
-            _ => "tcp",
-        };
+        let protocol = Protocol::named(protocol).unwrap_or_default().name();
         // A range has no number of its own.
         let Ok(number) = number.parse() else { continue };
         if ports.iter().all(|it| (it.number, it.protocol) != (number, protocol)) {

@@ -15,6 +15,6 @@ pub mod zone;
 
 pub use addresses::{allocate, gateway, room};
 pub use blocks::{Blocks, Claim};
-pub use known::{Backend, Isolation, Known, Published};
+pub use known::{Backend, Isolation, Known, Published, places};
 pub use mesh::{Mesh, Peer, Place, decided};
 pub use plan::{Plan, PlanError};

@@ -1,15 +1,12 @@
 //! What must hold of the overlay's addresses once all is well.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use fizz::{
     model::{ClusterId, PublicKey},
     node::MeshSeat,
     state::{ClusterState, NodeRecord},
-    topology::{Blocks, Claim, Plan},
+    topology::{Plan, decided, places},
 };
 
 use crate::{machine::Machine, world::World};
@@ -33,12 +30,7 @@ impl World {
     /// What is wrong with the addresses that all agree on.
     pub(crate) fn misaddressed(&self, state: &ClusterState) -> Option<String> {
         let plan = self.machines.first()?.plan?;
-        let members = state.nodes().iter().filter(|(id, _)| !state.has_left(**id));
-        let claims = members.flat_map(|(id, it)| {
-            let claims = it.mesh.iter().flat_map(|it: &fizz::state::MeshRecord| &it.claims);
-            claims.map(|(block, since)| Claim { node: *id, block: *block, since: *since })
-        });
-        let blocks = Blocks::of(&plan, claims);
+        let blocks = decided(&plan, &places(state));
         let lost: Vec<_> =
             state.nodes().iter().map(|(id, _)| blocks.lost_by(*id).count()).collect();
         if lost.iter().any(|it| 0 < *it) {
@@ -46,7 +38,7 @@ impl World {
         }
         let (mut taken, mut owners) = (BTreeSet::new(), BTreeMap::new());
         for it in state.ip_allocations() {
-            let IpAddr::V4(address) = it.address else { return Some("an IPv6 address".to_owned()) };
+            let Some(address) = it.v4() else { return Some("an IPv6 address".to_owned()) };
             let Some(record) = state.container(it.container) else {
                 return Some(format!("{address} is nobody's"));
             };

@@ -16,7 +16,10 @@ use std::{
 };
 
 use ipnet::IpNet;
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, Interval, MissedTickBehavior, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -30,11 +33,13 @@ use crate::{
     model::{ClusterId, ContainerId, NodeId},
     network::{
         Bridge, Namespace, NetworkError, Port,
+        dns::DnsError,
         firewall::{self, FirewallError, Rules},
         host,
         wireguard::{self, Chosen, Device, SecretKey, Userspace, Wanted},
     },
     node::{MeshSeat, View},
+    state::ClusterState,
     topology::{Known, Mesh, Plan, PlanError, gateway},
 };
 use endpoints::Endpoints;
@@ -50,9 +55,13 @@ const WIREGUARD_BYTES: u32 = 80;
 /// The smallest packet that IPv6 works with (RFC 8200, section 5).
 const MTU_BYTES_MIN: u32 = 1280;
 
-/// How long changes are collected before they are made, and how long nothing is looked at if none come.
+/// How long changes are collected before they are made.
 const COLLECTED: Duration = Duration::from_millis(20);
+
+/// Between two looks at what failed, and at peers that were not reached yet; and between two at all else, which
+/// somebody may have changed.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+const MEND_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How long a container waits for its place before it is not started.
 const PLACE_MAX: Duration = Duration::from_secs(15);
@@ -72,6 +81,9 @@ pub enum FabricError {
     /// The tables could not be set.
     #[error(transparent)]
     Firewall(#[from] FirewallError),
+    /// Names are not answered.
+    #[error("containers find no names: {0}")]
+    Names(#[from] DnsError),
     /// There is no key.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -199,11 +211,14 @@ impl Fabric {
         let mut made = Made::default();
         let mut names = Names::new(tasks);
         let mut endpoints = Endpoints::default();
+        let mut look = every(LOOK_INTERVAL);
+        let mut mend = every(MEND_INTERVAL);
         loop {
             let seen = view.borrow_and_update().clone();
             match self.follow(&seen, &mut made, &mut names).await {
                 Ok(()) => made.complaint = None,
                 Err(why) => {
+                    made.known = None;
                     let why = why.to_string();
                     // Once, and not with each attempt.
                     if made.complaint.as_ref() != Some(&why) {
@@ -211,9 +226,6 @@ impl Fabric {
                     }
                     made.complaint = Some(why);
                 }
-            }
-            if let Some(mesh) = &made.mesh {
-                endpoints.tend(&self.0.device, &self.0.host, &self.wanted(mesh)).await;
             }
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -223,7 +235,12 @@ impl Fabric {
                     }
                     tokio::time::sleep(COLLECTED).await;
                 }
-                () = tokio::time::sleep(LOOK_INTERVAL) => made.stale(),
+                _ = look.tick() => {
+                    if let Some(mesh) = &made.mesh {
+                        endpoints.tend(&self.0.device, &self.0.host, &self.wanted(mesh)).await;
+                    }
+                }
+                _ = mend.tick() => made = Made { complaint: made.complaint, ..Made::default() },
             }
         }
     }
@@ -236,48 +253,56 @@ impl Fabric {
         names: &mut Names,
     ) -> Result<(), FabricError> {
         let inner = &*self.0;
-        let standings = view.state.nodes().iter().map(|(id, _)| *id);
+        let nodes = view.state.nodes().iter().map(|(id, _)| *id);
         let unreachable: BTreeSet<NodeId> =
-            standings.filter(|it| view.out_of_reach(*it).is_some()).collect();
-        let known = Known {
-            plan: inner.plan,
-            me: inner.me,
-            state: &view.state,
-            projects: &view.projects,
-            unreachable: &unreachable,
+            nodes.filter(|it| view.out_of_reach(*it).is_some()).collect();
+        // Most pictures of a node differ in what is nothing to the network.
+        let same = |(state, those): &(Arc<ClusterState>, BTreeSet<NodeId>)| {
+            Arc::ptr_eq(state, &view.state) && *those == unreachable
         };
-        let mesh = known.mesh();
-        if made.mesh.as_ref() != Some(&mesh) {
-            self.ensure_links(&mesh).await?;
+        if made.known.as_ref().is_some_and(same) {
+            return Ok(());
         }
-        let addresses = known.addresses();
-        let isolation = known.isolation();
-        let here: BTreeSet<Ipv4Addr> = isolation.here.keys().copied().collect();
-        let links = addresses.iter().filter(|(_, it)| here.contains(it));
-        let rules = Rules {
-            plan: inner.plan,
-            bridge: BRIDGE.to_owned(),
-            mesh: MESH.to_owned(),
-            gateway: mesh.blocks.first().copied().map(gateway),
-            members: inner.members.clone(),
-            isolation,
-            published: known.published(),
-            links: links.map(|(id, it)| (*it, link_of(*id))).collect(),
-        };
+        let known = Known::new(inner.plan, inner.me, &view.state, &view.projects, &unreachable);
+        if made.mesh.as_ref() != Some(known.mesh()) {
+            self.ensure_links(known.mesh()).await?;
+            made.mesh = Some(known.mesh().clone());
+        }
+        let rules = self.rules(&known);
+        let here: BTreeSet<Ipv4Addr> = rules.isolation.here.keys().copied().collect();
         if made.rules.as_ref() != Some(&rules) {
             firewall::apply(&rules).await?;
             if made.rules.is_none() {
                 firewall::let_pass(&[BRIDGE, MESH]).await?;
             }
+            made.rules = Some(rules);
         }
-        names.follow(&known, &mesh).await;
-        (made.mesh, made.rules) = (Some(mesh), Some(rules));
+        let named = names.follow(&known).await;
+        // One that finds no names is better than none.
         inner.placed.send_if_modified(|it| {
             let changed = *it != here;
             *it = here;
             changed
         });
+        named?;
+        made.known = Some((Arc::clone(&view.state), unreachable));
         Ok(())
+    }
+
+    fn rules(&self, known: &Known<'_>) -> Rules {
+        let isolation = known.isolation();
+        let links = known.addresses().iter().filter(|(_, it)| isolation.here.contains_key(it));
+        let links = links.map(|(id, it)| (*it, link_of(*id))).collect();
+        Rules {
+            plan: self.0.plan,
+            bridge: BRIDGE.to_owned(),
+            mesh: MESH.to_owned(),
+            gateway: known.mesh().blocks.first().copied().map(gateway),
+            members: self.0.members.clone(),
+            isolation,
+            published: known.published(),
+            links,
+        }
     }
 
     async fn ensure_links(&self, mesh: &Mesh) -> Result<(), FabricError> {
@@ -318,19 +343,21 @@ impl Fabric {
     }
 }
 
-/// What was made last.
+/// What was made last, as far as nobody else can have changed it since.
 #[derive(Default)]
 struct Made {
+    /// From what: what was agreed, and who could not be reached.
+    known: Option<(Arc<ClusterState>, BTreeSet<NodeId>)>,
     mesh: Option<Mesh>,
     rules: Option<Rules>,
     complaint: Option<String>,
 }
 
-impl Made {
-    /// Somebody may have changed something since.
-    fn stale(&mut self) {
-        (self.mesh, self.rules) = (None, None);
-    }
+/// Ticks from the first interval's end on; those that were missed are left out.
+fn every(interval: Duration) -> Interval {
+    let mut ticks = tokio::time::interval_at(Instant::now() + interval, interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 /// The host's end of a container's link: a name of at most 15 bytes (`IFNAMSIZ` of linux/if.h).

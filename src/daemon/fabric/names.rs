@@ -8,15 +8,16 @@ use std::{
     sync::Arc,
 };
 
+use ipnet::IpNet;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::{
     daemon::tasks::Tasks,
-    network::dns::{Config, Server, Sockets, Zones},
+    network::dns::{Config, DnsError, Server, Sockets, Zones},
     topology::{
-        Known, Mesh,
+        Known,
         zone::{Order, Zone},
     },
 };
@@ -31,7 +32,6 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 pub(super) struct Names {
     tasks: Tasks,
     running: Option<Running>,
-    complaint: Option<String>,
 }
 
 struct Running {
@@ -44,41 +44,28 @@ struct Running {
 
 impl Names {
     pub(super) fn new(tasks: Tasks) -> Self {
-        Self { tasks, running: None, complaint: None }
+        Self { tasks, running: None }
     }
 
     /// Answers from what is agreed now, where the node is now.
-    pub(super) async fn follow(&mut self, known: &Known<'_>, mesh: &Mesh) {
+    pub(super) async fn follow(&mut self, known: &Known<'_>) -> Result<(), DnsError> {
         let zone = Arc::new(Zone::new(&known.facts(Order::default())));
-        let at: BTreeSet<IpAddr> = mesh
-            .bridge
-            .iter()
-            .map(ipnet::IpNet::addr)
-            .chain(mesh.addresses.iter().copied())
-            .collect();
+        let (plan, mesh) = (known.plan(), known.mesh());
+        let bridge = mesh.bridge.iter().map(IpNet::addr);
+        let at: BTreeSet<IpAddr> = bridge.chain(mesh.addresses.iter().copied()).collect();
         if let Some(running) = self.running.as_ref().filter(|it| it.at == at) {
-            return running.zones.set(zone);
+            running.zones.set(zone);
+            return Ok(());
         }
         if let Some(before) = self.running.take() {
             before.stop.cancel();
             drop(before.ended.await);
         }
         let addresses: Vec<SocketAddr> = at.iter().map(|it| SocketAddr::new(*it, PORT)).collect();
-        let sockets = match Sockets::bind(&addresses).await {
-            Ok(sockets) => sockets,
-            Err(error) => {
-                let why = error.to_string();
-                if self.complaint.as_ref() != Some(&why) {
-                    warn!(%why, "containers find no names; trying again");
-                }
-                self.complaint = Some(why);
-                return;
-            }
-        };
-        self.complaint = None;
+        let sockets = Sockets::bind(&addresses).await?;
         let config = Config {
             sockets,
-            askers: vec![known.plan.overlay().into(), known.plan.local().into()],
+            askers: vec![plan.overlay().into(), plan.local().into()],
             resolv_conf: PathBuf::from(RESOLV_CONF),
         };
         let (server, zones) = Server::new(config, zone);
@@ -91,5 +78,6 @@ impl Names {
         });
         info!(?at, "answers names");
         self.running = Some(Running { at, zones, stop, ended });
+        Ok(())
     }
 }
