@@ -15,9 +15,16 @@ use super::{Namespace, NetworkError, links};
 /// The largest packet of a host that has no way out: Ethernet's.
 const MTU_BYTES: u32 = 1500;
 
+/// What the links between a host and its own containers and virtual machines are called. Their addresses are the
+/// same on many hosts.
+const INWARD: [&str; 8] = ["docker", "br-", "podman", "cni", "virbr", "veth", "fizz", "fz"];
+
 /// The addresses by which other hosts may reach this one, in the order of its links.
 pub fn addresses() -> impl Iterator<Item = IpAddr> {
     let ip = |it: InterfaceAddress| {
+        if INWARD.iter().any(|inward| it.interface_name.starts_with(inward)) {
+            return None;
+        }
         let address = it.address?;
         let v4 = address.as_sockaddr_in().map(|it| IpAddr::V4(it.ip()));
         v4.or_else(|| address.as_sockaddr_in6().map(|it| IpAddr::V6(it.ip())))
