@@ -219,7 +219,9 @@ fn clear_leftovers() {
     let labs: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
     for name in labs.iter().filter_map(|it| it["name"].as_str()) {
         let Some(rest) = name.strip_prefix(PREFIX) else { continue };
-        let owner = rest.split('-').next().unwrap_or_default();
+        // Labs of clusters have one more word before the number.
+        let mut words = rest.split('-');
+        let Some(owner) = words.find(|it| it.parse::<u32>().is_ok()) else { continue };
         if !Path::new("/proc").join(owner).exists() {
             drop(Made { name: name.to_owned() });
         }
