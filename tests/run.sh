@@ -29,7 +29,8 @@ main() {
     workplace fizz-test
     trap finish EXIT
     trap 'exit 130' INT TERM HUP
-    export CARGO_TERM_COLOR=never
+    # What failed says where by itself; a hundred lines of runtime below it would hide the next one.
+    export CARGO_TERM_COLOR=never RUST_BACKTRACE=0
     # A machine that builds once has no use for the files that speed up the next build.
     [[ -z ${CI:-} ]] || export CARGO_INCREMENTAL=0
 

@@ -50,10 +50,10 @@ impl Engine {
     }
 
     /// Directories whose place it will not be told: each node has its own there, until it loses its power.
-    /// They hold caches, and leases of addresses that would outlive the containers that had them.
+    /// They hold caches, leases of addresses that would outlive the containers that had them, and locks.
     pub(super) fn own_places(self) -> &'static [&'static str] {
         match self {
-            Self::Podman => &["/var/lib/cni", "/var/lib/containers"],
+            Self::Podman => &["/var/lib/cni", "/var/lib/containers", "/dev/shm"],
             Self::Docker | Self::None => &[],
         }
     }

@@ -33,11 +33,12 @@ use crate::network::{
 /// The largest packet: gotatun's buffers have 4,096 bytes, in which its own header is too.
 pub(super) const MTU_BYTES_MAX: u32 = 4_000;
 
-/// How long an answer may take.
-const ANSWER_MAX: Duration = Duration::from_secs(5);
+/// How long an answer may take. Whoever gives none is ended and carries nothing more, so that a machine
+/// which is merely busy must not look like one that hangs.
+const ANSWER_MAX: Duration = Duration::from_secs(20);
 
 /// How long a process may take to start, and to end.
-const START_MAX: Duration = Duration::from_secs(10);
+const START_MAX: Duration = Duration::from_secs(20);
 const END_MAX: Duration = Duration::from_secs(2);
 
 /// How often it is looked whether it has.

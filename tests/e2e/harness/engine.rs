@@ -121,10 +121,10 @@ impl Dockerd {
             super::inside::enter(&format!("{PREFIX}{}-1", std::process::id()), GROUPS, KEEPER);
         }
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        if COUNT.fetch_add(1, Ordering::Relaxed) == 0 && kind != Kind::Containerd {
+        let count = COUNT.fetch_add(1, Ordering::Relaxed) + 1;
+        if count == 1 && kind != Kind::Containerd {
             clear_leftovers();
         }
-        let count = COUNT.load(Ordering::Relaxed);
         if kind == Kind::Containerd {
             return Self::start_here(options, count);
         }
@@ -453,6 +453,8 @@ if [ "$3" = podman ]; then
   done
   mkdir -p "$1/containers" /var/lib/containers
   mount --bind "$1/containers" /var/lib/containers
+  # Its locks are there: 2,048 for all Podmans of a machine, and those of containers that went unnoticed stay taken.
+  mount -t tmpfs -o mode=1777 tmpfs /dev/shm
 fi
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /run/lock /run/netns
