@@ -10,7 +10,7 @@ use fizz::{
         json::to_tree,
         problem::Problems,
         schema,
-        support::{self, Key, Support, When},
+        support::{self, Support, When},
     },
     model::spec::ProjectSpec,
 };
@@ -38,21 +38,27 @@ fn the_guide_lists_what_the_code_does_with_every_key() {
 
 fn listing() -> String {
     let mut text = String::from("\n| Key | | |\n|---|---|---|\n");
+    let ignored = support::ignored_when_spanning();
     for key in support::keys().into_values() {
-        let (verdict, detail) = match key.support {
+        let (verdict, mut detail) = match key.support {
             Support::Honoured => ("honoured", String::new()),
             Support::Differs(how) => ("differs", how.to_owned()),
-            Support::Warned(why) => ("warning", format!("{}{why}", values(key))),
-            Support::Refused(why) => ("error", format!("{}{why}", values(key))),
+            Support::Warned(why) => ("warning", format!("{}{why}", values(key.when))),
+            Support::Refused(why) => ("error", format!("{}{why}", values(key.when))),
         };
+        if let Some((when, why)) = ignored.get(key.path) {
+            let before = if detail.is_empty() { "" } else { "; " };
+            detail +=
+                &format!("{before}**in a cluster** ignored with a warning: {}{why}", values(*when));
+        }
         text.push_str(&format!("| `{}` | {verdict} | {detail} |\n", key.path));
     }
     text + "\n"
 }
 
-fn values(key: Key) -> String {
+fn values(when: When) -> String {
     let quoted = |texts: &[&str]| texts.iter().map(|it| format!("`{it}`")).collect::<Vec<_>>();
-    match key.when {
+    match when {
         When::Set => String::new(),
         When::Is(texts) => format!("only {}: ", quoted(texts).join(" and ")),
         When::Not(texts) => format!("all but {}: ", quoted(texts).join(" and ")),

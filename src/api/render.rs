@@ -394,7 +394,7 @@ pub(super) fn plan(project: String, planned: Planned) -> wire::Plan {
         networks: planned.networks,
         volumes: planned.volumes,
         orphans: planned.orphans.iter().map(ToString::to_string).collect(),
-        warnings: planned.warnings,
+        overlay: planned.overlay,
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
     Invocation,
     actions::parse_scale,
     client::Route,
-    error::CliError,
+    error::{CliError, listed},
     history,
     images::{self, ImageFlags, PullWhen},
     output::ProgressMode,
@@ -121,6 +121,9 @@ pub(super) async fn deploy(
     let there = images::all_present(invocation, &involved).await?;
     request.images = images::pins(&involved, &there);
     let shown = plan_of(invocation, &request).await?;
+    if shown.overlay {
+        note_ignored(invocation, project)?;
+    }
     if !accepted(invocation, &shown, flags)? {
         return Ok(None);
     }
@@ -139,6 +142,19 @@ pub(super) async fn deploy(
     let deployed: Deployed = or_overtaken(invocation, &project.name, &shown, deployed).await?;
     note_differences(invocation, &shown, &deployed.plan);
     Ok(Some(deployed))
+}
+
+/// Tells what is ignored of a project whose networks span the nodes.
+fn note_ignored(invocation: &Invocation, project: &Project) -> Result<(), CliError> {
+    let ignored = &project.if_spanning;
+    if ignored.has_errors() {
+        return Err(CliError::Compose(Box::new(ignored.clone())));
+    }
+    let lines = listed(ignored);
+    if !lines.is_empty() {
+        invocation.output.note(&lines);
+    }
+    Ok(())
 }
 
 /// What came of a change. Was it refused as another came first, shows what that was.

@@ -53,8 +53,6 @@ pub(super) fn text(plan: &Plan, colour: bool) -> String {
             plan.orphans.join(", ")
         ));
     }
-    let warning = styled(colour, YELLOW, "warning:");
-    lines.extend(plan.warnings.iter().map(|it| format!("  {warning} {it}")));
     lines.join("\n")
 }
 
@@ -215,7 +213,7 @@ mod tests {
             networks: vec!["shop_default".into()],
             volumes: vec![],
             orphans: vec!["cron".into()],
-            warnings: vec!["x".into()],
+            overlay: false,
         };
         let expected = "\
 Plan for shop, now at version 3 (1 service unchanged):
@@ -226,8 +224,7 @@ Plan for shop, now at version 3 (1 service unchanged):
       image                    \"web:1\" -> \"web:2\"
       environment.DB_PASSWORD  (hidden) -> (hidden)
       init                     + true
-  orphans, which stay: cron (remove them with --remove-orphans)
-  warning: x";
+  orphans, which stay: cron (remove them with --remove-orphans)";
         assert_eq!(text(&plan, false), expected);
         assert_eq!(removed(&plan), ["old"]);
     }

@@ -15,7 +15,7 @@ use super::{
     output::Output,
 };
 use crate::{
-    compose::{LoadRequest, Loaded, decode, json, load, support, tree::Node},
+    compose::{LoadRequest, Loaded, decode, json, load, problem::Problems, support, tree::Node},
     model::spec::{ProjectSpec, ServiceSpec},
 };
 
@@ -38,6 +38,8 @@ pub(super) struct Project {
     pub(super) spec: ProjectSpec,
     /// Secrets' bytes in base64, by key.
     pub(super) secrets: BTreeMap<String, String>,
+    /// What is ignored of it where its networks span the nodes, which the daemon knows.
+    pub(super) if_spanning: Problems,
 }
 
 impl Project {
@@ -62,12 +64,15 @@ impl Project {
     fn complete(loaded: Loaded, globals: &Globals, output: &Output) -> Result<Self, CliError> {
         let Loaded { mut model, name, folder, files, environment, mut problems, .. } = loaded;
         let disk = Disk::default();
+        let mut if_spanning = problems.of_same_sources();
         support::check(&model, &mut problems);
+        support::check_spanning(&model, &mut if_spanning);
         decode::attach_contents(&mut model, &disk, &environment, &mut problems);
         let secrets = decode::secret_values(&model, &disk, &environment, &mut problems);
         let spec = decode::project(&model, &mut problems);
         if globals.strict {
             problems.make_strict();
+            if_spanning.make_strict();
         }
         let spec = match spec {
             Some(spec) if !problems.has_errors() => spec,
@@ -79,7 +84,7 @@ impl Project {
         }
         let secrets = secrets.into_iter().map(|(key, bytes)| (key, STANDARD.encode(bytes)));
         let secrets = secrets.collect();
-        Ok(Self { name, folder, files, model: json::from_tree(&model), spec, secrets })
+        Ok(Self { name, folder, files, model: json::from_tree(&model), spec, secrets, if_spanning })
     }
 
     /// A service by name.

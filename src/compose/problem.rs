@@ -57,6 +57,12 @@ impl Problems {
         self.sources.get(usize::from(id.0)).map(String::as_str)
     }
 
+    /// None, of the same sources.
+    #[must_use]
+    pub fn of_same_sources(&self) -> Self {
+        Self { sources: self.sources.clone(), ..Self::default() }
+    }
+
     /// Notes an error.
     pub fn error(&mut self, at: Position, path: impl Into<Path>, message: impl Into<String>) {
         self.push(Severity::Error, at, path, message.into());

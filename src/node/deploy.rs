@@ -90,7 +90,7 @@ impl Node {
                 .cloned()
                 .collect(),
             orphans,
-            warnings: vec![],
+            overlay,
         };
         if !request.dry_run {
             self.keep_secrets(&name, request, now);

@@ -304,8 +304,8 @@ pub struct Planned {
     pub volumes: Vec<String>,
     /// Services that the model does not have and that stay.
     pub orphans: Vec<ServiceName>,
-    /// What the user should know.
-    pub warnings: Vec<String>,
+    /// Whether its networks span the nodes.
+    pub overlay: bool,
 }
 
 /// What a deployment changes about one service.

@@ -83,6 +83,7 @@ impl Node {
             version_before: deployment.version,
             version: deployment.version + 1,
             services: decisions.iter().map(|it| it.plan.clone()).collect(),
+            overlay: deployment.overlay,
             ..Planned::default()
         };
         if !request.dry_run {

@@ -205,8 +205,8 @@ pub struct Plan {
     pub volumes: Vec<String>,
     /// Services of the project that the model does not have and that stay.
     pub orphans: Vec<String>,
-    /// What the user should know.
-    pub warnings: Vec<String>,
+    /// Whether the project's networks span the nodes.
+    pub overlay: bool,
 }
 
 /// What a deployment changes about one service.

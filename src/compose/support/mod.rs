@@ -1,10 +1,11 @@
-//! What Fizz does with every key of the Compose specification, on one node with Docker.
+//! What Fizz does with every key of the Compose specification, and which mean nothing where networks span nodes.
 //!
 //! The rule: a key is honoured; or honoured with a difference that is told; or ignored with a
 //! warning; or refused, where ignoring it would change isolation, safety or data. [`table`] decides for
 //! each key, the guide prints it, and [`check`] tells the user.
 
 mod honoured;
+mod spanning;
 mod table;
 
 use std::collections::BTreeMap;
@@ -57,9 +58,25 @@ pub fn keys() -> BTreeMap<&'static str, Key> {
     table::keys().map(|key| (key.path, key)).collect()
 }
 
+/// What is ignored of a project whose networks span the nodes: the keys, which of their values, and why.
+#[must_use]
+pub fn ignored_when_spanning() -> BTreeMap<&'static str, (When, &'static str)> {
+    spanning::MEANINGLESS.iter().map(|(path, when, why)| (*path, (*when, *why))).collect()
+}
+
 /// Warns about and refuses what the table says, each at the place where its key was written.
 pub fn check(root: &Node, problems: &mut Problems) {
-    walk(root, &Below::top(), &Trail::default(), problems);
+    walk(root, &Below::of(table::keys()), &Trail::default(), problems);
+}
+
+/// Warns about what means nothing in a project whose networks span the nodes.
+pub fn check_spanning(root: &Node, problems: &mut Problems) {
+    let ignored = ignored_when_spanning();
+    let keys = table::keys().map(|key| match ignored.get(key.path) {
+        Some((when, why)) => Key { support: Support::Warned(why), when: *when, ..key },
+        None => Key { support: Support::Honoured, ..key },
+    });
+    walk(root, &Below::of(keys), &Trail::default(), problems);
 }
 
 /// What the table says of what is below a place. A walk ends where that is nothing.
@@ -72,9 +89,9 @@ struct Below {
 }
 
 impl Below {
-    fn top() -> Self {
+    fn of(keys: impl Iterator<Item = Key>) -> Self {
         let mut top = Self::default();
-        for key in table::keys() {
+        for key in keys {
             key.path.split('.').fold(&mut top, Self::step).key = Some(key);
         }
         top
@@ -155,6 +172,27 @@ mod tests {
             Some(step) => json!({step: [value]}),
             None => json!({step: value}),
         })
+    }
+
+    #[test]
+    fn what_means_nothing_where_networks_span_nodes_is_told_only_then() {
+        let root = json!({
+            "services": {"web": {"networks": {"a": {"mac_address": "02:00:00:00:00:01"}}}},
+            "networks": {"a": {"driver": "bridge", "enable_ipv6": true}, "b": {"driver": "macvlan"}},
+        });
+        assert!(told(&root).sorted().is_empty());
+        let mut problems = Problems::default();
+        check_spanning(&to_tree(&root), &mut problems);
+        let paths: Vec<String> = problems.sorted().iter().map(|it| it.path.to_string()).collect();
+        assert_eq!(paths, ["networks.b.driver", "services.web.networks.a.mac_address"]);
+        assert!(!problems.has_errors());
+        for (path, (when, _)) in ignored_when_spanning() {
+            let known = keys()[path];
+            assert!(
+                matches!(known.support, Support::Honoured | Support::Differs(_)),
+                "{path} {when:?}"
+            );
+        }
     }
 
     fn told(root: &Json) -> Problems {

@@ -73,8 +73,8 @@ const DIFFERS: &[(&str, &str)] = &[
     ("x-fizz.partition", PARTED),
 ];
 
-const TOGETHER: &str = "services of a project that share a network still go to one node together, by \
-                        the rules of each";
+const TOGETHER: &str = "in a cluster without a mesh, services of a project that share a network go to one \
+                        node together, by the rules of each";
 const PARTED: &str = "`singleton` never runs twice where more than half of the nodes hear one another, and \
                       nowhere else; it has its price: see placement.md. `mode: global` has one on each node";
 const ENGINE_24: &str = "needs Docker Engine 24 or newer; with an older one `up` says so and stops";
