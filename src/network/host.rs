@@ -34,12 +34,19 @@ pub fn addresses() -> impl Iterator<Item = IpAddr> {
     all.filter(move |it| !it.is_loopback() && !link_local(it))
 }
 
-/// Where this host sends what, but for what goes through these links.
-pub async fn routes(host: &Namespace, but: &[&str]) -> Result<Vec<IpNet>, NetworkError> {
+/// Where this host sends what, but for what goes through links of some names.
+pub async fn routes(
+    host: &Namespace,
+    but: impl Fn(&str) -> bool,
+) -> Result<Vec<IpNet>, NetworkError> {
     host.work("look at the host's routes", async |handle| {
         let mut own = vec![];
-        for name in but {
-            own.extend(links::find(handle, name).await?.map(|it| it.index));
+        let mut all = handle.link().get().execute();
+        while let Some(link) = all.try_next().await? {
+            let named = |it: &LinkAttribute| matches!(it, LinkAttribute::IfName(it) if but(it));
+            if link.attributes.iter().any(named) {
+                own.push(link.header.index);
+            }
         }
         let mut routes = vec![];
         for message in links::routes(handle).await? {

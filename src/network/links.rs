@@ -1,8 +1,9 @@
 //! A link's addresses and routes: what differs from what is wanted is changed, and nothing else.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
 };
 
 use futures_util::TryStreamExt;
@@ -11,15 +12,21 @@ use rtnetlink::{
     Error, Handle, LinkUnspec, RouteMessageBuilder,
     packet_route::{
         address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope},
-        link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+        link::{InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, State},
+        neighbour::NeighbourState,
         route::{
             RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol,
             RouteScope, RouteType,
         },
     },
 };
+use tokio::time::sleep;
 
 use super::error::Fault;
+
+/// How often, and how many times, it is looked whether a link carries packets.
+const CARRIES_LOOK: Duration = Duration::from_millis(2);
+const CARRIES_LOOKS_MAX: u32 = 500;
 
 /// The kinds of links that are made here.
 #[derive(Clone, Copy)]
@@ -63,8 +70,6 @@ pub(super) struct Link {
     pub(super) index: u32,
     pub(super) mtu: u32,
     pub(super) up: bool,
-    /// The bridge that it is a port of.
-    pub(super) controller: Option<u32>,
     pub(super) message: LinkMessage,
 }
 
@@ -101,15 +106,11 @@ fn seen(message: LinkMessage) -> Link {
         index: message.header.index,
         mtu: 0,
         up: message.header.flags.contains(LinkFlags::Up),
-        controller: None,
         message,
     };
     for attribute in &link.message.attributes {
         if let LinkAttribute::Mtu(mtu) = attribute {
             link.mtu = *mtu;
-        }
-        if let LinkAttribute::Controller(index) = attribute {
-            link.controller = Some(*index).filter(|it| *it != 0);
         }
     }
     link
@@ -123,6 +124,17 @@ pub(super) async fn identify(links: &Handle, link: &Link, mac: [u8; 6]) -> Resul
     }
     let message = LinkUnspec::new_with_index(link.index).address(mac).build();
     links.link().set(message).execute().await
+}
+
+/// Says which hardware address somebody on a link has, for good.
+pub(super) async fn introduce(
+    links: &Handle,
+    index: u32,
+    address: IpAddr,
+    mac: [u8; 6],
+) -> Result<(), Error> {
+    let known = links.neighbours().add(index, address).link_layer_address(&mac);
+    known.state(NeighbourState::Permanent).replace().execute().await
 }
 
 /// Sets a link's largest packet, and has it work.
@@ -145,6 +157,20 @@ pub(super) async fn raise(links: &Handle, link: &Link) -> Result<(), Error> {
         return Ok(());
     }
     links.link().set(LinkUnspec::new_with_index(link.index).up().build()).execute().await
+}
+
+/// Waits until a link carries packets, which the kernel sees to a moment after both its ends were raised
+/// (`operstate` of the kernel's networking/operstates): what is sent before is lost.
+pub(super) async fn carries(links: &Handle, name: &str) -> Result<bool, Error> {
+    for _ in 0..CARRIES_LOOKS_MAX {
+        let link = find(links, name).await?;
+        let up = LinkAttribute::OperState(State::Up);
+        if link.is_some_and(|it| it.message.attributes.contains(&up)) {
+            return Ok(true);
+        }
+        sleep(CARRIES_LOOK).await;
+    }
+    Ok(false)
 }
 
 /// Gives a link just these addresses. Those that the kernel gives by itself (RFC 4862) stay.
@@ -218,32 +244,45 @@ pub(super) async fn routes(links: &Handle) -> Result<Vec<RouteMessage>, Error> {
     Ok(routes)
 }
 
-/// Sends just these through a link. Routes that the kernel makes by itself stay.
+/// Sends just these through a link, each as from an address of this host's, if one is given. Routes that the
+/// kernel makes by itself stay.
 pub(super) async fn route(
     links: &Handle,
     index: u32,
-    wanted: &BTreeSet<IpNet>,
+    wanted: &BTreeMap<IpNet, Option<IpAddr>>,
 ) -> Result<(), Error> {
     let mut there = BTreeSet::new();
     for message in routes(links).await? {
         let Some(net) = net_through(index, &message) else { continue };
-        if wanted.contains(&net) {
+        if wanted.get(&net) == Some(&source(&message)) {
             there.insert(net);
         } else {
             links.route().del(message).execute().await?;
         }
     }
-    for net in wanted.difference(&there) {
+    for (net, source) in wanted.iter().filter(|(it, _)| !there.contains(it)) {
         let message = match net {
-            IpNet::V4(net) => RouteMessageBuilder::<Ipv4Addr>::new()
-                .destination_prefix(net.network(), net.prefix_len())
-                .output_interface(index)
-                .scope(RouteScope::Link)
-                .build(),
-            IpNet::V6(net) => RouteMessageBuilder::<Ipv6Addr>::new()
-                .destination_prefix(net.network(), net.prefix_len())
-                .output_interface(index)
-                .build(),
+            IpNet::V4(net) => {
+                let route = RouteMessageBuilder::<Ipv4Addr>::new()
+                    .destination_prefix(net.network(), net.prefix_len())
+                    .output_interface(index)
+                    .scope(RouteScope::Link);
+                match source {
+                    Some(IpAddr::V4(source)) => route.pref_source(*source),
+                    Some(IpAddr::V6(_)) | None => route,
+                }
+                .build()
+            }
+            IpNet::V6(net) => {
+                let route = RouteMessageBuilder::<Ipv6Addr>::new()
+                    .destination_prefix(net.network(), net.prefix_len())
+                    .output_interface(index);
+                match source {
+                    Some(IpAddr::V6(source)) => route.pref_source(*source),
+                    Some(IpAddr::V4(_)) | None => route,
+                }
+                .build()
+            }
         };
         links.route().add(message).replace().execute().await?;
     }
@@ -260,16 +299,26 @@ fn net_through(index: u32, message: &RouteMessage) -> Option<IpNet> {
     if ours { destination(message) } else { None }
 }
 
+/// As from which address a route sends what has none yet.
+fn source(message: &RouteMessage) -> Option<IpAddr> {
+    message.attributes.iter().find_map(|it| {
+        let RouteAttribute::PrefSource(source) = it else { return None };
+        ip_of(source)
+    })
+}
+
 /// What a route is for; `None`: for whatever is nowhere nearer.
 pub(super) fn destination(message: &RouteMessage) -> Option<IpNet> {
-    let mut destination = None;
-    for attribute in &message.attributes {
-        if let RouteAttribute::Destination(RouteAddress::Inet(it)) = attribute {
-            destination = Some(IpAddr::V4(*it));
-        }
-        if let RouteAttribute::Destination(RouteAddress::Inet6(it)) = attribute {
-            destination = Some(IpAddr::V6(*it));
-        }
-    }
+    let destination = message.attributes.iter().find_map(|it| {
+        let RouteAttribute::Destination(destination) = it else { return None };
+        ip_of(destination)
+    });
     IpNet::new(destination?, message.header.destination_prefix_length).ok()
+}
+
+fn ip_of(address: &RouteAddress) -> Option<IpAddr> {
+    if let RouteAddress::Inet(it) = address {
+        return Some(IpAddr::V4(*it));
+    }
+    if let RouteAddress::Inet6(it) = address { Some(IpAddr::V6(*it)) } else { None }
 }

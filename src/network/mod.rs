@@ -4,17 +4,17 @@
 //! differs, so that saying it again changes nothing and a daemon that starts anew adopts what is there. Only
 //! links of our own are touched, and found by their names.
 
-mod bridge;
 pub mod dns;
 mod error;
 pub mod firewall;
+mod gateway;
 pub mod host;
 mod links;
 mod namespace;
 mod port;
 pub mod wireguard;
 
-pub use bridge::Bridge;
 pub use error::NetworkError;
+pub use gateway::Gateway;
 pub use namespace::Namespace;
 pub use port::Port;

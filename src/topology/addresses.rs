@@ -10,7 +10,7 @@ use ipnet::Ipv4Net;
 
 use crate::model::{ContainerId, Random};
 
-/// The bridge's own address in a block: the first after the network's.
+/// The node's own address in a block, as its containers' gateway: the first after the network's.
 #[must_use]
 pub fn gateway(block: Ipv4Net) -> Ipv4Addr {
     (u32::from(block.network()) + 1).into()
@@ -19,7 +19,7 @@ pub fn gateway(block: Ipv4Net) -> Ipv4Addr {
 /// How many containers a block has addresses for.
 #[must_use]
 pub fn room(block: Ipv4Net) -> usize {
-    // Without the network's, the bridge's and the one for all.
+    // Without the network's, the gateway's and the one for all.
     (1 << (32 - block.prefix_len())) - 3
 }
 

@@ -2,6 +2,7 @@
 //! it publishes, and the names that it answers.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
@@ -18,7 +19,7 @@ use super::{
 use crate::{
     model::{
         ContainerId, ContainerState, NodeId, ProjectName, ServiceKey,
-        spec::{NetworkAttachment, NetworkMode, ProjectSpec, Protocol, ServiceSpec},
+        spec::{ContainerSpec, NetworkAttachment, NetworkMode, ProjectSpec, Protocol, ServiceSpec},
     },
     state::{ClusterState, ContainerRecord, NodeRecord},
 };
@@ -33,6 +34,7 @@ pub struct Known<'a> {
     unreachable: &'a BTreeSet<NodeId>,
     mesh: Mesh,
     addresses: BTreeMap<ContainerId, Ipv4Addr>,
+    fixed: BTreeMap<NetworkName, BTreeMap<IpAddr, Ipv4Addr>>,
     nodes: BTreeSet<Ipv4Addr>,
 }
 
@@ -45,6 +47,8 @@ pub struct Isolation {
     pub here: BTreeMap<Ipv4Addr, BTreeSet<NetworkName>>,
     /// Those of them that are to reach nothing outside: all their networks are internal.
     pub confined: BTreeSet<Ipv4Addr>,
+    /// Addresses that a file gives to containers of these networks, and whose each is.
+    pub fixed: BTreeMap<NetworkName, BTreeMap<IpAddr, Ipv4Addr>>,
     /// The nodes themselves, as their containers' gateways.
     pub nodes: BTreeSet<Ipv4Addr>,
 }
@@ -59,6 +63,9 @@ pub struct Published {
     /// The node's address; all where not set.
     pub host_ip: Option<IpAddr>,
 }
+
+/// How well a container stands to have an address that several are to have: the greatest has it.
+type Standing = (bool, bool, bool, Reverse<ContainerId>);
 
 /// A container and its port, where traffic may end.
 pub type Backend = (Ipv4Addr, u16);
@@ -96,7 +103,7 @@ impl<'a> Known<'a> {
             theirs.any(|block| block.contains(&address)).then_some((it.container, address))
         });
         let claimed = places.iter().flat_map(|it| it.claims.keys().copied());
-        Self {
+        let mut known = Self {
             plan,
             me,
             state,
@@ -104,8 +111,42 @@ impl<'a> Known<'a> {
             unreachable,
             mesh: Mesh::of(&plan, me, &places),
             addresses: given.collect(),
+            fixed: BTreeMap::new(),
             nodes: claimed.map(gateway).collect(),
+        };
+        known.fixed = known.all_fixed();
+        known
+    }
+
+    /// The fixed addresses of all networks. Of several containers that are to have one, as while one takes the
+    /// other's place, the one that is best off has it.
+    fn all_fixed(&self) -> BTreeMap<NetworkName, BTreeMap<IpAddr, Ipv4Addr>> {
+        let mut best: BTreeMap<(NetworkName, IpAddr), (Standing, Ipv4Addr)> = BTreeMap::new();
+        for (id, address) in &self.addresses {
+            let Some(record) = self.state.container(*id) else { continue };
+            let Some(project) = self.projects.get(&record.service.project) else { continue };
+            let Some(service) = project.services.get(&record.service.service) else { continue };
+            let NetworkMode::Networks(wanted) = &service.container.network else { continue };
+            for (key, attachment) in wanted {
+                let Some(network) = project.networks.get(key) else { continue };
+                let name = NetworkName(network.name.as_str().into());
+                let standing = self.standing(*id, record);
+                for fixed in [attachment.ipv4, attachment.ipv6].into_iter().flatten() {
+                    let known = best.entry((name.clone(), fixed)).or_insert((standing, *address));
+                    *known = (*known).max((standing, *address));
+                }
+            }
         }
+        let mut all: BTreeMap<NetworkName, BTreeMap<IpAddr, Ipv4Addr>> = BTreeMap::new();
+        for ((network, fixed), (_, address)) in best {
+            all.entry(network).or_default().insert(fixed, address);
+        }
+        all
+    }
+
+    fn standing(&self, id: ContainerId, record: &ContainerRecord) -> Standing {
+        let is_reachable = !self.unreachable.contains(&record.node);
+        (is_reachable, is_well(record), record.state.is_up(), Reverse(id))
     }
 
     /// Where addresses come from.
@@ -130,6 +171,7 @@ impl<'a> Known<'a> {
     #[must_use]
     pub fn isolation(&self) -> Isolation {
         let mut isolation = Isolation { nodes: self.nodes.clone(), ..Isolation::default() };
+        let internal = self.internal();
         let mut members: BTreeMap<NetworkName, BTreeSet<Ipv4Addr>> = BTreeMap::new();
         for (id, address) in &self.addresses {
             let Some(record) = self.state.container(*id) else { continue };
@@ -140,21 +182,23 @@ impl<'a> Known<'a> {
             if record.node != self.me {
                 continue;
             }
-            if networks.iter().all(|it| self.is_internal(record, it)) {
+            if networks.is_subset(&internal) {
                 isolation.confined.insert(*address);
             }
             isolation.here.insert(*address, networks);
         }
         let mine: BTreeSet<&NetworkName> = isolation.here.values().flatten().collect();
         members.retain(|it, _| mine.contains(it));
+        isolation.fixed = self.fixed.clone();
+        isolation.fixed.retain(|it, _| mine.contains(it));
         isolation.networks = members;
         isolation
     }
 
-    fn is_internal(&self, record: &ContainerRecord, name: &NetworkName) -> bool {
-        let project = self.projects.get(&record.service.project);
-        let mut networks = project.iter().flat_map(|it| it.networks.values());
-        networks.any(|it| *it.name == *name.0 && it.internal)
+    /// The networks with no way out.
+    fn internal(&self) -> BTreeSet<NetworkName> {
+        let networks = self.projects.values().flat_map(|it| it.networks.values());
+        networks.filter(|it| it.internal).map(|it| NetworkName(it.name.as_str().into())).collect()
     }
 
     /// The ports that all nodes publish, and where they lead: to those that are well, as long as any is.
@@ -181,7 +225,7 @@ impl<'a> Known<'a> {
     /// What this node's zone is made from.
     #[must_use]
     pub fn facts(&self, order: Order) -> Facts {
-        let own = self.mesh.bridge.iter().map(IpNet::addr).collect();
+        let own = self.mesh.gateways.iter().map(IpNet::addr).collect();
         let members = self.state.nodes().iter().filter(|(id, _)| !self.state.has_left(**id));
         let host = |(id, it): (&NodeId, &Arc<NodeRecord>)| Host {
             id: *id,
@@ -193,6 +237,7 @@ impl<'a> Known<'a> {
             own,
             ranges: vec![self.plan.overlay().into(), self.plan.local().into()],
             order,
+            internal: self.internal(),
             hosts: members.filter(|(_, it)| it.mesh.is_some()).map(host).collect(),
             services: self.services(),
             replicas: self.replicas(),
@@ -209,14 +254,32 @@ impl<'a> Known<'a> {
                     let name = NetworkName(spec.networks.get(key)?.name.as_str().into());
                     Some((name, it.aliases.iter().cloned().collect()))
                 };
+                let networks = wanted.iter().filter_map(network).collect();
+                let resolvers = self.resolvers(&service.container, &networks);
+                let links = service.container.links.iter();
                 services.push(Service {
                     key: ServiceKey { project: project.clone(), service: name.clone() },
-                    networks: wanted.iter().filter_map(network).collect(),
+                    networks,
+                    links: links.map(|(to, name)| (name.clone(), to.clone())).collect(),
+                    resolvers,
                     ports: ports_of(service),
                 });
             }
         }
         services
+    }
+
+    /// Whom a service has asked, by addresses that lead there from any node.
+    fn resolvers(
+        &self,
+        spec: &ContainerSpec,
+        networks: &BTreeMap<NetworkName, BTreeSet<String>>,
+    ) -> Vec<IpAddr> {
+        let fixed = |it: IpAddr| {
+            let mut known = networks.keys().filter_map(|name| self.fixed.get(name)?.get(&it));
+            known.next().map_or(it, |it| IpAddr::V4(*it))
+        };
+        spec.dns.iter().filter_map(|it| it.parse().ok()).map(fixed).collect()
     }
 
     fn replicas(&self) -> Vec<Replica> {

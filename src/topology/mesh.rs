@@ -49,8 +49,8 @@ pub struct Mesh {
     pub blocks: Vec<Ipv4Net>,
     /// The blocks that this node claimed and has lost: what has addresses of them is to move.
     pub lost: Vec<Ipv4Net>,
-    /// The bridge's addresses, each with how much of it is here.
-    pub bridge: BTreeSet<IpNet>,
+    /// The node's addresses as its containers' gateway, each with the block that it is of.
+    pub gateways: BTreeSet<IpNet>,
     /// Who the others are, by key: no two have one.
     pub peers: BTreeMap<PublicKey, Peer>,
     /// What goes through the device.
@@ -68,7 +68,7 @@ impl Mesh {
             lost: blocks.lost_by(me).collect(),
             ..Self::default()
         };
-        mesh.bridge = mesh.blocks.iter().flat_map(|it| of_bridge(plan, *it)).collect();
+        mesh.gateways = mesh.blocks.iter().flat_map(|it| gateways(plan, *it)).collect();
         // Should two nodes have one key, as a copied machine does, neither is believed: a device would give
         // all to the last.
         let mut known: BTreeMap<PublicKey, usize> = BTreeMap::new();
@@ -110,8 +110,8 @@ pub fn decided(plan: &Plan, nodes: &[Place]) -> Blocks {
     Blocks::of(plan, claims)
 }
 
-/// A bridge is in each of its node's blocks, so that containers reach one another without a router.
-fn of_bridge(plan: &Plan, block: Ipv4Net) -> [IpNet; 2] {
+/// A node's addresses in a block of its own, one of each family.
+fn gateways(plan: &Plan, block: Ipv4Net) -> [IpNet; 2] {
     let first: Ipv4Addr = gateway(block);
     let v4 = Ipv4Net::new_assert(first, block.prefix_len());
     let v6 = ipnet::Ipv6Net::new_assert(plan.v6(first), plan.v6_block(block).prefix_len());
@@ -153,9 +153,9 @@ mod tests {
         assert_eq!(at(&mesh, &v6), Some(NodeId(2)));
         assert_eq!(at(&mesh, &plan().of_node(NodeId(3)).to_string()), Some(NodeId(3)));
         assert_eq!(at(&mesh, "10.100.4.7"), None, "that is here");
-        let bridge: Vec<String> = mesh.bridge.iter().map(ToString::to_string).collect();
-        assert_eq!(bridge[0], "10.100.4.1/24");
-        assert!(bridge[1].ends_with("/120"), "{bridge:?}");
+        let gateways: Vec<String> = mesh.gateways.iter().map(ToString::to_string).collect();
+        assert_eq!(gateways[0], "10.100.4.1/24");
+        assert!(gateways[1].ends_with("/120"), "{gateways:?}");
     }
 
     #[test]

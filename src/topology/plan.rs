@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::model::{ClusterId, NodeId};
 
-/// The longest block that still has room for containers: four addresses, one of them the bridge's.
+/// The longest block that still has room for containers: four addresses, one of them the gateway's.
 const NODE_PREFIX_MAX: u8 = 29;
 
 /// How many blocks an overlay must have at least, so that every node of a small cluster gets one.

@@ -70,6 +70,8 @@ fn facts() -> Facts {
     let services = (0..SERVICES).map(|it| Service {
         key: key(it),
         networks: [(network(it), BTreeSet::from([format!("alias-{it}")]))].into(),
+        links: vec![],
+        resolvers: vec![],
         ports: vec![ServicePort { name: Some("http".into()), number: 80, protocol: "tcp" }],
     });
     let replicas = (0..SERVICES).flat_map(|service| {
@@ -92,6 +94,7 @@ fn facts() -> Facts {
         own: [].into(),
         ranges: vec!["10.100.0.0/16".parse().unwrap()],
         order: Order::Rotated,
+        internal: [].into(),
         hosts: vec![],
         services: services.collect(),
         replicas: replicas.collect(),

@@ -20,13 +20,13 @@ use nix::sched::{CloneFlags, setns};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::network::{Net, bridge, command, port};
+use crate::network::{Net, command, gateway, port};
 
 const BRIDGE: &str = "10.100.4.1";
 const OUTSIDE: &str = "192.0.2.1";
 const RESOLVER: &str = "192.0.2.2";
 
-/// A host with a bridge, two containers on it, and a resolver outside.
+/// A host with a gateway, two containers on it, and a resolver outside.
 struct Site {
     host: Net,
     web: Net,
@@ -39,7 +39,7 @@ impl Site {
     async fn new() -> Self {
         let [host, web, db, outside] = ["host", "web", "db", "outside"].map(Net::new);
         let at_host = host.open();
-        bridge().ensure(&at_host).await.unwrap();
+        gateway().ensure(&at_host).await.unwrap();
         port(2).ensure(&at_host, &web.open()).await.unwrap();
         port(3).ensure(&at_host, &db.open()).await.unwrap();
         for net in [&host, &outside] {
@@ -71,7 +71,7 @@ impl Site {
         fs::write(self.resolv_conf(), lines).unwrap();
     }
 
-    /// The server on this host: on the bridge, and on the loopback.
+    /// The server on this host: on the gateway, and on the loopback.
     fn serve(&self, facts: &Facts) -> Running {
         let addresses = [BRIDGE, "127.0.0.2"];
         Running::new(&self.host, &addresses, &self.resolv_conf(), facts)
@@ -219,6 +219,7 @@ fn facts(caches: u8) -> Facts {
         own: [BRIDGE.parse().unwrap()].into(),
         ranges: vec!["10.100.0.0/16".parse().unwrap()],
         order: Order::Rotated,
+        internal: [].into(),
         hosts: vec![],
         services: vec![],
         replicas,
@@ -403,6 +404,7 @@ async fn who_is_not_of_the_cluster_gets_no_byte_back() {
     }
     assert_eq!(ask(&site.web, BRIDGE, &["db"]), "10.100.4.3");
     site.web.run(&["ip", "addr", "add", "10.100.4.77/24", "dev", "eth0"]);
+    site.host.run(&["ip", "route", "add", "10.100.4.77", "dev", "fizz-p2"]);
     let unknown = ask(&site.web, BRIDGE, &["-b", "10.100.4.77", "db"]);
     assert_eq!(unknown, "SERVFAIL", "who is not known yet is told to try again");
 }

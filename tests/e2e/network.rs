@@ -1,4 +1,4 @@
-//! A node's bridge and its containers' places on it, in real network namespaces.
+//! A node as its containers' gateway, and their places, in real network namespaces.
 
 use std::{
     collections::BTreeSet,
@@ -8,9 +8,9 @@ use std::{
     time::Duration,
 };
 
-use fizz::network::{Bridge, Namespace, NetworkError, Port};
+use fizz::network::{Gateway, Namespace, NetworkError, Port};
 
-const BRIDGE: &str = "fizz0";
+const GATEWAY: &str = "fizz0";
 
 /// A namespace with a name, until it is dropped.
 pub(crate) struct Net(pub(crate) String);
@@ -62,10 +62,10 @@ fn run(words: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-pub(crate) fn bridge() -> Bridge {
+pub(crate) fn gateway() -> Gateway {
     let addresses = ["10.100.4.1/24", "fd00:f122:1:1::a64:401/120"];
-    Bridge {
-        name: BRIDGE.to_owned(),
+    Gateway {
+        name: GATEWAY.to_owned(),
         addresses: addresses.iter().map(|it| it.parse().unwrap()).collect(),
         mtu: 1420,
     }
@@ -77,7 +77,6 @@ pub(crate) fn port(number: u8) -> Port {
     let gateways = ["10.100.4.1", "fd00:f122:1:1::a64:401"];
     Port {
         name: format!("fizz-p{number}"),
-        bridge: BRIDGE.to_owned(),
         inside: "eth0".to_owned(),
         addresses: addresses.iter().map(|it| it.parse().unwrap()).collect(),
         gateways: gateways.iter().map(|it| it.parse().unwrap()).collect(),
@@ -85,7 +84,7 @@ pub(crate) fn port(number: u8) -> Port {
     }
 }
 
-/// A host with a bridge, and two containers' networks on it.
+/// A host that is the gateway of two containers' networks.
 struct Host {
     host: Net,
     containers: [Net; 2],
@@ -103,7 +102,7 @@ impl Host {
     /// Says how all is to be.
     async fn ensure(&self) {
         let host = self.host.open();
-        bridge().ensure(&host).await.unwrap();
+        gateway().ensure(&host).await.unwrap();
         for (net, number) in self.containers.iter().zip([2, 3]) {
             port(number).ensure(&host, &net.open()).await.unwrap();
         }
@@ -136,7 +135,7 @@ impl Host {
 }
 
 #[tokio::test]
-async fn containers_on_one_bridge_reach_each_other_and_their_way_out_in_both_families() {
+async fn containers_of_one_node_reach_each_other_and_their_way_out_in_both_families() {
     let all = Host::new().await;
     assert!(all.is_whole());
     let routes = all.containers[0].run(&["ip", "route", "show", "default"]);
@@ -149,7 +148,7 @@ async fn containers_on_one_bridge_reach_each_other_and_their_way_out_in_both_fam
 async fn saying_again_how_it_is_to_be_changes_nothing_and_loses_no_packet() {
     let all = Host::new().await;
     let [one, _] = &all.containers;
-    let indices = || (all.host.index(BRIDGE), all.host.index("fizz-p2"), one.index("eth0"));
+    let indices = || (all.host.index(GATEWAY), all.host.index("fizz-p2"), one.index("eth0"));
     let before = indices();
     let words =
         ["ip", "netns", "exec", &one.0, "busybox", "ping", "-c", "100", "-i", "0.02", "10.100.4.3"];
@@ -186,12 +185,17 @@ async fn whatever_somebody_changes_is_mended() {
     let [one, two] = &all.containers;
     for (what, where_, change) in [
         ("an address went", one, "ip addr flush dev eth0"),
-        ("a port came off", &all.host, "ip link set fizz-p2 nomaster"),
+        ("a route went", &all.host, "ip route del 10.100.4.2/32"),
+        (
+            "a neighbour is another",
+            &all.host,
+            "ip neigh replace 10.100.4.2 lladdr 02:00:00:00:00:09 nud permanent dev fizz-p2",
+        ),
         ("a link is down", &all.host, "ip link set fizz-p3 down"),
-        ("the bridge is down", &all.host, "ip link set fizz0 down"),
+        ("the gateway's address went", &all.host, "ip addr flush dev fizz0"),
         ("the way out went", two, "ip link set eth0 down"),
         ("the pair went", &all.host, "ip link del fizz-p2"),
-        ("the bridge went", &all.host, "ip link del fizz0"),
+        ("the gateway went", &all.host, "ip link del fizz0"),
     ] {
         where_.run(&["sh", "-c", change]);
         assert!(!all.is_whole(), "{what}: it goes on working");
@@ -214,24 +218,20 @@ async fn a_container_that_begins_anew_gets_its_place_and_what_is_taken_away_is_g
     Port::remove("fizz-p2", &host).await.unwrap();
     Port::remove("fizz-p2", &host).await.unwrap();
     assert!(!all.containers[0].run(&["ip", "link"]).contains("eth0"));
-    Bridge::remove(BRIDGE, &host).await.unwrap();
-    Bridge::remove(BRIDGE, &host).await.unwrap();
+    Gateway::remove(GATEWAY, &host).await.unwrap();
+    Gateway::remove(GATEWAY, &host).await.unwrap();
     let left: BTreeSet<String> =
         all.host.run(&["ls", "/sys/class/net"]).lines().map(str::to_owned).collect();
-    assert!(!left.contains(BRIDGE) && !left.contains("fizz-p2"), "{left:?}");
+    assert!(!left.contains(GATEWAY) && !left.contains("fizz-p2"), "{left:?}");
 }
 
 #[tokio::test]
 async fn a_link_of_another_kind_with_our_name_is_told_and_left_alone() {
     let host = Net::new("taken");
-    host.run(&["ip", "link", "add", BRIDGE, "type", "veth", "peer", "name", "other"]);
-    let error = bridge().ensure(&host.open()).await.unwrap_err();
+    host.run(&["ip", "link", "add", GATEWAY, "type", "veth", "peer", "name", "other"]);
+    let error = gateway().ensure(&host.open()).await.unwrap_err();
     assert!(matches!(error, NetworkError::Taken { .. }), "{error}");
     assert!(error.to_string().contains("fizz0 is there, and it is no bridge"), "{error}");
-    Bridge::remove(BRIDGE, &host.open()).await.unwrap();
+    Gateway::remove(GATEWAY, &host.open()).await.unwrap();
     assert!(host.run(&["ip", "link"]).contains("fizz0"));
-    let missing = Port { bridge: "nowhere".to_owned(), ..port(2) };
-    let container = Net::new("alone");
-    let error = missing.ensure(&host.open(), &container.open()).await.unwrap_err().to_string();
-    assert!(error.contains("can't connect fizz-p2 to nowhere"), "{error}");
 }

@@ -46,6 +46,10 @@ impl Inner {
         request.networks.clear();
         request.spec.ports.clear();
         request.spec.mac_address = None;
+        // The node's server knows them.
+        request.spec.links.clear();
+        request.spec.external_links.clear();
+        request.links.clear();
         match self.means.runtime.sandbox(&wanted).await.map_err(failure)? {
             Sandbox::Given => {
                 request.network_namespace = Some(given(launch.container)?);

@@ -32,7 +32,7 @@ use super::{
 use crate::{
     model::{ClusterId, ContainerId, NodeId},
     network::{
-        Bridge, Namespace, NetworkError, Port,
+        Gateway, Namespace, NetworkError, Port,
         dns::DnsError,
         firewall::{self, FirewallError, Rules},
         host,
@@ -46,8 +46,11 @@ use endpoints::Endpoints;
 use names::Names;
 
 /// The links that are this node's own.
-const BRIDGE: &str = "fizz0";
+const GATEWAY: &str = "fizz0";
 const MESH: &str = "fizz-mesh";
+
+/// What the names of containers' links begin with.
+const PORTS: &str = "fz";
 
 /// What WireGuard and IPv6 need of a packet (the paper, section 5.4.6): 40 + 8 + 32.
 const WIREGUARD_BYTES: u32 = 80;
@@ -131,7 +134,7 @@ impl Fabric {
         };
         let plan = Plan::new(cluster, config.network.overlay, config.network.node_prefix)?;
         let host = Namespace::here()?;
-        plan.check(host::routes(&host, &[BRIDGE, MESH]).await?)?;
+        plan.check(host::routes(&host, is_ours).await?)?;
         let secret = identity::load_or_make_mesh_key(&config.data_dir)?;
         let folder = config.run_dir.join("wireguard");
         let userspace = Userspace::new("/proc/self/exe", folder);
@@ -169,7 +172,7 @@ impl Fabric {
         gateway(self.0.plan.block_of(address))
     }
 
-    /// Gives a container its place on the bridge, once all that it needs to work there is set up.
+    /// Gives a container its place, once all that it needs to work there is set up.
     pub(super) async fn place(
         &self,
         container: ContainerId,
@@ -193,7 +196,6 @@ impl Fabric {
         let (plan, way_out) = (self.0.plan, self.gateway_of(address));
         Port {
             name: link_of(container),
-            bridge: BRIDGE.to_owned(),
             inside: "eth0".to_owned(),
             addresses: [IpAddr::V4(address), IpAddr::V6(plan.v6(address))].map(IpNet::from).into(),
             gateways: [IpAddr::V4(way_out), IpAddr::V6(plan.v6(way_out))].into(),
@@ -264,16 +266,20 @@ impl Fabric {
             return Ok(());
         }
         let known = Known::new(inner.plan, inner.me, &view.state, &view.projects, &unreachable);
-        if made.mesh.as_ref() != Some(known.mesh()) {
+        let anew = made.mesh.as_ref() != Some(known.mesh());
+        if anew {
             self.ensure_links(known.mesh()).await?;
             made.mesh = Some(known.mesh().clone());
         }
         let rules = self.rules(&known);
         let here: BTreeSet<Ipv4Addr> = rules.isolation.here.keys().copied().collect();
+        for (id, address) in known.addresses().iter().filter(|it| anew && here.contains(it.1)) {
+            self.port_of(*id, *address).ensure_at_node(&inner.host).await?;
+        }
         if made.rules.as_ref() != Some(&rules) {
             firewall::apply(&rules).await?;
             if made.rules.is_none() {
-                firewall::let_pass(&[BRIDGE, MESH]).await?;
+                firewall::let_pass(&[&format!("{PORTS}+"), MESH]).await?;
             }
             made.rules = Some(rules);
         }
@@ -295,7 +301,7 @@ impl Fabric {
         let links = links.map(|(id, it)| (*it, link_of(*id))).collect();
         Rules {
             plan: self.0.plan,
-            bridge: BRIDGE.to_owned(),
+            ports: PORTS,
             mesh: MESH.to_owned(),
             gateway: known.mesh().blocks.first().copied().map(gateway),
             members: self.0.members.clone(),
@@ -307,14 +313,10 @@ impl Fabric {
 
     async fn ensure_links(&self, mesh: &Mesh) -> Result<(), FabricError> {
         let inner = &*self.0;
-        let bridge =
-            Bridge { name: BRIDGE.to_owned(), addresses: mesh.bridge.clone(), mtu: inner.mtu };
-        bridge.ensure(&inner.host).await?;
+        let (name, addresses) = (GATEWAY.to_owned(), mesh.gateways.clone());
+        Gateway { name, addresses, mtu: inner.mtu }.ensure(&inner.host).await?;
         inner.device.ensure(&inner.host, &self.wanted(mesh)).await?;
-        for link in [BRIDGE, MESH] {
-            host::lead_on(link).map_err(FabricError::Forward)?;
-        }
-        Ok(())
+        host::lead_on(MESH).map_err(FabricError::Forward)
     }
 
     fn wanted<'a>(&'a self, mesh: &'a Mesh) -> Wanted<'a> {
@@ -333,7 +335,7 @@ impl Fabric {
         let inner = &*self.0;
         let closed = async {
             inner.device.remove(&inner.host, MESH).await?;
-            Bridge::remove(BRIDGE, &inner.host).await?;
+            Gateway::remove(GATEWAY, &inner.host).await?;
             firewall::remove().await?;
             Ok::<(), FabricError>(())
         };
@@ -360,7 +362,12 @@ fn every(interval: Duration) -> Interval {
     ticks
 }
 
+/// Whether a link of the host is this node's own.
+fn is_ours(link: &str) -> bool {
+    [GATEWAY, MESH].contains(&link) || link.starts_with(PORTS)
+}
+
 /// The host's end of a container's link: a name of at most 15 bytes (`IFNAMSIZ` of linux/if.h).
 fn link_of(container: ContainerId) -> String {
-    format!("fz{:012x}", container.0 & 0xffff_ffff_ffff)
+    format!("{PORTS}{:012x}", container.0 & 0xffff_ffff_ffff)
 }

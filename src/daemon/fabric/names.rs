@@ -51,8 +51,8 @@ impl Names {
     pub(super) async fn follow(&mut self, known: &Known<'_>) -> Result<(), DnsError> {
         let zone = Arc::new(Zone::new(&known.facts(Order::default())));
         let (plan, mesh) = (known.plan(), known.mesh());
-        let bridge = mesh.bridge.iter().map(IpNet::addr);
-        let at: BTreeSet<IpAddr> = bridge.chain(mesh.addresses.iter().copied()).collect();
+        let gateways = mesh.gateways.iter().map(IpNet::addr);
+        let at: BTreeSet<IpAddr> = gateways.chain(mesh.addresses.iter().copied()).collect();
         if let Some(running) = self.running.as_ref().filter(|it| it.at == at) {
             running.zones.set(zone);
             return Ok(());

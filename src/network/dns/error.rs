@@ -6,11 +6,11 @@ use std::{io, net::SocketAddr};
 #[derive(Debug, thiserror::Error)]
 pub enum DnsError {
     /// There is nothing to listen on.
-    #[error("can't serve DNS without an address; give the mesh's and the bridge's")]
+    #[error("can't serve DNS without an address; give the mesh's and the gateways'")]
     NoAddress,
     /// The outside could ask.
     #[error(
-        "can't serve DNS on {0}: that is every address of this machine; give the mesh's and the bridge's"
+        "can't serve DNS on {0}: that is every address of this machine; give the mesh's and the gateways'"
     )]
     Everywhere(SocketAddr),
     /// The kernel refused.

@@ -24,7 +24,10 @@ use super::{
     message::{Request, Response},
     upstreams::Upstreams,
 };
-use crate::{model::Moment, topology::zone::DnsName};
+use crate::{
+    model::Moment,
+    topology::zone::{DnsName, Resolvers},
+};
 
 /// How long a question waits for others: less than most askers wait (5 s) before they ask again.
 const FORWARD_SECONDS_MAX: u64 = 4;
@@ -75,8 +78,8 @@ impl Forwarder {
     }
 
     /// The answer, if it is known.
-    pub(super) fn remembered(&self, request: &Request) -> Option<Response> {
-        lock(&self.cache).get(request, self.now())
+    pub(super) fn remembered(&self, request: &Request, resolvers: &Resolvers) -> Option<Response> {
+        lock(&self.cache).get(request, resolvers, self.now())
     }
 
     /// Lets a question out, or says with which code it goes back.
@@ -89,10 +92,10 @@ impl Forwarder {
     }
 
     /// Asks others.
-    pub(super) async fn forward(&self, request: &Request) -> Response {
+    pub(super) async fn forward(&self, request: &Request, resolvers: &Resolvers) -> Response {
         let mut name = request.query.name().clone();
         name.set_fqdn(true);
-        let asked = self.upstreams.ask(&name, request.query.query_type());
+        let asked = self.upstreams.ask(resolvers, &name, request.query.query_type());
         let deadline = Duration::from_secs(FORWARD_SECONDS_MAX);
         let response = match timeout(deadline, asked).await {
             Ok(Ok(found)) => {
@@ -121,7 +124,7 @@ impl Forwarder {
         };
         let lasting = matches!(response.code, ResponseCode::NoError | ResponseCode::NXDomain);
         if lasting {
-            lock(&self.cache).keep(request, response.clone(), self.now());
+            lock(&self.cache).keep(request, resolvers, response.clone(), self.now());
         }
         response
     }

@@ -196,7 +196,7 @@ pub(super) fn response(request: &Request, answer: Answer) -> Response {
         Answer::NoData(apex) => denied(ResponseCode::NoError, apex),
         Answer::NoName(apex) => denied(ResponseCode::NXDomain, apex),
         // A container that is not known yet is soon: the asker may try again.
-        Answer::Stranger | Answer::Forward => Response::empty(ResponseCode::ServFail),
+        Answer::Stranger | Answer::Forward(_) => Response::empty(ResponseCode::ServFail),
     }
 }
 

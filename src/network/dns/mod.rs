@@ -1,4 +1,4 @@
-//! The DNS server of a node: asks the zone, and for everything else the host's resolvers.
+//! The DNS server of a node: asks the zone, and for everything else the host's resolvers, or the asker's own.
 //!
 //! It is one future, which the daemon runs, over sockets that it is given: every wait in it ends when that
 //! future is dropped. A name of the cluster is answered at once from the [`Zone`] that was set last. Anything
@@ -36,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 pub use error::DnsError;
 pub use sockets::Sockets;
 
-use crate::topology::zone::{Answer, Zone};
+use crate::topology::zone::{Answer, Resolvers, Zone};
 use forward::{Forwarder, Ticket};
 use message::{Parsed, Request, Response};
 
@@ -118,7 +118,7 @@ enum Step<'a> {
     /// This goes back.
     Reply(Vec<u8>),
     /// What comes of this goes back.
-    Forward(Request, Ticket<'a>),
+    Forward(Request, Resolvers, Ticket<'a>),
 }
 
 impl Shared {
@@ -140,15 +140,24 @@ impl Shared {
         }
         let zone = self.zones.get();
         let turn = self.turns.fetch_add(1, Ordering::Relaxed);
-        let answer = zone.answer(from, &request.question, turn);
-        if answer == Answer::Forward {
-            return self.forward(&zone, from, request);
+        match zone.answer(from, &request.question, turn) {
+            Answer::Forward(resolvers) => self.forward(&zone, from, request, resolvers),
+            answer @ (Answer::Found { .. }
+            | Answer::NoData(_)
+            | Answer::NoName(_)
+            | Answer::Stranger) => Step::Reply(request.reply(&message::response(&request, answer))),
         }
-        Step::Reply(request.reply(&message::response(&request, answer)))
     }
 
-    fn forward(&self, zone: &Zone, from: IpAddr, request: Request) -> Step<'_> {
-        let known = request.minimal().or_else(|| self.forwarder.remembered(&request));
+    fn forward(
+        &self,
+        zone: &Zone,
+        from: IpAddr,
+        request: Request,
+        resolvers: Resolvers,
+    ) -> Step<'_> {
+        let remembered = || self.forwarder.remembered(&request, &resolvers);
+        let known = request.minimal().or_else(remembered);
         if let Some(known) = known {
             return Step::Reply(request.reply(&known));
         }
@@ -158,14 +167,14 @@ impl Shared {
         }
         let asker = zone.asker(from).unwrap_or(from);
         match self.forwarder.admit(asker) {
-            Ok(ticket) => Step::Forward(request, ticket),
+            Ok(ticket) => Step::Forward(request, resolvers, ticket),
             Err(code) => Step::Reply(request.reply(&Response::empty(code))),
         }
     }
 
     /// What comes of a question that is for others to answer.
-    async fn finish(&self, request: Request, ticket: Ticket<'_>) -> Vec<u8> {
-        let response = self.forwarder.forward(&request).await;
+    async fn finish(&self, request: Request, resolvers: Resolvers, ticket: Ticket<'_>) -> Vec<u8> {
+        let response = self.forwarder.forward(&request, &resolvers).await;
         drop(ticket);
         request.reply(&response)
     }

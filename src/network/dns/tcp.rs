@@ -80,7 +80,7 @@ async fn converse(shared: &Shared, mut stream: TcpStream, from: IpAddr) -> io::R
         let reply = match shared.step(&question, from, u16::MAX.into()) {
             Step::Silence => return Ok(()),
             Step::Reply(reply) => reply,
-            Step::Forward(request, ticket) => shared.finish(request, ticket).await,
+            Step::Forward(request, of, ticket) => shared.finish(request, of, ticket).await,
         };
         let Ok(length) = u16::try_from(reply.len()) else { return Ok(()) };
         let framed = [&length.to_be_bytes()[..], &reply].concat();

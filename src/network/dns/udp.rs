@@ -50,8 +50,8 @@ pub(super) async fn serve(shared: &Shared, socket: &UdpSocket) {
                 Step::Silence => {}
                 Step::Reply(reply) => send(socket, reply, from),
                 // No more wait than tickets are given.
-                Step::Forward(request, ticket) => {
-                    forwarded.push(async move { (from, shared.finish(request, ticket).await) })
+                Step::Forward(request, of, ticket) => {
+                    forwarded.push(async move { (from, shared.finish(request, of, ticket).await) })
                 }
             }
         }

@@ -35,10 +35,13 @@ use tokio::{
 use tracing::{debug, info, warn};
 
 use super::{forward::lock, sockets::DNS_PORT};
-use crate::topology::zone::{DOMAIN, DnsName};
+use crate::topology::zone::{DOMAIN, DnsName, Resolvers};
 
 /// How many resolvers are used, as in resolv.conf(5).
 const UPSTREAMS_MAX: usize = 3;
+
+/// How many are remembered that services name. Past it, all are made anew: that takes microseconds.
+const FURTHER_MAX: usize = 256;
 
 /// How much of the file is read.
 const RESOLV_CONF_BYTES_MAX: u64 = 64 << 10;
@@ -65,7 +68,9 @@ const PROBE: &str = "loop";
 pub(super) struct Upstreams {
     resolv_conf: PathBuf,
     own: BTreeSet<IpAddr>,
-    upstreams: Mutex<Arc<[Upstream]>>,
+    upstreams: Mutex<Arc<[Arc<Upstream>]>>,
+    /// Those that services name, as they were asked.
+    further: Mutex<BTreeMap<IpAddr, Arc<Upstream>>>,
     /// What of the file's last content came of it.
     list: Mutex<List>,
     /// The names that were asked for and did not come in yet.
@@ -99,15 +104,24 @@ impl Upstreams {
             resolv_conf,
             own,
             upstreams: Mutex::new([].into()),
+            further: Mutex::default(),
             list: Mutex::default(),
             probes: Mutex::default(),
         }
     }
 
-    /// Asks one after the other, in the order of the file, until one has an answer.
-    pub(super) async fn ask(&self, name: &Name, kind: RecordType) -> Result<Lookup, NetError> {
-        let all = Arc::clone(&*lock(&self.upstreams));
-        let mut in_turn: Vec<&Upstream> = all.iter().collect();
+    /// Asks one after the other, in the order in which they are listed, until one has an answer.
+    pub(super) async fn ask(
+        &self,
+        of: &Resolvers,
+        name: &Name,
+        kind: RecordType,
+    ) -> Result<Lookup, NetError> {
+        let all = match of {
+            Resolvers::Hosts => Arc::clone(&*lock(&self.upstreams)),
+            Resolvers::Own(own) => self.further(own),
+        };
+        let mut in_turn: Vec<&Arc<Upstream>> = all.iter().collect();
         in_turn.sort_by_key(|it| it.is_silent());
         let mut outcome = Err(NetError::NoConnections);
         for upstream in in_turn {
@@ -127,6 +141,23 @@ impl Upstreams {
             debug!(upstream = %upstream.address, "this resolver has no answer");
         }
         outcome
+    }
+
+    /// The resolvers that a service names, but for this server.
+    fn further(&self, own: &[IpAddr]) -> Arc<[Arc<Upstream>]> {
+        let mut known = lock(&self.further);
+        if FURTHER_MAX <= known.len() {
+            known.clear();
+        }
+        let mut found = vec![];
+        for address in own.iter().filter(|it| !self.own.contains(it)).take(UPSTREAMS_MAX) {
+            let upstream = known.get(address).cloned().or_else(|| Upstream::new(*address));
+            if let Some(upstream) = upstream {
+                known.insert(*address, Arc::clone(&upstream));
+                found.push(upstream);
+            }
+        }
+        found.into()
     }
 
     /// Whether a question is one that we sent out. Whoever waits for that is told.
@@ -260,7 +291,7 @@ fn listed(content: &[u8]) -> Vec<IpAddr> {
 
 impl Upstream {
     /// It remembers nothing: we do.
-    fn new(address: IpAddr) -> Option<Self> {
+    fn new(address: IpAddr) -> Option<Arc<Self>> {
         let mut server = NameServerConfig::udp_and_tcp(address);
         server.trust_negative_responses = true;
         let config = ResolverConfig::from_parts(None, vec![], vec![server]);
@@ -271,7 +302,7 @@ impl Upstream {
         options.cache_size = 0;
         options.use_hosts_file = ResolveHosts::Never;
         match builder.build() {
-            Ok(client) => Some(Self { address, client, silent_since: Mutex::default() }),
+            Ok(client) => Some(Arc::new(Self { address, client, silent_since: Mutex::default() })),
             Err(why) => {
                 warn!(%address, %why, "can't ask this resolver");
                 None

@@ -13,11 +13,11 @@ use crate::topology::{Backend, Isolation, Plan, Published, zone::NetworkName};
 pub struct Rules {
     /// Where addresses come from.
     pub plan: Plan,
-    /// The containers' bridge.
-    pub bridge: String,
+    /// What the names of containers' links begin with, and no others'.
+    pub ports: &'static str,
     /// The mesh's device.
     pub mesh: String,
-    /// This node's address on the bridge, by which it speaks to containers of other nodes.
+    /// This node's address as its containers' gateway, by which it speaks to those of other nodes too.
     pub gateway: Option<Ipv4Addr>,
     /// The ports by which members speak to each other: no container's business.
     pub members: BTreeSet<u16>,
@@ -35,8 +35,7 @@ type Company = BTreeSet<NetworkName>;
 impl Rules {
     /// What takes the tables away: that they are there before makes it no error if they were not.
     pub(super) fn nothing() -> String {
-        let tables = ["inet fizz", "bridge fizz"];
-        tables.map(|it| format!("table {it}\ndelete table {it}\n")).concat()
+        "table inet fizz\ndelete table inet fizz\n".to_owned()
     }
 
     /// The tables.
@@ -44,50 +43,65 @@ impl Rules {
     pub fn text(&self) -> String {
         let (isolation, filters, translations) =
             (self.isolation(), self.filters(), self.translations());
-        let links = elements(self.links.iter().map(|(at, link)| format!("\"{link}\" . {at}")));
+        let origins = self.origins();
         format!(
-            r#"{nothing}table inet fizz {{
-{isolation}{filters}{translations}}}
-table bridge fizz {{
-  set links {{ type ifname . ipv4_addr; {links} }}
-  chain prerouting {{
-    type filter hook prerouting priority filter; policy accept;
-    iifname != "fz*" return
-    ether type ip iifname . ip saddr != @links drop
-  }}
-}}
-"#,
+            "{nothing}table inet fizz {{\n{origins}{isolation}{filters}{translations}}}\n",
             nothing = Self::nothing(),
         )
     }
 
+    /// Whoever sends by a container's link is that container.
+    fn origins(&self) -> String {
+        let four = elements(self.links.iter().map(|(at, link)| format!("\"{link}\" . {at}")));
+        let six = self.links.iter().map(|(at, link)| (self.plan.v6(*at), link));
+        let six = elements(six.map(|(at, link)| format!("\"{link}\" . {at}")));
+        let port = self.port();
+        format!(
+            r#"  set origins4 {{ type ifname . ipv4_addr; {four} }}
+  set origins6 {{ type ifname . ipv6_addr; {six} }}
+  chain origins {{
+    type filter hook prerouting priority raw; policy accept;
+    iifname != {port} return
+    meta nfproto ipv4 iifname . ip saddr != @origins4 drop
+    ip6 saddr fe80::/10 return
+    meta nfproto ipv6 iifname . ip6 saddr != @origins6 drop
+  }}
+"#
+        )
+    }
+
+    /// Any container's link.
+    fn port(&self) -> String {
+        format!("\"{}*\"", self.ports)
+    }
+
     /// What passes, of what goes through this node and of what is for itself.
     fn filters(&self) -> String {
-        let (bridge, mesh) = (&self.bridge, &self.mesh);
+        let (port, mesh) = (self.port(), &self.mesh);
         let (v4, v6) = (self.plan.overlay(), self.plan.local());
         let ports = list(self.members.iter());
         format!(
             r#"  chain forward {{
     type filter hook forward priority filter; policy accept;
-    oifname != {{ "{bridge}", "{mesh}" }} iifname != {{ "{bridge}", "{mesh}" }} return
+    oifname != {port} oifname != "{mesh}" iifname != {port} iifname != "{mesh}" return
     ct state established,related accept
-    oifname "{bridge}" ct status dnat accept
-    oifname "{bridge}" ip daddr vmap @here4
-    oifname "{bridge}" ip6 daddr vmap @here6
-    oifname "{bridge}" drop
-    oifname "{mesh}" iifname "{bridge}" accept
+    oifname {port} ct status dnat accept
+    oifname {port} ip daddr vmap @here4
+    oifname {port} ip6 daddr vmap @here6
+    oifname {port} drop
+    oifname "{mesh}" iifname {port} accept
     oifname "{mesh}" ct status dnat accept
     oifname "{mesh}" drop
     ip daddr {v4} drop
     ip6 daddr {v6} drop
     ip saddr @confined4 drop
     ip6 saddr @confined6 drop
-    iifname "{bridge}" accept
+    iifname {port} accept
     drop
   }}
   chain input {{
     type filter hook input priority filter; policy accept;
-    iifname != {{ "{bridge}", "{mesh}" }} return
+    iifname != {port} iifname != "{mesh}" return
     iifname "{mesh}" ip6 saddr {v6} ip6 saddr != @containers6 accept
     ct state established,related accept
     meta l4proto {{ icmp, ipv6-icmp }} accept
@@ -97,8 +111,8 @@ table bridge fizz {{
   }}
   chain output {{
     type filter hook output priority filter; policy accept;
-    oifname "{bridge}" icmp type redirect drop
-    oifname "{bridge}" icmpv6 type nd-redirect drop
+    oifname {port} icmp type redirect drop
+    oifname {port} icmpv6 type nd-redirect drop
   }}
   chain mss {{
     type filter hook forward priority mangle; policy accept;
@@ -108,21 +122,27 @@ table bridge fizz {{
         )
     }
 
-    /// Published ports, the way back for what came by them, and containers' way out.
+    /// Published ports and fixed addresses, the way back for what came by them, and containers' way out.
     fn translations(&self) -> String {
-        let published = self.published();
-        let (bridge, mesh) = (&self.bridge, &self.mesh);
+        let (published, fixed) = (self.published(), self.fixed());
+        let (port, mesh) = (self.port(), &self.mesh);
         let (v4, v6) = (self.plan.overlay(), self.plan.local());
+        // Where the other end has to answer this node, it hears of the address that containers know it by.
         let speaks_for = self.gateway.map_or_else(String::new, |it| {
+            let six = self.plan.v6(it);
             format!(
-                "    oifname \"{mesh}\" ip saddr != {v4} snat ip to {it}\n    \
-                 oifname \"{mesh}\" ct status dnat snat ip to {it}\n"
+                r#"    oifname "{mesh}" ip saddr != {v4} snat ip to {it}
+    oifname "{mesh}" ct status dnat snat ip to {it}
+    oifname {port} ip saddr 127.0.0.0/8 snat ip to {it}
+    oifname {port} ct status dnat ip saddr . ip daddr @selves4 snat ip to {it}
+    oifname {port} ct status dnat ip6 saddr . ip6 daddr @selves6 snat ip6 to {six}
+"#
             )
         });
         format!(
             r#"{published}  chain prerouting {{
     type nat hook prerouting priority dstnat; policy accept;
-    fib daddr type local jump ports
+{fixed}    fib daddr type local jump ports
   }}
   chain locals {{
     type nat hook output priority -100; policy accept;
@@ -130,9 +150,8 @@ table bridge fizz {{
   }}
   chain postrouting {{
     type nat hook postrouting priority srcnat; policy accept;
-{speaks_for}    oifname "{bridge}" ip saddr 127.0.0.0/8 masquerade
-    oifname "{bridge}" iifname "{bridge}" ct status dnat masquerade
-    oifname {{ "{bridge}", "{mesh}" }} return
+{speaks_for}    oifname {port} return
+    oifname "{mesh}" return
     ip saddr {v4} masquerade
     ip6 saddr {v6} masquerade
   }}
@@ -176,6 +195,15 @@ table bridge fizz {{
             here(&|it| IpAddr::V4(it)),
             here(&|it| IpAddr::V6(self.plan.v6(it))),
         );
+        let selves = |it: &dyn Fn(Ipv4Addr) -> IpAddr| {
+            elements(self.isolation.here.keys().map(|at| format!("{0} . {0}", it(*at))))
+        };
+        let _ = writeln!(
+            text,
+            "  set selves4 {{ type ipv4_addr . ipv4_addr; {} }}\n  set selves6 {{ type ipv6_addr . ipv6_addr; {} }}",
+            selves(&|it| IpAddr::V4(it)),
+            selves(&|it| IpAddr::V6(self.plan.v6(it))),
+        );
         let containers = self.plan.v6_block(self.plan.overlay());
         let _ = writeln!(
             text,
@@ -190,6 +218,32 @@ table bridge fizz {{
         let four = elements(members.map(|it| it.to_string()));
         let _ = writeln!(text, "  set {name}4 {{ type ipv4_addr; {four} }}");
         let _ = writeln!(text, "  set {name}6 {{ type ipv6_addr; {six} }}");
+    }
+
+    /// Fixed addresses stand for those that their containers have, for who shares the network.
+    fn fixed(&self) -> String {
+        let mut text = String::new();
+        for (at, network) in self.isolation.networks.keys().enumerate() {
+            let fixed = self.isolation.fixed.get(network);
+            let (mut four, mut six) = (vec![], vec![]);
+            for (address, own) in fixed.into_iter().flatten() {
+                match address {
+                    IpAddr::V4(it) => four.push(format!("{it} : {own}")),
+                    IpAddr::V6(it) => six.push(format!("{it} : {}", self.plan.v6(*own))),
+                }
+            }
+            for (family, version, all) in [("ip", 4, four), ("ip6", 6, six)] {
+                if !all.is_empty() {
+                    let _ = writeln!(
+                        text,
+                        "    iifname {} {family} saddr @net{at}_{version} dnat {family} to {family} daddr map {{ {} }}",
+                        self.port(),
+                        all.join(", "),
+                    );
+                }
+            }
+        }
+        text
     }
 
     /// A rule for each published port; its connections take turns among where it leads.

@@ -150,7 +150,7 @@ impl Device {
             let link = link.ok_or(rtnetlink::Error::RequestFailed)?;
             links::address(handle, link.index, &addresses(wanted.mesh)).await?;
             links::raise(handle, &link).await?;
-            let routes = wanted.mesh.routes.iter().map(IpNet::trunc).collect();
+            let routes = wanted.mesh.routes.iter().map(|it| (it.trunc(), None)).collect();
             Ok(links::route(handle, link.index, &routes).await?)
         })
         .await?;
@@ -217,12 +217,12 @@ impl Device {
     }
 }
 
-/// A device's addresses: the node's own, and that of its bridge in IPv4. Whatever the host itself sends has an
+/// A device's addresses: the node's own, and that of its containers' gateway in IPv4. Whatever the host itself sends has an
 /// address of the link by which it goes (RFC 6724, section 5, rule 5), and one of another would not be allowed
 /// to its peers.
 fn addresses(mesh: &Mesh) -> BTreeSet<IpNet> {
-    let bridge = mesh.bridge.iter().map(IpNet::addr).filter(IpAddr::is_ipv4);
-    mesh.addresses.iter().copied().chain(bridge).map(IpNet::from).collect()
+    let gateways = mesh.gateways.iter().map(IpNet::addr).filter(IpAddr::is_ipv4);
+    mesh.addresses.iter().copied().chain(gateways).map(IpNet::from).collect()
 }
 
 /// Says that this build has no such process.

@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 use ipnet::IpNet;
 
 use super::{
-    ADDRESSES_MAX, Answer, Apex, Data, Entry, Kind, Net, Order, Owner, Question, What, Zone,
-    name::reversed,
+    ADDRESSES_MAX, Answer, Apex, Data, Entry, Kind, Known, Net, Order, Owner, Question, Resolvers,
+    What, Zone, name::reversed,
 };
 use crate::model::NodeId;
 
@@ -44,10 +44,24 @@ pub(super) fn answer(zone: &Zone, asker: IpAddr, question: &Question, rotation: 
         return view.reverse(net, strange);
     }
     match asker {
-        Asker::Host => Answer::Forward,
-        Asker::Container(replica) => {
-            view.short(question.name.as_str(), &zone.replicas[replica].project)
+        Asker::Host => Answer::Forward(Resolvers::Hosts),
+        Asker::Container(replica) => view
+            .short(question.name.as_str(), &zone.replicas[replica])
+            .unwrap_or_else(|| beyond(zone, &zone.replicas[replica])),
+    }
+}
+
+/// What becomes of a container's question that is none of the cluster's.
+fn beyond(zone: &Zone, asker: &Known) -> Answer {
+    let own = asker.service.and_then(|it| zone.services[it].resolvers.clone());
+    let is_here = |it: &IpAddr| zone.ranges.iter().any(|range| range.contains(it));
+    match own {
+        Some(own) if !asker.confined || own.iter().all(is_here) => {
+            Answer::Forward(Resolvers::Own(own))
         }
+        None if !asker.confined => Answer::Forward(Resolvers::Hosts),
+        // Not that it is refused: some resolvers take that for silence, and wait.
+        Some(_) | None => Answer::NoName(Apex::Root),
     }
 }
 
@@ -98,17 +112,19 @@ impl View<'_> {
         }
     }
 
-    /// A name without the domain: in the asker's own project, of its networks, of a container; else with the
-    /// project in it. One that exists and is not for the asker does not exist, rather than that its name is
-    /// told to the world.
-    fn short(&self, name: &str, project: &str) -> Answer {
+    /// A name without the domain: what the asker's service calls another; in its own project, of its networks, of
+    /// a container; else with the project in it. One that exists and is not for the asker does not exist, rather
+    /// than that its name is told to the world. `None`: it is nothing here.
+    fn short(&self, name: &str, asker: &Known) -> Option<Answer> {
         let mut subjects = vec![];
-        let own = self.zone.names.get(format!("{name}.{project}").as_str());
+        let linked = asker.service.and_then(|it| self.zone.services[it].links.get(name));
+        subjects.extend(linked.map(|it| Subject::Service(*it)));
+        let own = self.zone.names.get(format!("{name}.{}", asker.project).as_str());
         let mut exists = false;
         match own.map(|it| (it, &it.what)) {
             None | Some((_, What::Between)) => {}
             Some((entry, What::Port { .. })) if self.sees(entry) => {
-                return self.entry(entry, Apex::Root);
+                return Some(self.entry(entry, Apex::Root));
             }
             Some((_, What::Port { .. })) => exists = true,
             Some((entry, what)) => {
@@ -129,13 +145,12 @@ impl View<'_> {
             }
         }
         if !subjects.is_empty() {
-            return self.addresses(&subjects, Apex::Root);
+            return Some(self.addresses(&subjects, Apex::Root));
         }
         match self.zone.names.get(name).map(|it| (it, &it.what)) {
-            None | Some((_, What::Between)) if exists => Answer::NoName(Apex::Root),
-            None | Some((_, What::Between)) => Answer::Forward,
-            Some((entry, _)) if self.sees(entry) => self.entry(entry, Apex::Root),
-            Some(_) => Answer::NoName(Apex::Root),
+            None | Some((_, What::Between)) => exists.then_some(Answer::NoName(Apex::Root)),
+            Some((entry, _)) if self.sees(entry) => Some(self.entry(entry, Apex::Root)),
+            Some(_) => Some(Answer::NoName(Apex::Root)),
         }
     }
 

@@ -10,7 +10,7 @@ use super::{
     Addresses, DOMAIN, Entry, Facts, Known, Listed, Member, Net, NetworkName, Owner, Service, What,
     Zone, name::fits,
 };
-use crate::model::ServiceKey;
+use crate::model::{ServiceKey, ServiceName};
 
 /// A zone in the making.
 struct Builder<'a> {
@@ -92,6 +92,7 @@ impl<'a> Builder<'a> {
         for service in &facts.services {
             let Some(number) = self.services.get(&service.key).copied() else { continue };
             self.aliases(service, number);
+            self.own_ways(service, number);
             for port in &service.ports {
                 let by_number = Some(port.number.to_string());
                 for label in [by_number, port.name.clone()].into_iter().flatten() {
@@ -118,6 +119,20 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// What only its own containers call others, and whom they have asked.
+    fn own_ways(&mut self, service: &Service, number: usize) {
+        let linked = |(name, to): &(String, ServiceName)| {
+            let key = ServiceKey { project: service.key.project.clone(), service: to.clone() };
+            let to = self.services.get(&key).copied()?;
+            Some((name.to_ascii_lowercase().into_boxed_str(), to))
+        };
+        let links = service.links.iter().filter_map(linked).collect();
+        let resolvers = service.resolvers.as_slice();
+        let listed = &mut self.zone.services[number];
+        listed.links = links;
+        listed.resolvers = (!resolvers.is_empty()).then(|| resolvers.into());
+    }
+
     fn replicas(&mut self, facts: &Facts) {
         for replica in &facts.replicas {
             let number = self.zone.replicas.len();
@@ -130,6 +145,8 @@ impl<'a> Builder<'a> {
             }
             let ready = replica.healthy && replica.reachable;
             let networks: BTreeSet<Net> = places.iter().map(|it| it.0).collect();
+            let confined = replica.networks.keys().all(|it| facts.internal.contains(it));
+            let service = self.services.get(&replica.key).copied();
             let mut full = None;
             if let Some(slot) = replica.slot {
                 let name = format!("{slot}.{}", before(&replica.key));
@@ -137,7 +154,6 @@ impl<'a> Builder<'a> {
                 if full.is_some() {
                     self.enter(&name, &networks, What::Replicas(vec![number]));
                 }
-                let service = self.services.get(&replica.key).copied();
                 for network in networks.iter().filter(|_| ready) {
                     let Some(service) = service else { break };
                     let listed = &mut self.zone.services[service].ready;
@@ -150,7 +166,8 @@ impl<'a> Builder<'a> {
                 self.zone.containers.entry(name.into()).or_default().push(number);
             }
             let project = replica.key.project.as_str().into();
-            let known = Known { node: replica.node, project, places, ready, full, reverse };
+            let node = replica.node;
+            let known = Known { node, project, service, places, confined, ready, full, reverse };
             self.zone.replicas.push(known);
         }
     }

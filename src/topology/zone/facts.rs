@@ -8,7 +8,7 @@ use std::{
 
 use ipnet::IpNet;
 
-use crate::model::{ContainerName, NodeId, NodeName, ServiceKey, Slot};
+use crate::model::{ContainerName, NodeId, NodeName, ServiceKey, ServiceName, Slot};
 
 /// A network by the name that is the same for all that are joined to it, whatever project they are of:
 /// `shop_default`.
@@ -20,12 +20,14 @@ pub struct NetworkName(pub Arc<str>);
 pub struct Facts {
     /// The node whose zone it is.
     pub here: NodeId,
-    /// Addresses that this node asks from beside its own in `hosts` and the loopback: its bridges'.
+    /// Addresses that this node asks from beside its own in `hosts` and the loopback: its containers' gateways.
     pub own: BTreeSet<IpAddr>,
     /// The ranges whose reverse names are answered here and never forwarded.
     pub ranges: Vec<IpNet>,
     /// In which order a service's addresses come.
     pub order: Order,
+    /// The networks with no way out: who is on such only is told of nothing outside, as names carry news too.
+    pub internal: BTreeSet<NetworkName>,
     /// The members of the cluster.
     pub hosts: Vec<Host>,
     /// The services that are deployed, whether or not a container of theirs runs.
@@ -62,6 +64,10 @@ pub struct Service {
     pub key: ServiceKey,
     /// The networks that it is joined to, and its further names in each.
     pub networks: BTreeMap<NetworkName, BTreeSet<String>>,
+    /// Services of its project by the names that its own containers have for them.
+    pub links: Vec<(String, ServiceName)>,
+    /// Who is asked for its containers what is none of the cluster's; the host's resolvers if nobody.
+    pub resolvers: Vec<IpAddr>,
     /// The ports that it says it has.
     pub ports: Vec<ServicePort>,
 }

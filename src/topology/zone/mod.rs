@@ -88,9 +88,18 @@ pub enum Answer {
     /// The name does not exist, as far as the asker may know.
     NoName(Apex),
     /// That is for others to answer.
-    Forward,
+    Forward(Resolvers),
     /// The asker is nobody that is known, or not known yet. It had better ask again.
     Stranger,
+}
+
+/// Who answers what is none of the cluster's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resolvers {
+    /// The host's.
+    Hosts,
+    /// Those that the asker's service names.
+    Own(Arc<[IpAddr]>),
 }
 
 /// The zone in whose name something is denied.
@@ -158,8 +167,11 @@ type Net = usize;
 struct Known {
     node: NodeId,
     project: Box<str>,
+    service: Option<usize>,
     /// By network.
     places: Vec<(Net, Addresses)>,
+    /// Whether it has no way out.
+    confined: bool,
     ready: bool,
     /// Its name within the domain.
     full: Option<Arc<str>>,
@@ -167,10 +179,14 @@ struct Known {
     reverse: Arc<str>,
 }
 
-/// A service: its replicas that are ready, in each network.
+/// A service.
 #[derive(Debug, Default)]
 struct Listed {
+    /// Its replicas that are ready, in each network.
     ready: BTreeMap<Net, Vec<usize>>,
+    /// What its own containers call others.
+    links: BTreeMap<Box<str>, usize>,
+    resolvers: Option<Arc<[IpAddr]>>,
 }
 
 #[derive(Debug)]

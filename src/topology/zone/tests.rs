@@ -30,7 +30,7 @@ fn v6(v4: Ipv4Addr) -> Ipv6Addr {
 fn service(full: &str, networks: &[(&str, &[&str])]) -> Service {
     let names = |it: &[&str]| it.iter().map(|&name| name.to_owned()).collect();
     let networks = networks.iter().map(|(it, aliases)| (network(it), names(aliases))).collect();
-    Service { key: key(full), networks, ports: vec![] }
+    Service { key: key(full), networks, links: vec![], resolvers: vec![], ports: vec![] }
 }
 
 /// A replica by its number, its node, and the last bytes of its addresses.
@@ -66,6 +66,7 @@ fn facts() -> Facts {
         own: [IpAddr::from([10, 100, 1, 1])].into(),
         ranges: vec!["10.100.0.0/16".parse().unwrap(), "fd00::/48".parse().unwrap()],
         order: Order::Rotated,
+        internal: BTreeSet::new(),
         hosts: vec![host(HERE, "alpha"), host(THERE, "beta")],
         services: vec![
             web,
@@ -112,7 +113,8 @@ fn short(answer: &Answer) -> String {
         Answer::Found { records, .. } => records.iter().map(data).collect::<Vec<_>>().join(", "),
         Answer::NoData(_) => "no data".to_owned(),
         Answer::NoName(_) => "no name".to_owned(),
-        Answer::Forward => "forward".to_owned(),
+        Answer::Forward(Resolvers::Hosts) => "forward".to_owned(),
+        Answer::Forward(Resolvers::Own(own)) => format!("forward to {own:?}"),
         Answer::Stranger => "stranger".to_owned(),
     }
 }
@@ -236,6 +238,35 @@ fn the_nearest_come_first_where_that_is_wanted() {
     let srv = ask(&zone, DB_SHOP, "_http._tcp.web", Kind::Srv, 1);
     let far = "0 8080 2.web.shop.fizz.internal, 10 8080 1.web.shop.fizz.internal";
     assert_eq!(short(&srv), far);
+}
+
+#[test]
+fn a_service_calls_others_as_it_likes_and_nobody_else_does() {
+    let mut facts = facts();
+    facts.services[0].links = vec![("Database".into(), "db".parse().unwrap())];
+    let zone = Zone::new(&facts);
+    assert_eq!(a(&zone, WEB_SHOP, "database"), "2.21");
+    assert_eq!(a(&zone, DB_SHOP, "database"), "forward");
+    assert_eq!(a(&zone, WEB_BLOG, "database"), "forward");
+}
+
+#[test]
+fn a_services_own_resolvers_are_asked_and_for_who_has_no_way_out_only_such_as_are_inside() {
+    let mut facts = facts();
+    facts.services[0].resolvers = vec!["192.0.2.53".parse().unwrap()];
+    let zone = Zone::new(&facts);
+    assert_eq!(a(&zone, WEB_SHOP, "example.com"), "forward to [192.0.2.53]");
+    assert_eq!(a(&zone, DB_SHOP, "example.com"), "forward");
+    facts.internal = [network("shop")].into();
+    let zone = Zone::new(&facts);
+    assert_eq!(a(&zone, WEB_SHOP, "example.com"), "forward to [192.0.2.53]", "it is outside too");
+    assert_eq!(a(&zone, DB_SHOP, "example.com"), "no name");
+    assert_eq!(a(&zone, DB_SHOP, "web"), "1.11, 2.11");
+    assert_eq!(a(&zone, LOOPBACK, "example.com"), "forward");
+    facts.internal.insert(network("front"));
+    assert_eq!(a(&Zone::new(&facts), WEB_SHOP, "example.com"), "no name");
+    facts.services[0].resolvers = vec!["10.100.2.21".parse().unwrap()];
+    assert_eq!(a(&Zone::new(&facts), WEB_SHOP, "example.com"), "forward to [10.100.2.21]");
 }
 
 #[test]
@@ -421,7 +452,7 @@ proptest! {
         let answer = zone.answer(from.into(), &question, rotation);
         prop_assert_ne!(&answer, &Answer::Stranger);
         let ours = name == DOMAIN || name.ends_with(".fizz.internal") || name.ends_with("100.10.in-addr.arpa");
-        prop_assert!(!ours || answer != Answer::Forward, "{} is forwarded", name);
+        prop_assert!(!ours || !matches!(answer, Answer::Forward(_)), "{} is forwarded", name);
         let Answer::Found { records, further } = answer else { return Ok(()) };
         prop_assert!(!records.is_empty());
         let shared: BTreeMap<IpAddr, bool> = facts.replicas.iter().flat_map(|it| {
@@ -453,7 +484,7 @@ proptest! {
                 records.sort();
                 short(&Answer::Found { records, further: vec![] })
             }
-            other @ (Answer::NoData(_) | Answer::NoName(_) | Answer::Forward | Answer::Stranger) => {
+            other @ (Answer::NoData(_) | Answer::NoName(_) | Answer::Forward(_) | Answer::Stranger) => {
                 short(&other)
             }
         };

@@ -54,14 +54,14 @@ fn cluster() -> Nodes {
 }
 
 /// The container of a service on a node, in the node's runtime.
-fn container(nodes: &Nodes, node: &str, service: &str) -> String {
+pub(super) fn container(nodes: &Nodes, node: &str, service: &str) -> String {
     let format = ["ps", "--filter", &format!("label=fizz.service={service}"), "-q"];
     let output = nodes.docker(node, &format).output().unwrap();
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 /// What a command in a container prints; `None` where it fails.
-fn inside(nodes: &Nodes, node: &str, service: &str, line: &str) -> Option<String> {
+pub(super) fn inside(nodes: &Nodes, node: &str, service: &str, line: &str) -> Option<String> {
     let id = container(nodes, node, service);
     let output = nodes.docker(node, &["exec", &id, "sh", "-c", line]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();

@@ -3,6 +3,7 @@
 
 mod containers;
 mod faults;
+mod keys;
 mod meshed;
 mod nodes;
 mod replicas;

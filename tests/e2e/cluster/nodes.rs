@@ -40,9 +40,15 @@ impl Nodes {
 
     /// `fizz lab`; it must succeed.
     pub(crate) fn lab(&self, command: &str, words: &[&str]) -> String {
+        let output = self.lab_command(command, words).output().unwrap();
+        said(output, &format!("lab {command} {words:?}")).0
+    }
+
+    /// The same, to be started by the caller.
+    pub(crate) fn lab_command(&self, command: &str, words: &[&str]) -> Command {
         let mut fizz = Command::new(env!("CARGO_BIN_EXE_fizz"));
-        let fizz = fizz.args(["lab", command, "--name", &self.name]).args(words);
-        said(fizz.output().unwrap(), &format!("lab {command} {words:?}")).0
+        fizz.args(["lab", command, "--name", &self.name]).args(words);
+        fizz
     }
 
     /// A command against a node.
