@@ -56,6 +56,7 @@ mod gather;
 mod lookup;
 mod member;
 pub mod metrics;
+mod names;
 mod others;
 mod pass_on;
 mod problem;

@@ -70,6 +70,9 @@ pub(super) enum Failure {
     /// There is no other node.
     #[error("this node is in no cluster: what runs here can run nowhere else")]
     Alone,
+    /// The node's networks are each of one node.
+    #[error("this node is in no mesh: its runtime answers names")]
+    NoMesh,
     /// The API has no such path.
     #[error("the API has nothing at `{0}`")]
     NoRoute(String),
@@ -205,6 +208,7 @@ impl Failure {
             }
             Self::Unfit(_) => (S::CONFLICT, "conflict", "not in its state", CHECK_STATE.into()),
             Self::Alone => (S::CONFLICT, "conflict", "no other node", MAKE_CLUSTER.into()),
+            Self::NoMesh => (S::CONFLICT, "conflict", "no mesh", JOIN_MESH.into()),
             Self::NoRoute(_) => (S::NOT_FOUND, "no-route", "no such path", SEE_DOCUMENT.into()),
             Self::WrongMethod { .. } => {
                 (S::METHOD_NOT_ALLOWED, "method", "no such method", SEE_DOCUMENT.into())
@@ -253,6 +257,8 @@ const NAME_MORE: &str = "write more of the id, or the whole name";
 const NAME_NODE: &str = "say which node's, with `--node` or `?node=`";
 const SEE_NODES: &str = "see how the nodes are with `fizz nodes`, and ask again";
 const SEE_CLUSTER: &str = "`fizz cluster status` shows how this node stands";
+const JOIN_MESH: &str = "make a cluster with `fizz init`; in one, take `network.driver: bridge` out of all \
+                         nodes' settings";
 const MAKE_CLUSTER: &str = "make a cluster with `fizz init`, and let other nodes join";
 const SEE_LOG: &str = "see the daemon's log, and report it";
 const FIX: &str = "correct what is listed and ask again";

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{backend::TokenStanding, lookup, wire};
+use super::{backend::TokenStanding, lookup, names, wire};
 use crate::{
     model::{
         ContainerState, Millis, NodeId, NodeState, ProjectName, ServiceKey, Tick, TokenId,
@@ -110,6 +110,7 @@ fn node_with(
         round_trip_ms: seen.and_then(|it| it.round_trip).map(|it| it.0),
         key_epoch: record.key_epoch,
         admission: record.admission.as_ref().map(|it| admission(view, it, uses)),
+        mesh: names::place(view, id, record),
     }
 }
 
@@ -513,6 +514,7 @@ mod tests {
             stuck: BTreeMap::new(),
             ready: BTreeSet::new(),
             runtime: RuntimeStatus::Up,
+            overlay: None,
             cluster: None,
         }
     }

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::{
-    actions, cluster, completion, containers, cp, deployments, down, drain, events, exec, explain,
-    history, images, lab, logs, nodes,
+    actions, cluster, completion, containers, cp, deployments, dns, down, drain, events, exec,
+    explain, history, images, lab, logs, nodes,
     output::{Ansi, ProgressMode},
     rebalance, rollout, run, stats, tokens, up, version, volumes,
 };
@@ -127,6 +127,9 @@ pub(super) enum Command<D: Args> {
     Cp(cp::CpArgs),
     /// Say why a service's replicas are where they are, or have no place
     Explain(explain::ExplainArgs),
+    /// Look names up, as containers do
+    #[command(subcommand)]
+    Dns(dns::DnsCommand),
     /// List the versions of a project, newest first
     History(history::HistoryArgs),
     /// Go back to what a project, or a service of it, was

@@ -23,6 +23,7 @@ mod drain;
 mod error;
 mod events;
 mod exec;
+mod dns;
 mod explain;
 mod follow;
 mod foreground;
@@ -172,6 +173,7 @@ async fn dispatch<D: clap::Args>(
         Command::Wait(args) => containers::wait(it, args).await,
         Command::Cp(args) => cp::cp(it, args).await,
         Command::Explain(args) => explain::explain(it, args).await,
+        Command::Dns(command) => dns::dns(it, command).await,
         Command::History(args) => history::history(it, args).await,
         Command::Rollback(args) => rollout::rollback(it, args).await,
         Command::Rollout(command) => rollout::rollout(it, command).await,

@@ -162,6 +162,7 @@ async fn rm(invocation: &Invocation, args: &RmArgs) -> Result<(), CliError> {
 #[must_use]
 pub(super) fn nodes_table(list: &[Node], now: WallTime) -> String {
     let with_labels = list.iter().any(|it| !it.labels.is_empty());
+    let with_mesh = list.iter().any(|it| it.mesh.is_some());
     let rows = list.iter().map(|it| {
         let runtime = match (&it.runtime, &it.runtime_problem) {
             (_, Some(problem)) => format!("unreachable: {problem}"),
@@ -181,6 +182,9 @@ pub(super) fn nodes_table(list: &[Node], now: WallTime) -> String {
             runtime,
             it.version.clone(),
         ];
+        if with_mesh {
+            row.push(mesh(it));
+        }
         if with_labels {
             row.push(shortened(&labels_text(&it.labels), LABELS_CHARS));
         }
@@ -201,6 +205,9 @@ pub(super) fn nodes_table(list: &[Node], now: WallTime) -> String {
     ]
     .map(str::to_owned)
     .to_vec();
+    if with_mesh {
+        heads.push("MESH".into());
+    }
     if with_labels {
         heads.push("LABELS".into());
     }
@@ -212,6 +219,15 @@ fn state(node: &Node) -> String {
     match node.availability.as_str() {
         "open" => node.state.clone(),
         other => format!("{} ({other})", node.state),
+    }
+}
+
+/// Who speaks WireGuard on a node: its kernel or, which is slower, a process.
+fn mesh(node: &Node) -> String {
+    match node.mesh.as_ref().map(|it| it.driver.as_str()) {
+        None => "-".into(),
+        Some("wireguard") => "wireguard".into(),
+        Some(other) => format!("{other} (degraded)"),
     }
 }
 
@@ -261,6 +277,20 @@ mod tests {
 NAME    ID             STATE   ADDRESS   RTT   SINCE            CONTAINERS   CPUS   MEMORY   RUNTIME                  VERSION
 one *   0123456789ab   alive   -         -     About a minute   3            2      24GiB    unreachable: no socket   0.1.0";
         assert_eq!(nodes_table(&[node], WallTime(120_000)), expected);
+    }
+
+    #[test]
+    fn who_speaks_wireguard_has_a_column_where_there_is_a_mesh() {
+        let with = |name, driver: &str| {
+            let mesh =
+                json!({"driver": driver, "key": "", "endpoints": [], "address": "", "blocks": []});
+            node(name, json!({ "mesh": mesh }))
+        };
+        let list = [with("a", "wireguard"), with("b", "userspace"), node("c", json!({}))];
+        let table = nodes_table(&list, WallTime(120_000));
+        let last = |it: &str| it.rsplit("   ").next().unwrap().to_owned();
+        let column: Vec<String> = table.lines().map(last).collect();
+        assert_eq!(column, ["MESH", "wireguard", "userspace (degraded)", "-"]);
     }
 
     #[test]

@@ -354,6 +354,7 @@ impl Node {
             stuck: self.stuck.clone(),
             ready: self.ready.clone(),
             runtime: self.runtime.clone(),
+            overlay: self.overlay.as_ref().map(|it| it.plan),
             cluster: self.cluster_view(),
         }
     }

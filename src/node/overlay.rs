@@ -35,7 +35,7 @@ const NO_ADDRESS: &str = "an address of the overlay";
 /// This node's part in the overlay.
 #[derive(Debug)]
 pub(super) struct Overlay {
-    plan: Plan,
+    pub(super) plan: Plan,
     blocks: Blocks,
     /// Blocks that this node has just claimed, and when it may use them.
     ripening: BTreeMap<Ipv4Net, Moment>,

@@ -10,6 +10,7 @@ use crate::{
         spec::ProjectSpec,
     },
     state::ClusterState,
+    topology::Plan,
 };
 
 /// What a node lets others read.
@@ -31,11 +32,19 @@ pub struct View {
     pub ready: std::collections::BTreeSet<ServiceKey>,
     /// How the container runtime is.
     pub runtime: RuntimeStatus,
+    /// Where addresses of the overlay come from, if this node is in the mesh.
+    pub overlay: Option<Plan>,
     /// The cluster, if this node is in one.
     pub cluster: Option<ClusterView>,
 }
 
 impl View {
+    /// The nodes that this node does not reach.
+    pub fn unreachable(&self) -> impl Iterator<Item = NodeId> + '_ {
+        let all = self.state.nodes().iter().map(|(id, _)| *id);
+        all.filter(|it| self.out_of_reach(*it).is_some())
+    }
+
     /// How a node is, if this node does not reach it.
     #[must_use]
     pub fn out_of_reach(&self, node: NodeId) -> Option<NodeState> {

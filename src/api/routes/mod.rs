@@ -8,6 +8,7 @@ mod events;
 mod images;
 mod logs;
 mod meta;
+mod names;
 mod nodes;
 mod one_off;
 mod rollouts;
@@ -73,6 +74,10 @@ fn members() -> Vec<Route> {
         Route::get("/v1/nodes/{id}", nodes::one)
             .says("Shows a node, by id, name or the beginning of an id")
             .answers::<wire::Node>("200", "The node"),
+        Route::get("/v1/names/{name}", names::one)
+            .says("Looks a name up, or an address, as the node's DNS server answers it")
+            .query::<names::Asked>()
+            .answers::<wire::NameAnswer>("200", "What it leads to"),
         Route::delete("/v1/nodes/{id}", nodes::remove)
             .says("Puts a node out of the cluster")
             .query::<wire::RemoveNode>()

@@ -5,6 +5,7 @@
 //! Times are milliseconds since the Unix epoch (`..._ms`), spans are milliseconds, sizes are bytes.
 
 mod cluster;
+mod mesh;
 mod rollouts;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ pub use cluster::{
     Admission, Cluster, CreateToken, Founded, Join, Joined, Labels, Leave, NewToken, RemoveNode,
     Rotated, Token,
 };
+pub use mesh::{NameAnswer, NameRecord, NodeMesh};
 pub use rollouts::{
     Availability, Explanation, FailedChange, Move, NodeVerdict, Rebalance, ReplicaPlace, Revision,
     RevisionChange, Rollback, RolloutAction, ServiceNode,
@@ -101,6 +103,9 @@ pub struct Node {
     /// How it came into the cluster; absent for the node that made it.
     #[serde(default)]
     pub admission: Option<Admission>,
+    /// Its place in the mesh, if it has one.
+    #[serde(default)]
+    pub mesh: Option<NodeMesh>,
 }
 
 fn open() -> String {

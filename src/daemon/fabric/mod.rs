@@ -255,9 +255,7 @@ impl Fabric {
         names: &mut Names,
     ) -> Result<(), FabricError> {
         let inner = &*self.0;
-        let nodes = view.state.nodes().iter().map(|(id, _)| *id);
-        let unreachable: BTreeSet<NodeId> =
-            nodes.filter(|it| view.out_of_reach(*it).is_some()).collect();
+        let unreachable: BTreeSet<NodeId> = view.unreachable().collect();
         // Most pictures of a node differ in what is nothing to the network.
         let same = |(state, those): &(Arc<ClusterState>, BTreeSet<NodeId>)| {
             Arc::ptr_eq(state, &view.state) && *those == unreachable

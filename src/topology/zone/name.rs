@@ -42,6 +42,22 @@ impl DnsName {
         Self(text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase())
     }
 
+    /// The name by which an address is asked about (RFC 1035, 3.5; RFC 3596, 2.5).
+    #[must_use]
+    pub fn of_address(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(it) => {
+                let [a, b, c, d] = it.octets();
+                Self(format!("{d}.{c}.{b}.{a}.in-addr.arpa"))
+            }
+            IpAddr::V6(it) => {
+                let digits = format!("{:032x}", u128::from(it));
+                let digits = digits.chars().rev().map(|it| format!("{it}."));
+                Self(digits.chain(["ip6.arpa".to_owned()]).collect())
+            }
+        }
+    }
+
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -207,6 +207,7 @@ fn view(me: fizz::model::NodeId, state: &ClusterState) -> View {
         stuck: BTreeMap::new(),
         ready: BTreeSet::new(),
         runtime: RuntimeStatus::Up,
+        overlay: None,
         cluster: None,
     }
 }
