@@ -4,7 +4,10 @@ use std::{fs, io, net::IpAddr, path::PathBuf};
 
 use futures_util::TryStreamExt;
 use ipnet::IpNet;
-use nix::ifaddrs::{InterfaceAddress, getifaddrs};
+use nix::{
+    ifaddrs::{InterfaceAddress, getifaddrs},
+    net::if_::if_indextoname,
+};
 use rtnetlink::packet_route::{
     link::LinkAttribute,
     route::{RouteAttribute, RouteHeader},
@@ -54,6 +57,42 @@ pub async fn routes(host: &Namespace, but: &[&str]) -> Result<Vec<IpNet>, Networ
         Ok(routes)
     })
     .await
+}
+
+/// What this host sends by which link, and the addresses that it has, but for what these links are for. Of IPv6
+/// nothing that every link has.
+pub async fn ways(host: &Namespace, but: &[&str]) -> Result<Vec<(IpNet, String)>, NetworkError> {
+    let mut ways = host
+        .work("look at the host's routes", async |handle| {
+            let mut ways = vec![];
+            for message in links::routes(handle).await? {
+                let link = message.attributes.iter().find_map(|it| {
+                    if let RouteAttribute::Oif(index) = it { Some(*index) } else { None }
+                });
+                if message.header.table != RouteHeader::RT_TABLE_MAIN {
+                    continue;
+                }
+                let Some(to) = links::destination(&message) else { continue };
+                let name = link.and_then(|it| if_indextoname(it).ok());
+                let name =
+                    name.map_or_else(|| "no link".to_owned(), |it| it.to_string_lossy().into());
+                ways.push((to, name));
+            }
+            Ok(ways)
+        })
+        .await?;
+    for it in getifaddrs().into_iter().flatten() {
+        let address = it.address.as_ref().and_then(|it| {
+            let v4 = it.as_sockaddr_in().map(|it| IpAddr::V4(it.ip()));
+            v4.or_else(|| it.as_sockaddr_in6().map(|it| IpAddr::V6(it.ip())))
+        });
+        if let Some(address) = address {
+            ways.push((IpNet::from(address), it.interface_name));
+        }
+    }
+    let everywhere = |to: &IpNet| matches!(to, IpNet::V6(it) if it.addr().is_unicast_link_local() || it.addr().is_multicast());
+    ways.retain(|(to, link)| !but.contains(&link.as_str()) && !everywhere(to));
+    Ok(ways)
 }
 
 /// The largest packet that goes out of this host whole: the smallest of its ways out.

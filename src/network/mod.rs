@@ -6,6 +6,7 @@
 
 mod bridge;
 pub mod dns;
+pub mod echo;
 mod error;
 pub mod firewall;
 pub mod host;

@@ -5,6 +5,7 @@
 //! Times are milliseconds since the Unix epoch (`..._ms`), spans are milliseconds, sizes are bytes.
 
 mod cluster;
+mod doctor;
 mod rollouts;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ pub use cluster::{
     Admission, Cluster, CreateToken, Founded, Join, Joined, Labels, Leave, NewToken, RemoveNode,
     Rotated, Token,
 };
+pub use doctor::{Check, Examination, Finding, Sight, SightOf};
 pub use rollouts::{
     Availability, Explanation, FailedChange, Move, NodeVerdict, Rebalance, ReplicaPlace, Revision,
     RevisionChange, Rollback, RolloutAction, ServiceNode,

@@ -4,7 +4,7 @@
 mod containers;
 mod faults;
 mod meshed;
-mod nodes;
+pub(crate) mod nodes;
 mod replicas;
 mod staying;
 
