@@ -533,8 +533,13 @@ mod tests {
         assert_eq!(all.complete(), Ok(swim::Config::lan()), "what is written is the default");
         let said = format!("{membership:?}");
         assert!(!said.contains("None"), "{said}");
-        let NetworkFile { driver: Some(_), overlay: Some(_), node_prefix: Some(_), port: Some(_) } =
-            network
+        let NetworkFile {
+            driver: Some(_),
+            overlay: Some(_),
+            node_prefix: Some(_),
+            port: Some(_),
+            mtu: Some(_),
+        } = network
         else {
             panic!("{network:?}")
         };
@@ -584,6 +589,10 @@ mod tests {
         assert!(overlay.starts_with("config.yaml:2:12: `here` is not a range"), "{overlay}");
         let public = wrong("network:\n  overlay: 8.8.0.0/16\n");
         assert!(public.contains("not a private range"), "{public}");
+        for mtu in ["1279", "70000"] {
+            let wrong = wrong(&format!("network:\n  mtu: {mtu}\n"));
+            assert!(wrong.starts_with("`network.mtu` must be from 1280 bytes"), "{wrong}");
+        }
         let nobody = wrong("cluster:\n  advertise: 0.0.0.0:7780\n");
         assert!(nobody.starts_with("`cluster.advertise` is what other members dial"), "{nobody}");
     }

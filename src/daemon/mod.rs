@@ -329,14 +329,7 @@ async fn assemble(
     let vault = Arc::clone(&home.vault);
     let seal: Sealer =
         Arc::new(move |path, value| vault.seal(path, value).map_err(|error| error.to_string()));
-    let inside = Inside {
-        me,
-        office: Arc::clone(&office),
-        fabric: fabric.clone(),
-        events: events.clone(),
-        clock,
-        run: doctor::new_run(),
-    };
+    let inside = Inside::new(me, &office, fabric.clone(), events.clone(), clock);
     let doctor = Arc::new(Doctor::inside(config.clone(), Arc::clone(&runtime), inside));
     let observer = Observer { node: me, runtime: Arc::clone(&runtime), eyes, events };
     let cluster: Arc<dyn api::Cluster> = Arc::clone(&office) as _;

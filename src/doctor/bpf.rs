@@ -83,6 +83,8 @@ mod tests {
     use super::*;
     use crate::doctor::Grade;
 
+    type Change = fn(&mut BpfFacts);
+
     fn facts() -> BpfFacts {
         BpfFacts {
             map: Ok(Ok(())),
@@ -96,12 +98,12 @@ mod tests {
     #[test]
     fn each_thing_that_is_missing_is_told_and_none_is_a_failure() {
         assert_eq!(check(&facts()).summary, "Linux 6.18.5 has BPF, with types and pins; hook: tcx");
-        let cases: [(&dyn Fn(&mut BpfFacts), &str); 4] = [
-            (&|it| it.map = Ok(Err("EPERM".to_owned())), "the kernel takes no BPF programs"),
-            (&|it| it.types = false, "the kernel does not describe its types (BTF)"),
-            (&|it| it.pins = false, "/sys/fs/bpf is not mounted"),
+        let cases: [(Change, &str); 4] = [
+            (|it| it.map = Ok(Err("EPERM".to_owned())), "the kernel takes no BPF programs"),
+            (|it| it.types = false, "the kernel does not describe its types (BTF)"),
+            (|it| it.pins = false, "/sys/fs/bpf is not mounted"),
             (
-                &|it| it.lockdown = Some("confidentiality".to_owned()),
+                |it| it.lockdown = Some("confidentiality".to_owned()),
                 "the kernel is locked down: programs may not read its memory",
             ),
         ];

@@ -51,15 +51,14 @@ fn off(ahead_ms: i64) -> String {
 }
 
 fn own(ahead_ms: i64) -> Option<Finding> {
-    let found = match ahead_ms.unsigned_abs() {
-        ..=WARNS_MS => return None,
-        ..=REFUSES_MS => {
-            Finding::warning(format!("this node's clock is {} the others'", off(ahead_ms)))
-                .why(format!("beyond {REFUSES_MS} ms this node refuses changes"))
-        }
-        _ => Finding::failed(format!("this node's clock is {} the others'", off(ahead_ms))).why(
-            "this node refuses changes: what it wrote could lose against what is older, or win against what is newer",
-        ),
+    let fault = format!("this node's clock is {} the others'", off(ahead_ms));
+    let much = ahead_ms.unsigned_abs();
+    let found = if much <= WARNS_MS {
+        return None;
+    } else if much <= REFUSES_MS {
+        Finding::warning(fault).why(format!("beyond {REFUSES_MS} ms this node refuses changes"))
+    } else {
+        Finding::failed(fault).why("this node refuses changes: what it wrote could lose against what is older, or win against what is newer")
     };
     let found = found
         .seen(format!("{ahead_ms} ms, measured against the median of the members that answer"))

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use nix::unistd::geteuid;
+use rand_core::{OsRng, RngCore};
 use tokio::sync::mpsc;
 
 use super::{
@@ -29,8 +30,6 @@ use crate::{
     runtime::Runtime,
 };
 
-pub(super) use peers::new_run;
-
 /// What only root is shown.
 const ONLY_ROOT: &str = "only root can look at this: run it with sudo";
 
@@ -43,13 +42,13 @@ pub struct Doctor {
 
 /// What a daemon knows beside its machine.
 pub(super) struct Inside {
-    pub(super) me: NodeId,
-    pub(super) office: Arc<Office>,
-    pub(super) fabric: Option<Fabric>,
-    pub(super) events: mpsc::Sender<Event>,
-    pub(super) clock: Clock,
-    /// This run of the daemon.
-    pub(super) run: String,
+    me: NodeId,
+    office: Arc<Office>,
+    fabric: Option<Fabric>,
+    events: mpsc::Sender<Event>,
+    clock: Clock,
+    /// A name for this run of the daemon that no other has.
+    run: String,
 }
 
 /// Looks at this machine, which need not have a daemon, for what these settings ask of it.
@@ -58,6 +57,19 @@ pub fn examine_here(args: DaemonArgs) -> BoxFuture<'static, Result<wire::Examina
         let config = Config::load(&args).map_err(|error| error.to_string())?;
         Ok(Doctor::outside(config).look().await)
     })
+}
+
+impl Inside {
+    pub(super) fn new(
+        me: NodeId,
+        office: &Arc<Office>,
+        fabric: Option<Fabric>,
+        events: mpsc::Sender<Event>,
+        clock: Clock,
+    ) -> Self {
+        let run = format!("{:016x}", OsRng.next_u64());
+        Self { me, office: Arc::clone(office), fabric, events, clock, run }
+    }
 }
 
 impl Doctor {

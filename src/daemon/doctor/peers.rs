@@ -3,7 +3,6 @@
 use std::{net::SocketAddr, time::Duration};
 
 use futures_util::{StreamExt, stream};
-use rand_core::{OsRng, RngCore};
 use tokio::time::{sleep, timeout};
 
 use super::{Inside, machine};
@@ -197,11 +196,6 @@ impl Inside {
             answers_ms: now.wall.0,
         })
     }
-}
-
-/// A name for a run of the daemon that no other has.
-pub(in crate::daemon) fn new_run() -> String {
-    format!("{:016x}", OsRng.next_u64())
 }
 
 fn contact_of(cluster: Option<&ClusterView>, id: NodeId) -> Contact {

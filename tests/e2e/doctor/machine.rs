@@ -14,12 +14,25 @@ fn on_a_machine(line: &str) -> Output {
                  ip route add default via 192.0.2.1";
     let mut unshare = Command::new("unshare");
     unshare
-        .args(["--net", "--mount", "--propagation", "private", "sh", "-c"])
+        .args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"])
+        .args(["--propagation", "private", "sh", "-c"])
         .arg(format!("{begin}; {line}"))
         .env("fizz", format!("{} doctor --config /dev/null", env!("CARGO_BIN_EXE_fizz")))
         .stdin(Stdio::null());
     unshare.output().unwrap()
 }
+
+/// What answers as a Docker does that is too old.
+const OLD_DOCKER: &str = r#"
+import socketserver
+class Old(socketserver.StreamRequestHandler):
+    def handle(self):
+        while self.rfile.readline().strip(): pass
+        body = b"{\"Version\": \"18.09.1\", \"ApiVersion\": \"1.39\"}"
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
+        self.wfile.write(head + body)
+socketserver.UnixStreamServer("/run/d.sock", Old).serve_forever()
+"#;
 
 /// What the doctor finds there, as JSON; `more` are its options.
 fn examined(line: &str, more: &str) -> Value {
@@ -59,15 +72,18 @@ fn a_machine_without_a_daemon_is_looked_at_by_the_command_which_says_so() {
 
 #[test]
 fn a_port_that_another_program_has_is_told_with_its_name_and_number() {
-    let line = "busybox nc -u -l -p 7780 127.0.0.1 </dev/null >/dev/null 2>&1 & other=$!; \
-                busybox nc -l -p 7780 127.0.0.1 </dev/null >/dev/null 2>&1 & \
-                for i in $(seq 100); do grep -q :1E64 /proc/net/udp && grep -q :1E64 /proc/net/tcp && break; sleep 0.05; done; \
-                trap 'kill $(jobs -p)' EXIT";
+    let line = "python3 -c '
+import socket, time
+kept = [socket.socket(socket.AF_INET, it) for it in (socket.SOCK_DGRAM, socket.SOCK_STREAM)]
+[it.bind((\"127.0.0.1\", 7780)) for it in kept]
+kept[1].listen()
+time.sleep(60)' &
+        for i in $(seq 200); do grep -q :1E64 /proc/net/tcp && break; sleep 0.05; done";
     let all = examined(line, "");
     let (state, faults) = found(&all, "udp");
     assert_eq!((state.as_str(), faults.len()), ("failed", 2), "{faults:?}");
-    assert!(faults[0].starts_with("UDP port 7780 is taken by busybox (process "), "{faults:?}");
-    assert!(faults[1].starts_with("TCP port 7780 is taken by busybox (process "), "{faults:?}");
+    assert!(faults[0].starts_with("UDP port 7780 is taken by python3 (process "), "{faults:?}");
+    assert!(faults[1].starts_with("TCP port 7780 is taken by python3 (process "), "{faults:?}");
     assert!(cures(&all, "udp").contains("set `cluster.listen`"));
     // The taken ones are of an address that is not asked for then.
     assert_eq!(found(&examined(line, "--cluster-listen 192.0.2.7:7780"), "udp").0, "ok");
@@ -157,14 +173,13 @@ fn a_runtime_that_is_not_there_or_no_runtime_is_told_apart() {
         (state.as_str(), faults),
         ("failed", vec!["no container runtime is here".to_owned()])
     );
-    let silent = examined("", "--runtime docker --runtime-socket /nowhere.sock");
+    let silent = examined("true", "--runtime docker --runtime-socket /nowhere.sock");
     assert_eq!(found(&silent, "runtime"), failed("the container runtime does not answer"));
-    let line = "mount -t tmpfs none /run; printf 'HTTP/1.1 200 OK\\r\\nContent-Length: 40\\r\\n\\r\\n\
-                {\"Version\":\"18.09\",\"ApiVersion\":\"1.39\"  }' >/run/old; \
-                busybox nc -lk -s local:/run/d.sock -e cat /run/old >/dev/null 2>&1 & \
-                for i in $(seq 100); do [ -S /run/d.sock ] && break; sleep 0.05; done; \
-                trap 'kill $(jobs -p)' EXIT";
-    let old = examined(line, "--runtime docker --runtime-socket /run/d.sock");
+    let line = format!(
+        "mount -t tmpfs none /run; python3 -c '{OLD_DOCKER}' & \
+         for i in $(seq 100); do [ -S /run/d.sock ] && break; sleep 0.05; done"
+    );
+    let old = examined(&line, "--runtime docker --runtime-socket /run/d.sock");
     assert_eq!(found(&old, "runtime"), failed("the container runtime will not do"));
     assert!(cures(&old, "runtime").contains("Docker 20.10 or newer"));
 }
