@@ -14,6 +14,8 @@ pub struct Route {
     pub to: IpNet,
     /// By which link.
     pub link: String,
+    /// It is an address of the machine's own.
+    pub own: bool,
 }
 
 /// Containers' addresses, and who else may want them.
@@ -62,13 +64,19 @@ fn another(found: Finding) -> Finding {
 }
 
 fn route(overlay: Ipv4Net, it: &Route) -> Finding {
-    let Route { to, link } = it;
+    let Route { to, link, own } = it;
+    let (what, seen, remove) = if *own {
+        ("address", format!("{link} has the address {to}"), format!("ip addr del {to} dev {link}"))
+    } else {
+        let seen = format!("this machine sends what is for {to} to {link}");
+        ("route to", seen, format!("ip route del {to} dev {link}"))
+    };
     another(
-        Finding::failed(format!("{overlay} overlaps with the route to {to} ({link})"))
-            .seen(format!("this machine sends what is for {to} to {link}"))
+        Finding::failed(format!("{overlay} overlaps with the {what} {to} ({link})"))
+            .seen(seen)
             .why("containers' packets would go there, or what is there would be cut off; in a cluster the daemon does not start"),
     )
-    .cure(format!("or take the route away, if it is a leftover: `ip route del {to} dev {link}`"))
+    .cure(format!("or take it away, if it is a leftover: `{remove}`"))
 }
 
 fn pool(overlay: Ipv4Net, pool: Ipv4Net) -> Finding {
@@ -115,7 +123,7 @@ mod tests {
     }
 
     fn route_to(to: &str) -> Route {
-        Route { to: to.parse().unwrap(), link: "eth0".to_owned() }
+        Route { to: to.parse().unwrap(), link: "eth0".to_owned(), own: false }
     }
 
     #[test]
@@ -126,6 +134,12 @@ mod tests {
             let fault = format!("10.100.0.0/16 overlaps with the route to {to} (eth0)");
             assert_eq!((clash.grade, clash.summary), (Grade::Failed, fault));
         }
+        let address = judged(|it, _| {
+            let own = Route { own: true, ..route_to("10.100.0.1/32") };
+            it.routes.as_mut().unwrap().push(own);
+        });
+        assert_eq!(address.summary, "10.100.0.0/16 overlaps with the address 10.100.0.1/32 (eth0)");
+        assert!(address.findings[0].cure[1].contains("`ip addr del 10.100.0.1/32 dev eth0`"));
         for to in ["10.101.0.0/16", "::/0", "fd00::/8"] {
             let beside = judged(|it, _| it.routes.as_mut().unwrap().push(route_to(to)));
             assert_eq!(beside.grade, Grade::Ok, "{to}");

@@ -19,7 +19,7 @@ use crate::{
     network::{
         Namespace, dns,
         firewall::{self, FirewallError},
-        host,
+        host::{self, Way},
         wireguard::{self, Userspace},
     },
 };
@@ -63,7 +63,7 @@ pub(super) async fn range(config: &Config) -> RangeFacts {
     } else {
         Err(ONLY_ROOT.to_owned())
     };
-    let route = |(to, link)| Route { to, link };
+    let route = |it: Way| Route { to: it.to, link: it.link, own: it.own };
     RangeFacts {
         overlay: config.network.overlay,
         node_prefix: config.network.node_prefix,

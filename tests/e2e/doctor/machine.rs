@@ -143,7 +143,10 @@ fn a_route_an_address_or_a_range_of_docker_within_the_overlay_is_named() {
     assert_eq!(found(&all, "range"), failed(fault));
     assert!(cures(&all, "range").contains("ip route del 10.100.7.0/24 dev eth0"));
     let all = examined("ip addr add 10.100.3.1/32 dev lo", "");
-    let fault = "10.100.0.0/16 overlaps with the route to 10.100.3.1/32 (lo)";
+    let fault = "10.100.0.0/16 overlaps with the address 10.100.3.1/32 (lo)";
+    assert_eq!(found(&all, "range"), failed(fault));
+    let all = examined("ip addr add 10.100.3.1/24 dev eth0", "");
+    let fault = "10.100.0.0/16 overlaps with the route to 10.100.3.0/24 (eth0)";
     assert_eq!(found(&all, "range"), failed(fault));
     let other = examined("ip route add 10.100.7.0/24 dev eth0", "--network-overlay 10.200.0.0/16");
     assert_eq!(found(&other, "range").0, "ok");
