@@ -1,4 +1,4 @@
-//! Looks at this machine, and asks the other members, for what [`doctor`](crate::doctor) judges.
+//! Looks at this machine, and asks the other members, for what [`doctor`] judges.
 //!
 //! The daemon looks where one runs, as it sees what it works with. Without one the command does, by the same
 //! code, and has nobody to ask about other members. Nothing that is done here changes anything that lasts.
