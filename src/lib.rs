@@ -13,6 +13,7 @@ pub mod gossip;
 pub mod scheduler;
 pub mod health;
 pub mod topology;
+pub mod doctor;
 pub mod reconcile;
 pub mod secrets;
 pub mod node;

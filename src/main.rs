@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     if let Some(code) = runtime::helper(&arguments) {
         return code;
     }
-    match cli::invoke::<DaemonArgs>(std::env::args_os()) {
+    match cli::invoke::<DaemonArgs>(std::env::args_os(), daemon::doctor::examine_here) {
         Invoked::Done(code) => code,
         Invoked::Daemon(args) => daemon::run(&args),
         Invoked::WireguardDevice { name, control } => wireguard::serve(&name, &control),

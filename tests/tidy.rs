@@ -26,6 +26,7 @@ const ROOMS: &[&str] = &[
     "scheduler",
     "health",
     "topology",
+    "doctor",
     "reconcile",
     "secrets",
     LAST_PURE_ROOM,

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{events::EventLog, metrics::Metrics};
+use super::{events::EventLog, metrics::Metrics, wire};
 use crate::{
     gossip::Epoch,
     model::{ClusterId, Millis, NodeId, TokenId, WallTime},
@@ -116,6 +116,15 @@ pub trait Cluster: Send + Sync {
     fn dial(&self, node: NodeId) -> BoxFuture<'_, Result<MemberStream, String>>;
 }
 
+/// Looks what is wrong with this node and its machine.
+pub trait Doctor: Send + Sync {
+    /// All checks.
+    fn examine(&self) -> BoxFuture<'_, wire::Examination>;
+
+    /// What this node hears of another member; why not, where it is in no cluster.
+    fn sight(&self, of: NodeId) -> BoxFuture<'_, Result<wire::Sight, String>>;
+}
+
 /// Everything that the routes use. Cheap to clone.
 #[derive(Clone)]
 pub struct Backend {
@@ -135,6 +144,8 @@ pub struct Backend {
     pub clock: Clock,
     /// What is counted, for `/metrics`.
     pub metrics: Arc<Metrics>,
+    /// What is wrong here.
+    pub doctor: Arc<dyn Doctor>,
 }
 
 impl Backend {

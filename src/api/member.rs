@@ -200,6 +200,23 @@ pub(super) async fn problem(status: hyper::StatusCode, body: Carried) -> String 
     problem.map_or_else(|| status.to_string(), |it| it.detail)
 }
 
+/// Asks for a document.
+pub async fn get_of_member<T: serde::de::DeserializeOwned>(
+    stream: MemberStream,
+    path: &str,
+) -> Result<T, String> {
+    let never: Over = Box::pin(std::future::pending());
+    let (answer, connection) = exchange(stream, plain("GET", path)?, never, None).await?;
+    let status = answer.status();
+    let body = connection.carry(answer.into_body());
+    if !status.is_success() {
+        return Err(problem(status, body).await);
+    }
+    let body = http_body_util::Limited::new(body, ANSWER_BYTES_MAX).collect().await;
+    let body = body.map_err(|error| error.to_string())?.to_bytes();
+    serde_json::from_slice(&body).map_err(|why| format!("its answer is not understood: {why}"))
+}
+
 /// Asks for something that has no body, and of whose answer only matters whether it was done.
 pub async fn ask_member(stream: MemberStream, method: &str, path: &str) -> Result<(), String> {
     let never: Over = Box::pin(std::future::pending());

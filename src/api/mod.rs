@@ -14,6 +14,8 @@
 //! | `DELETE /v1/nodes/{id}?force=&rotate=` | puts a node out of the cluster |
 //! | `POST /v1/nodes/{id}/labels` | labels to give, and with null to take, to [`wire::Node`] |
 //! | `POST /v1/nodes/{id}/availability` | [`wire::Availability`] to [`wire::Node`] |
+//! | `GET /v1/doctor`, `/v1/nodes/{id}/doctor` | [`wire::Examination`] |
+//! | `GET /v1/nodes/{id}/sight?of=` | [`wire::Sight`], for a member that examines itself |
 //! | `GET /v1/deployments`, `/v1/deployments/{project}` | [`wire::Deployment`] |
 //! | `POST /v1/deployments` | [`wire::Deploy`] to [`wire::Deployed`]; with `dry_run` to [`wire::Plan`] |
 //! | `DELETE /v1/deployments/{project}` | [`wire::RemoveDeployment`] as query, to [`wire::Accepted`] |
@@ -70,10 +72,10 @@ pub mod wire;
 
 pub use app::Limits;
 pub use backend::{
-    Ask, Backend, Clock, Cluster, MemberStream, NewToken, Sealer, Stream, TokenStanding,
+    Ask, Backend, Clock, Cluster, Doctor, MemberStream, NewToken, Sealer, Stream, TokenStanding,
 };
 pub use events::EventLog;
-pub use member::ask_member;
+pub use member::{ask_member, get_of_member};
 pub use metrics::Metrics;
 pub use server::serve;
 

@@ -79,8 +79,11 @@ async fn place(view: &View, parts: &mut Parts) -> Option<Place> {
         let record = lookup::container(view, id).ok()?;
         return Some(Place { what: record.name.to_string(), node: record.node });
     }
-    // Only a node itself writes its labels, and what it takes.
-    let own = matches!(route.as_str(), "/v1/nodes/{id}/labels" | "/v1/nodes/{id}/availability");
+    // Only a node itself writes its labels, and what it takes, and looks at its machine.
+    let own = matches!(
+        route.as_str(),
+        "/v1/nodes/{id}/labels" | "/v1/nodes/{id}/availability" | "/v1/nodes/{id}/doctor"
+    );
     let (node, record) = own.then(|| lookup::node(view, id).ok())??;
     Some(Place { what: record.name.to_string(), node })
 }

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::{
-    actions, cluster, completion, containers, cp, deployments, dns, down, drain, events, exec,
-    explain, history, images, lab, logs, nodes,
+    actions, cluster, completion, containers, cp, deployments, dns, doctor, down, drain, events,
+    exec, explain, history, images, lab, logs, nodes,
     output::{Ansi, ProgressMode},
     rebalance, rollout, run, stats, tokens, up, version, volumes,
 };
@@ -169,6 +169,8 @@ pub(super) enum Command<D: Args> {
     Uncordon(drain::NodeArgs),
     /// Give nodes that came late their share of what runs
     Rebalance(rebalance::RebalanceArgs),
+    /// Look what is wrong with a node or a machine, and say what to do about it
+    Doctor(Box<doctor::DoctorArgs<D>>),
     /// Run a cluster on this machine, to try Fizz and to test it
     #[command(subcommand)]
     Lab(lab::LabCommand),

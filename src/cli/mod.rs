@@ -17,6 +17,7 @@ mod credentials;
 mod deploy;
 mod deployments;
 mod disk;
+mod doctor;
 mod dockerignore;
 mod down;
 mod drain;
@@ -55,6 +56,7 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use args::{Command, Globals};
 use client::Client;
+pub use doctor::Examine;
 use error::CliError;
 use output::Output;
 
@@ -92,9 +94,12 @@ impl Invocation {
 }
 
 /// Reads the command line and does what it says, unless that is to be the daemon, whose arguments
-/// are `D`.
+/// are `D`. `examine` looks at this machine where there is no daemon to ask.
 #[must_use]
-pub fn invoke<D: clap::Args>(arguments: impl IntoIterator<Item = OsString>) -> Invoked<D> {
+pub fn invoke<D: clap::Args>(
+    arguments: impl IntoIterator<Item = OsString>,
+    examine: Examine<D>,
+) -> Invoked<D> {
     let description = args::command::<D>();
     let parsed = description.clone().try_get_matches_from(arguments);
     let cli = match parsed.and_then(|it| args::parse::<D>(&it)) {
@@ -114,7 +119,7 @@ pub fn invoke<D: clap::Args>(arguments: impl IntoIterator<Item = OsString>) -> I
     let globals = cli.globals;
     let output =
         Output::new(globals.ansi.unwrap_or_default(), globals.progress.unwrap_or_default());
-    let status = match block_on(description, globals, output, cli.command) {
+    let status = match block_on(description, globals, output, cli.command, examine) {
         Ok(()) => 0,
         Err(error) => {
             output.error(&error);
@@ -129,14 +134,15 @@ fn block_on<D: clap::Args>(
     globals: Globals,
     output: Output,
     command: Command<D>,
+    examine: Examine<D>,
 ) -> Result<(), CliError> {
     let host = std::env::var("FIZZ_HOST").ok().filter(|it| !it.is_empty());
     let client = Client::new(globals.host.as_deref().or(host.as_deref()))?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(CliError::io("can't start"))?;
-    let result =
-        runtime.block_on(dispatch(&Invocation { globals, output, client, description }, command));
+    let invocation = Invocation { globals, output, client, description };
+    let result = runtime.block_on(dispatch(&invocation, command, examine));
     // A thread may still wait for standard input; nobody waits for it.
     runtime.shutdown_background();
     result
@@ -145,6 +151,7 @@ fn block_on<D: clap::Args>(
 async fn dispatch<D: clap::Args>(
     invocation: &Invocation,
     command: Command<D>,
+    examine: Examine<D>,
 ) -> Result<(), CliError> {
     let it = invocation;
     match command {
@@ -191,6 +198,7 @@ async fn dispatch<D: clap::Args>(
         Command::Cordon(args) => drain::cordon(it, args).await,
         Command::Uncordon(args) => drain::uncordon(it, args).await,
         Command::Rebalance(args) => rebalance::rebalance(it, args).await,
+        Command::Doctor(args) => doctor::doctor(it, *args, examine).await,
         Command::Lab(command) => lab::lab(it, command).await,
         Command::Version(args) => version::version(it, args).await,
         Command::Completion(args) => completion::completion(it, &args),

@@ -57,6 +57,10 @@ pub struct DaemonArgs {
     #[arg(long, value_name = "PORT", env = "FIZZ_NETWORK_PORT")]
     pub network_port: Option<u16>,
 
+    /// Largest packet of the mesh, where it is not to be found out
+    #[arg(long, value_name = "BYTES", env = "FIZZ_NETWORK_MTU")]
+    pub network_mtu: Option<u32>,
+
     /// Container runtime
     #[arg(long, value_name = "KIND", env = "FIZZ_RUNTIME_KIND")]
     pub runtime: Option<RuntimeKind>,

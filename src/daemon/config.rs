@@ -31,6 +31,9 @@ const OVERLAY: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(10, 100, 0, 0), 16);
 const NODE_PREFIX: u8 = 24;
 const NETWORK_PORT: u16 = 7781;
 
+/// The largest packets that a mesh may have.
+const MTU_BYTES: std::ops::RangeInclusive<u32> = 1280..=65_455;
+
 /// The longest file, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -112,6 +115,8 @@ pub struct NetworkSettings {
     pub node_prefix: u8,
     /// Where the mesh's device listens.
     pub port: u16,
+    /// The mesh's largest packet, where it is not found out.
+    pub mtu: Option<u32>,
 }
 
 /// The container runtime.
@@ -253,6 +258,7 @@ struct NetworkFile {
     overlay: Option<Ipv4Net>,
     node_prefix: Option<u8>,
     port: Option<u16>,
+    mtu: Option<u32>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -334,6 +340,7 @@ impl Config {
                     .or(file.network.node_prefix)
                     .unwrap_or(NODE_PREFIX),
                 port: args.network_port.or(file.network.port).unwrap_or(NETWORK_PORT),
+                mtu: args.network_mtu.or(file.network.mtu),
             }
             .fit()?,
             runtime: RuntimeSettings {
@@ -361,6 +368,13 @@ impl NetworkSettings {
         if self.port == 0 {
             let why = "`network.port` is what other members send to: it must be from 1 to 65535";
             return Err(ConfigError::Unfit(why.to_owned()));
+        }
+        if self.mtu.is_some_and(|it| !MTU_BYTES.contains(&it)) {
+            return Err(ConfigError::Unfit(format!(
+                "`network.mtu` must be from {} bytes, which IPv6 needs, to {}",
+                MTU_BYTES.start(),
+                MTU_BYTES.end()
+            )));
         }
         match Plan::new(ClusterId(0), self.overlay, self.node_prefix) {
             Ok(_) => Ok(self),
@@ -519,8 +533,13 @@ mod tests {
         assert_eq!(all.complete(), Ok(swim::Config::lan()), "what is written is the default");
         let said = format!("{membership:?}");
         assert!(!said.contains("None"), "{said}");
-        let NetworkFile { driver: Some(_), overlay: Some(_), node_prefix: Some(_), port: Some(_) } =
-            network
+        let NetworkFile {
+            driver: Some(_),
+            overlay: Some(_),
+            node_prefix: Some(_),
+            port: Some(_),
+            mtu: Some(_),
+        } = network
         else {
             panic!("{network:?}")
         };
@@ -570,6 +589,10 @@ mod tests {
         assert!(overlay.starts_with("config.yaml:2:12: `here` is not a range"), "{overlay}");
         let public = wrong("network:\n  overlay: 8.8.0.0/16\n");
         assert!(public.contains("not a private range"), "{public}");
+        for mtu in ["1279", "70000"] {
+            let wrong = wrong(&format!("network:\n  mtu: {mtu}\n"));
+            assert!(wrong.starts_with("`network.mtu` must be from 1280 bytes"), "{wrong}");
+        }
         let nobody = wrong("cluster:\n  advertise: 0.0.0.0:7780\n");
         assert!(nobody.starts_with("`cluster.advertise` is what other members dial"), "{nobody}");
     }

@@ -15,6 +15,7 @@ mod commits;
 pub mod config;
 mod core;
 mod disk;
+pub mod doctor;
 mod executor;
 mod fabric;
 pub mod facts;
@@ -54,6 +55,7 @@ use clock::Clock;
 use commits::Commits;
 use config::{Config, ConfigError, RuntimeKind};
 use disk::{DirectoryLock, DiskError};
+use doctor::{Doctor, Inside};
 use executor::{Executor, Means};
 use fabric::Fabric;
 use identity::{Identity, IdentityError, MEMBER_KEY_FILE, SECRETS_KEY_FILE};
@@ -327,11 +329,14 @@ async fn assemble(
     let vault = Arc::clone(&home.vault);
     let seal: Sealer =
         Arc::new(move |path, value| vault.seal(path, value).map_err(|error| error.to_string()));
+    let inside = Inside::new(me, &office, fabric.clone(), events.clone(), clock);
+    let doctor = Arc::new(Doctor::inside(config.clone(), Arc::clone(&runtime), inside));
     let observer = Observer { node: me, runtime: Arc::clone(&runtime), eyes, events };
     let cluster: Arc<dyn api::Cluster> = Arc::clone(&office) as _;
     let (view, seen) = (picture.clone(), picture);
     let clock: api::Clock = Arc::new(move || clock.now());
-    let backend = Backend { asks, view, events: log, runtime, seal, cluster, clock, metrics };
+    let backend =
+        Backend { asks, view, events: log, runtime, seal, cluster, clock, metrics, doctor };
     Ok(Assembly { core, backend, observer, office, listener, fabric, view: seen })
 }
 

@@ -200,6 +200,13 @@ impl Opener {
         self.senders.get(&node).map(|it| it.epoch)
     }
 
+    /// Who a datagram says that it is from, which nothing proves. `known` is as in [`Opener::open`].
+    #[must_use]
+    pub fn claimed(datagram: &[u8], known: &[Peer]) -> Option<NodeId> {
+        let (header, _) = Header::decode(datagram).ok()?;
+        with_prefix(known, header.sender).first().map(|it| it.id)
+    }
+
     /// Forgets a member that is none any more.
     pub fn forget(&mut self, node: NodeId) {
         self.senders.remove(&node);

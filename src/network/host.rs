@@ -4,10 +4,13 @@ use std::{fs, io, net::IpAddr, path::PathBuf};
 
 use futures_util::TryStreamExt;
 use ipnet::IpNet;
-use nix::ifaddrs::{InterfaceAddress, getifaddrs};
+use nix::{
+    ifaddrs::{InterfaceAddress, getifaddrs},
+    net::if_::if_indextoname,
+};
 use rtnetlink::packet_route::{
     link::LinkAttribute,
-    route::{RouteAttribute, RouteHeader},
+    route::{RouteAttribute, RouteHeader, RouteMessage},
 };
 
 use super::{Namespace, NetworkError, links};
@@ -61,6 +64,54 @@ pub async fn routes(
         Ok(routes)
     })
     .await
+}
+
+/// A route of this host, or an address that it has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// Where to.
+    pub to: IpNet,
+    /// By which link.
+    pub link: String,
+    /// It is an address of the host's own, which no route by the same link leads to.
+    pub own: bool,
+}
+
+/// What this host sends by which link, and the addresses that it has, but for what these links are for. Of IPv6
+/// nothing that every link has.
+pub async fn ways(host: &Namespace, but: impl Fn(&str) -> bool) -> Result<Vec<Way>, NetworkError> {
+    let mut ways = host
+        .work("look at the host's routes", async |handle| {
+            let main = links::routes(handle).await?.into_iter();
+            let main = main.filter(|it| it.header.table == RouteHeader::RT_TABLE_MAIN);
+            Ok(main.filter_map(|it| way(&it)).collect::<Vec<_>>())
+        })
+        .await?;
+    for it in getifaddrs().into_iter().flatten() {
+        let address = it.address.as_ref().and_then(|it| {
+            let v4 = it.as_sockaddr_in().map(|it| IpAddr::V4(it.ip()));
+            v4.or_else(|| it.as_sockaddr_in6().map(|it| IpAddr::V6(it.ip())))
+        });
+        let Some(to) = address.map(IpNet::from) else { continue };
+        let link = it.interface_name;
+        let known = |it: &Way| it.link == link && it.to.prefix_len() != 0 && it.to.contains(&to);
+        if !ways.iter().any(known) {
+            ways.push(Way { to, link, own: true });
+        }
+    }
+    let everywhere = |it: &IpNet| matches!(it, IpNet::V6(it) if it.addr().is_unicast_link_local() || it.addr().is_multicast());
+    ways.retain(|it| !but(&it.link) && !everywhere(&it.to));
+    Ok(ways)
+}
+
+fn way(message: &RouteMessage) -> Option<Way> {
+    let index = message
+        .attributes
+        .iter()
+        .find_map(|it| if let RouteAttribute::Oif(index) = it { Some(*index) } else { None });
+    let link = index.and_then(|it| if_indextoname(it).ok());
+    let link = link.map_or_else(|| "no link".to_owned(), |it| it.to_string_lossy().into());
+    Some(Way { to: links::destination(message)?, link, own: false })
 }
 
 /// The largest packet that goes out of this host whole: the smallest of its ways out.

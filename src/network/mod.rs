@@ -5,6 +5,7 @@
 //! links of our own are touched, and found by their names.
 
 pub mod dns;
+pub mod echo;
 mod error;
 pub mod firewall;
 mod gateway;

@@ -11,7 +11,7 @@ use std::{
 use super::{
     Effect, Event, Node, Now, Refusal, Subject,
     effect::Fetch,
-    view::{ClusterView, Standing, Traffic},
+    view::{ClusterView, Contact, Standing, Traffic},
 };
 use crate::{
     gossip::{Epoch, Gossip, Input, Key, Keyring, Opener, Output, Packet, Peer, Rejected, Sealer},
@@ -27,6 +27,9 @@ const CLOCK_ERROR_MS_MAX: u64 = 500;
 
 /// What a node says that is to run no containers.
 pub const NO_RUNTIME: &str = "none";
+
+/// Places from which somebody else speaks as a member does that are remembered.
+const STRAYS_MAX: usize = 4;
 
 /// Beyond so many events that wait until the node may write, users are refused.
 const ASKED_HELD_MAX: usize = 1_024;
@@ -68,6 +71,8 @@ pub(super) struct Cluster {
     peers: Vec<Peer>,
     /// Where members were last heard from.
     endpoints: BTreeMap<NodeId, SocketAddr>,
+    /// When they were, and from where else somebody spoke as they do.
+    contacts: BTreeMap<NodeId, Contact>,
     /// How members are, and since when.
     standings: BTreeMap<NodeId, (NodeState, WallTime)>,
     /// What becomes durable with which group of steps.
@@ -97,6 +102,7 @@ impl Cluster {
             opener: Opener::new(node.me),
             peers: vec![],
             endpoints: BTreeMap::new(),
+            contacts: BTreeMap::new(),
             standings: BTreeMap::new(),
             undurable: VecDeque::new(),
             held: vec![],
@@ -134,6 +140,7 @@ impl Cluster {
             (Ok(at), None) => {
                 self.peers.remove(at);
                 self.endpoints.remove(&id);
+                self.contacts.remove(&id);
                 self.opener.forget(id);
             }
             (Err(_), None) => {}
@@ -172,7 +179,7 @@ impl Cluster {
         Some(datagram)
     }
 
-    fn open(&mut self, from: SocketAddr, datagram: &[u8]) -> Option<(NodeId, Packet)> {
+    fn open(&mut self, from: SocketAddr, datagram: &[u8], now: Moment) -> Option<(NodeId, Packet)> {
         self.traffic.received += 1;
         self.traffic.received_bytes += datagram.len() as u64;
         let opened = self.opener.open(datagram, &self.peers, &self.keys);
@@ -180,9 +187,13 @@ impl Cluster {
             Ok(opened) => opened,
             Err(why) => {
                 self.traffic.reject(why);
+                if why == Rejected::Repeated {
+                    self.note_stray(from, datagram, now);
+                }
                 return None;
             }
         };
+        self.contacts.entry(node).or_default().heard = Some(now);
         // Who is authentic is where it speaks from: members may move.
         self.endpoints.insert(node, from);
         if let Ok(packet) = Packet::decode(&bytes) {
@@ -191,13 +202,27 @@ impl Cluster {
         self.traffic.reject(Rejected::Foreign);
         None
     }
+
+    /// Notes from where else somebody speaks as a member does.
+    fn note_stray(&mut self, from: SocketAddr, datagram: &[u8], now: Moment) {
+        let Some(node) = Opener::claimed(datagram, &self.peers) else { return };
+        if self.endpoints.get(&node) == Some(&from) {
+            return;
+        }
+        let strays = &mut self.contacts.entry(node).or_default().strays;
+        strays.insert(from, now);
+        if STRAYS_MAX < strays.len() {
+            let oldest = strays.iter().min_by_key(|(_, at)| **at).map(|(address, _)| *address);
+            oldest.map(|it| strays.remove(&it));
+        }
+    }
 }
 
 impl Node {
     /// A datagram came. Whether anything is to be settled.
     pub(super) fn received(&mut self, from: SocketAddr, datagram: &[u8], now: Now) -> bool {
         let Some(cluster) = &mut self.cluster else { return false };
-        let Some((node, packet)) = cluster.open(from, datagram) else { return false };
+        let Some((node, packet)) = cluster.open(from, datagram, now.moment) else { return false };
         self.converse(Input::Packet(node, packet), now)
     }
 
@@ -280,6 +305,7 @@ impl Node {
             | Event::Fetched(..)
             | Event::FetchEnded(..)
             | Event::Unwrapped(..)
+            | Event::Seek(_)
             | Event::Tick => false,
         };
         waits && !self.may_write()
@@ -538,6 +564,9 @@ impl Node {
                 Standing { state: *state, since: *since, round_trip: membership.round_trip(*id) };
             (*id, standing)
         };
+        let contact = |(id, it): (&NodeId, &Contact)| {
+            (*id, Contact { answered: membership.answered(*id), ..it.clone() })
+        };
         Some(ClusterView {
             standings: cluster.standings.iter().map(standing).collect(),
             keys: cluster.keys.clone(),
@@ -547,6 +576,7 @@ impl Node {
             agreed: cluster.agreed,
             traffic: cluster.traffic.clone(),
             endpoints: cluster.endpoints.clone(),
+            contacts: cluster.contacts.iter().map(contact).collect(),
             epochs: cluster.peers.iter().map(|it| (it.id, cluster.epoch_of(it.id))).collect(),
         })
     }

@@ -43,6 +43,8 @@ pub enum Event {
     FetchEnded(NodeId, Option<Fetched>),
     /// One of the cluster's keys is on disk, or could not be unwrapped.
     Unwrapped(Epoch, Option<Key>),
+    /// Somebody wants to know which members answer: ask these now.
+    Seek(Vec<NodeId>),
     /// Time has passed.
     Tick,
 }

@@ -51,7 +51,7 @@ pub use request::{
     DeployRequest, DownRequest, Explained, Planned, PlannedAction, PlannedService, Refusal,
     Request, RequestId, Response, RollbackRequest, RolloutVerb, RunRequest, ServiceVerb,
 };
-pub use view::{CheckResult, ClusterView, RuntimeStatus, Standing, Traffic, View};
+pub use view::{CheckResult, ClusterView, Contact, RuntimeStatus, Standing, Traffic, View};
 pub use volumes::Holdings;
 
 use crate::{
@@ -225,6 +225,7 @@ impl Node {
                 return self.converse(Input::FetchEnded(from, how), now);
             }
             Event::Unwrapped(epoch, key) => self.unwrapped(epoch, key),
+            Event::Seek(nodes) => return self.converse(Input::Try(nodes), now),
             Event::Tick if self.cluster.is_some() => return self.converse(Input::Tick, now),
             Event::Tick => {}
             Event::Asked(id, request) => {
@@ -270,6 +271,7 @@ impl Node {
             | Event::Fetched(..)
             | Event::FetchEnded(..)
             | Event::Unwrapped(..)
+            | Event::Seek(_)
             | Event::Tick => {}
         }
     }

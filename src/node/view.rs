@@ -75,8 +75,22 @@ pub struct ClusterView {
     pub traffic: Traffic,
     /// Where members were last heard from.
     pub endpoints: BTreeMap<NodeId, SocketAddr>,
+    /// When they were last heard, and who else spoke as they do.
+    pub contacts: BTreeMap<NodeId, Contact>,
     /// The newest of the cluster's keys that each is known to have.
     pub epochs: BTreeMap<NodeId, Epoch>,
+}
+
+/// What came from a member.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contact {
+    /// When its last datagram came.
+    pub heard: Option<Moment>,
+    /// When this node last put a question to it that it has answered itself.
+    pub answered: Option<Moment>,
+    /// Where datagrams came from that bear its name and are of an earlier life of it, as a copy's are, and when
+    /// the last one did. Nothing proves who sent them.
+    pub strays: BTreeMap<SocketAddr, Moment>,
 }
 
 /// How a member is.

@@ -1,7 +1,10 @@
 //! A node that is in no cluster.
 
+use std::path::Path;
+
 use fizz::{
     api::{Cluster, MemberStream, NewToken, TokenStanding},
+    daemon::{args::DaemonArgs, config::Config, doctor::Doctor},
     gossip::Epoch,
     model::{ClusterId, Millis, NodeId, TokenId},
     node::Refusal,
@@ -12,6 +15,17 @@ use zeroize::Zeroizing;
 /// A node that is in no cluster: there is nobody to ask, and nothing to make tokens with. What a cluster
 /// does is told in `tests/e2e/cluster`, with real ones.
 pub(crate) struct NoCluster;
+
+/// What looks at this machine, for a daemon that keeps its data here and has no runtime.
+pub(crate) fn doctor(directory: &Path) -> Doctor {
+    let args = DaemonArgs {
+        config: Some("/dev/null".into()),
+        data_dir: Some(directory.to_owned()),
+        runtime_socket: Some(directory.join("no-docker")),
+        ..DaemonArgs::default()
+    };
+    Doctor::outside(Config::load(&args).unwrap())
+}
 
 type Answer<'a, T> = BoxFuture<'a, Result<T, Refusal>>;
 

@@ -32,7 +32,7 @@ use tokio::{
 
 use crate::{
     client::{Client, PATIENCE},
-    no_cluster::NoCluster,
+    no_cluster::{NoCluster, doctor},
 };
 
 const ME: NodeId = NodeId(7);
@@ -81,6 +81,7 @@ impl World {
             cluster: Arc::new(NoCluster),
             clock: Arc::new(|| Now { moment: Moment(2_000_000), wall: WallTime(2_000_000) }),
             metrics: Arc::clone(&metrics),
+            doctor: Arc::new(doctor(&directory)),
         };
         let (stop, stopped) = oneshot::channel::<()>();
         let (mut node, mut server) = (JoinSet::new(), JoinSet::new());

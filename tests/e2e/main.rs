@@ -11,6 +11,7 @@ mod api;
 mod cluster;
 mod daemon;
 mod dns;
+mod doctor;
 mod harness;
 mod lab;
 mod mesh;

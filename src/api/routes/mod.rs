@@ -4,6 +4,7 @@ mod archive;
 mod cluster;
 mod containers;
 mod deployments;
+mod doctor;
 mod events;
 mod images;
 mod logs;
@@ -90,6 +91,16 @@ fn members() -> Vec<Route> {
             .says("Says which containers a node takes: any, no new ones, or none")
             .takes::<wire::Availability>()
             .answers::<wire::Node>("200", "The node"),
+        Route::get("/v1/nodes/{id}/doctor", doctor::one)
+            .says("Looks what is wrong with a node, and says what to do; takes some seconds")
+            .answers::<wire::Examination>("200", "All checks"),
+        Route::get("/v1/nodes/{id}/sight", doctor::sight)
+            .says("Tells another member that examines itself what this one hears of it")
+            .query::<wire::SightOf>()
+            .answers::<wire::Sight>("200", "What it hears"),
+        Route::get("/v1/doctor", doctor::here)
+            .says("Looks what is wrong with the node that is asked")
+            .answers::<wire::Examination>("200", "All checks"),
     ]
 }
 

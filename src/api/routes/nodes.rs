@@ -94,7 +94,7 @@ pub(super) async fn label(
 }
 
 /// That it is this node.
-fn own(view: &View, node: NodeId) -> Answer<()> {
+pub(super) fn own(view: &View, node: NodeId) -> Answer<()> {
     if node == view.me {
         return Ok(());
     }

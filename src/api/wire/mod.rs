@@ -5,6 +5,7 @@
 //! Times are milliseconds since the Unix epoch (`..._ms`), spans are milliseconds, sizes are bytes.
 
 mod cluster;
+mod doctor;
 mod mesh;
 mod rollouts;
 
@@ -18,6 +19,7 @@ pub use cluster::{
     Admission, Cluster, CreateToken, Founded, Join, Joined, Labels, Leave, NewToken, RemoveNode,
     Rotated, Token,
 };
+pub use doctor::{Check, Examination, Finding, Sight, SightOf};
 pub use mesh::{NameAnswer, NameRecord, NodeMesh};
 pub use rollouts::{
     Availability, Explanation, FailedChange, Move, NodeVerdict, Rebalance, ReplicaPlace, Revision,

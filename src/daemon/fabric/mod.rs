@@ -9,9 +9,9 @@ mod names;
 
 use std::{
     collections::BTreeSet,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::Path,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -36,7 +36,7 @@ use crate::{
         dns::DnsError,
         firewall::{self, FirewallError, Rules},
         host,
-        wireguard::{self, Chosen, Device, SecretKey, Userspace, Wanted},
+        wireguard::{self, Chosen, Device, PeerSeen, SecretKey, Userspace, Wanted},
     },
     node::{MeshSeat, View},
     state::ClusterState,
@@ -44,13 +44,17 @@ use crate::{
 };
 use endpoints::Endpoints;
 use names::Names;
+pub(super) use names::{Answering, RESOLV_CONF};
 
 /// The links that are this node's own.
 const GATEWAY: &str = "fizz0";
-const MESH: &str = "fizz-mesh";
+pub(super) const MESH: &str = "fizz-mesh";
 
 /// What the names of containers' links begin with.
 const PORTS: &str = "fz";
+
+/// Stands for any container's link.
+pub(super) const ANY_PORT: &str = "fz...";
 
 /// What WireGuard and IPv6 need of a packet (the paper, section 5.4.6): 40 + 8 + 32.
 const WIREGUARD_BYTES: u32 = 80;
@@ -116,6 +120,8 @@ struct Inner {
     members: BTreeSet<u16>,
     /// The containers that have their place: what is set up knows them.
     placed: watch::Sender<BTreeSet<Ipv4Addr>>,
+    /// Where names are answered, and which resolvers ask there in turn.
+    answering: Mutex<Answering>,
 }
 
 impl Fabric {
@@ -139,8 +145,9 @@ impl Fabric {
         let folder = config.run_dir.join("wireguard");
         let userspace = Userspace::new("/proc/self/exe", folder);
         let Chosen { device, degraded } = wireguard::choose(driver, userspace, &host).await?;
-        let mtu =
+        let found =
             host::mtu_outward(&host).await?.saturating_sub(WIREGUARD_BYTES).max(MTU_BYTES_MIN);
+        let mtu = config.network.mtu.unwrap_or(found);
         host::forward().map_err(FabricError::Forward)?;
         match (&device, degraded) {
             (Device::Kernel, _) => info!(mtu, "the mesh is the kernel's WireGuard"),
@@ -153,7 +160,20 @@ impl Fabric {
         let port = config.network.port;
         let members = [config.cluster.listen.port(), port].into();
         let placed = watch::Sender::new(BTreeSet::new());
-        let inner = Inner { me, plan, secret, device, degraded, host, mtu, port, members, placed };
+        let answering = Mutex::default();
+        let inner = Inner {
+            me,
+            plan,
+            secret,
+            device,
+            degraded,
+            host,
+            mtu,
+            port,
+            members,
+            placed,
+            answering,
+        };
         Ok(Some(Self(Arc::new(inner))))
     }
 
@@ -282,6 +302,7 @@ impl Fabric {
             made.rules = Some(rules);
         }
         let named = names.follow(&known).await;
+        *inner.answering.lock().unwrap_or_else(PoisonError::into_inner) = names.answering();
         // One that finds no names is better than none.
         inner.placed.send_if_modified(|it| {
             let changed = *it != here;
@@ -328,6 +349,25 @@ impl Fabric {
         }
     }
 
+    /// Where names are answered, and which resolvers ask there in turn.
+    pub(super) fn answering(&self) -> Answering {
+        self.0.answering.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What its device says of the others, by their keys.
+    pub(super) async fn peers(&self) -> Result<Vec<PeerSeen>, NetworkError> {
+        self.0.device.peers(&self.0.host, MESH).await
+    }
+
+    /// Where the node of this id is in the mesh, and the largest packet to there.
+    pub(super) fn way_to(&self, node: NodeId) -> (Ipv6Addr, u32) {
+        let mtu = match self.0.device {
+            Device::Kernel => self.0.mtu,
+            Device::Userspace(_) => self.0.mtu.min(wireguard::USERSPACE_MTU_BYTES_MAX),
+        };
+        (self.0.plan.of_node(node), mtu)
+    }
+
     /// Takes all away: this node is out of its cluster.
     pub(super) async fn close(&self) {
         let inner = &*self.0;
@@ -361,7 +401,7 @@ fn every(interval: Duration) -> Interval {
 }
 
 /// Whether a link of the host is this node's own.
-fn is_ours(link: &str) -> bool {
+pub(super) fn is_ours(link: &str) -> bool {
     [GATEWAY, MESH].contains(&link) || link.starts_with(PORTS)
 }
 

@@ -15,7 +15,7 @@ use tracing::info;
 
 use crate::{
     daemon::tasks::Tasks,
-    network::dns::{Config, DnsError, Server, Sockets, Zones},
+    network::dns::{Config, DnsError, Loops, Server, Sockets, Zones},
     topology::{
         Known,
         zone::{Order, Zone},
@@ -26,7 +26,7 @@ use crate::{
 const PORT: u16 = 53;
 
 /// The host's list of resolvers.
-const RESOLV_CONF: &str = "/etc/resolv.conf";
+pub(in crate::daemon) const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 /// The names of this node.
 pub(super) struct Names {
@@ -37,12 +37,31 @@ pub(super) struct Names {
 struct Running {
     at: BTreeSet<IpAddr>,
     zones: Zones,
+    loops: Loops,
     stop: CancellationToken,
     /// Closed once it has let go of where it was.
     ended: oneshot::Receiver<()>,
 }
 
+/// Where names are answered, and which resolvers ask there in turn.
+#[derive(Clone, Debug, Default)]
+pub(in crate::daemon) struct Answering {
+    /// The addresses; none while nothing is answered.
+    pub(in crate::daemon) at: BTreeSet<IpAddr>,
+    /// The resolvers.
+    pub(in crate::daemon) loops: Option<Loops>,
+}
+
 impl Names {
+    /// How it is now.
+    pub(super) fn answering(&self) -> Answering {
+        let running = self.running.as_ref();
+        running.map_or_else(Answering::default, |it| Answering {
+            at: it.at.clone(),
+            loops: Some(it.loops.clone()),
+        })
+    }
+
     pub(super) fn new(tasks: Tasks) -> Self {
         Self { tasks, running: None }
     }
@@ -69,6 +88,7 @@ impl Names {
             resolv_conf: PathBuf::from(RESOLV_CONF),
         };
         let (server, zones) = Server::new(config, zone);
+        let loops = server.loops();
         let stop = self.tasks.stopping().child_token();
         let (end, ended) = oneshot::channel::<()>();
         let told = stop.clone();
@@ -77,7 +97,7 @@ impl Names {
             drop(end);
         });
         info!(?at, "answers names");
-        self.running = Some(Running { at, zones, stop, ended });
+        self.running = Some(Running { at, zones, loops, stop, ended });
         Ok(())
     }
 }

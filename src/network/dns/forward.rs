@@ -22,7 +22,7 @@ use super::{
     cache::Cache,
     limits::{Limits, Refusal},
     message::{Request, Response},
-    upstreams::Upstreams,
+    upstreams::{Loops, Upstreams},
 };
 use crate::{
     model::Moment,
@@ -54,6 +54,11 @@ impl Drop for Ticket<'_> {
 }
 
 impl Forwarder {
+    /// Which resolvers ask this server in turn.
+    pub(super) fn loops(&self) -> Loops {
+        self.upstreams.loops()
+    }
+
     /// `own`: where this server itself can be asked.
     pub(super) fn new(resolv_conf: PathBuf, own: BTreeSet<IpAddr>) -> Self {
         Self {

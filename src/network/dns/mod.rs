@@ -9,6 +9,7 @@
 //! on any path that IPv6 may take). No zone transfers (they are refused), ANY as in RFC 8482, and no DNSSEC:
 //! what is forwarded is as the host's resolver vouches for it.
 
+mod ask;
 mod cache;
 mod error;
 mod forward;
@@ -33,8 +34,10 @@ use hickory_resolver::proto::op::ResponseCode;
 use ipnet::IpNet;
 use tokio_util::sync::CancellationToken;
 
+pub use ask::{answers, resolvers};
 pub use error::DnsError;
 pub use sockets::Sockets;
+pub use upstreams::Loops;
 
 use crate::topology::zone::{Answer, Resolvers, Zone};
 use forward::{Forwarder, Ticket};
@@ -86,6 +89,12 @@ impl Server {
             forwarder,
         };
         (Self { sockets: config.sockets, shared }, zones)
+    }
+
+    /// Which of the host's resolvers ask this server in turn.
+    #[must_use]
+    pub fn loops(&self) -> Loops {
+        self.shared.forwarder.loops()
     }
 
     /// Answers until it is told to stop. Then all that it was waiting for is dropped.

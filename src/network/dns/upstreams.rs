@@ -72,7 +72,7 @@ pub(super) struct Upstreams {
     /// Those that services name, as they were asked.
     further: Mutex<BTreeMap<IpAddr, Arc<Upstream>>>,
     /// What of the file's last content came of it.
-    list: Mutex<List>,
+    list: Arc<Mutex<List>>,
     /// The names that were asked for and did not come in yet.
     probes: Mutex<BTreeMap<DnsName, Arc<Notify>>>,
 }
@@ -92,6 +92,18 @@ struct List {
     probed: Option<Instant>,
 }
 
+/// Which resolvers pass questions to a server in turn, as it last found.
+#[derive(Clone, Debug)]
+pub struct Loops(Arc<Mutex<List>>);
+
+impl Loops {
+    /// Those.
+    #[must_use]
+    pub fn now(&self) -> BTreeSet<IpAddr> {
+        lock(&self.0).looping.clone()
+    }
+}
+
 impl fmt::Debug for Upstreams {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Upstreams").field("resolv_conf", &self.resolv_conf).finish_non_exhaustive()
@@ -105,9 +117,14 @@ impl Upstreams {
             own,
             upstreams: Mutex::new([].into()),
             further: Mutex::default(),
-            list: Mutex::default(),
+            list: Arc::default(),
             probes: Mutex::default(),
         }
+    }
+
+    /// Which of them pass questions to this server in turn.
+    pub(super) fn loops(&self) -> Loops {
+        Loops(Arc::clone(&self.list))
     }
 
     /// Asks one after the other, in the order in which they are listed, until one has an answer.
@@ -274,7 +291,7 @@ impl Upstreams {
 }
 
 /// The resolvers of resolv.conf(5). Link-local ones, with a zone, are left out: there is no way to say it.
-fn listed(content: &[u8]) -> Vec<IpAddr> {
+pub(super) fn listed(content: &[u8]) -> Vec<IpAddr> {
     let text = String::from_utf8_lossy(content);
     let mut found: Vec<IpAddr> = vec![];
     for line in text.lines() {

@@ -71,6 +71,24 @@ pub async fn let_pass(links: &[&str]) -> Result<(), FirewallError> {
     Ok(())
 }
 
+/// All tables of nftables, as libnftables-json(5) has them.
+pub async fn ruleset() -> Result<String, FirewallError> {
+    run("nft", &["--json", "list", "ruleset"], "").await
+}
+
+/// iptables' rules in the kernel's older tables, by family: where there is no such program, nobody has set any.
+pub async fn legacy_rules() -> Result<Vec<(&'static str, String)>, FirewallError> {
+    let mut all = vec![];
+    for (program, family) in [("iptables-legacy", "ip"), ("ip6tables-legacy", "ip6")] {
+        match run(program, &["-S"], "").await {
+            Ok(rules) => all.push((family, rules)),
+            Err(FirewallError::Program { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(all)
+}
+
 async fn run(program: &'static str, words: &[&str], input: &str) -> Result<String, FirewallError> {
     let failed = |why| FirewallError::Program { program, why };
     let mut child = Command::new(program)

@@ -42,7 +42,7 @@ use diff::{Change, Seen};
 pub use key::SecretKey;
 #[cfg(feature = "userspace-wireguard")]
 pub use process::serve;
-pub use userspace::Userspace;
+pub use userspace::{MTU_BYTES_MAX as USERSPACE_MTU_BYTES_MAX, Userspace};
 
 /// A device as it is to be.
 #[derive(Clone, Copy, Debug)]
@@ -254,6 +254,14 @@ pub struct Chosen {
     pub device: Device,
     /// It is slower than the one that the kernel could have.
     pub degraded: bool,
+}
+
+/// Whether this host's kernel makes such devices, and whether a process could be one; or why not.
+pub async fn probe(
+    userspace: &Userspace,
+    host: &Namespace,
+) -> (Result<(), NetworkError>, Result<(), NetworkError>) {
+    (kernel::probe(host).await, userspace.probe(host))
 }
 
 /// Chooses a device that works on this host. One of the other kind that is there from before is not taken away.

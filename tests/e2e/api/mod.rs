@@ -29,7 +29,7 @@ use fizz::{
     runtime::{CreateContainer, Docker, Runtime, RuntimeState},
     state::{Change, ClusterState, ContainerRecord, NodeRecord, OneOff, ReplicaId, SealedSecret},
 };
-use no_cluster::NoCluster;
+use no_cluster::{NoCluster, doctor};
 use tokio::{
     net::UnixListener,
     sync::{mpsc, watch},
@@ -82,6 +82,7 @@ impl Front {
             cluster: Arc::new(NoCluster),
             clock: Arc::new(|| Now { moment: Moment(1), wall: WallTime(1) }),
             metrics: Arc::new(Metrics::new()),
+            doctor: Arc::new(doctor(&directory)),
         };
         // Nobody else is there.
         let (_, members) = mpsc::channel(1);

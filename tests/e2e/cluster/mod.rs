@@ -5,7 +5,7 @@ mod containers;
 mod faults;
 mod keys;
 mod meshed;
-mod nodes;
+pub(crate) mod nodes;
 mod replicas;
 mod staying;
 

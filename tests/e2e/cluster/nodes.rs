@@ -2,6 +2,7 @@
 
 use std::{
     io::Write,
+    path::PathBuf,
     process::{Command, Output, Stdio},
     sync::atomic::{AtomicU32, Ordering},
     thread::sleep,
@@ -147,6 +148,30 @@ impl Nodes {
         let list = self.json(node, &["nodes"]);
         let me = list.as_array().unwrap().iter().find(|it| it["is_self"] == true).unwrap();
         me["address"].as_str().unwrap().to_owned()
+    }
+
+    /// What a shell line on a node prints; it must succeed.
+    pub(crate) fn on(&self, node: &str, line: &str) -> String {
+        self.lab("exec", &[node, "--", "sh", "-c", line])
+    }
+
+    /// A node's daemon's data.
+    pub(crate) fn data(&self, node: &str) -> PathBuf {
+        ["/var/lib/fizz-lab", &self.name, node, "fizz"].iter().collect()
+    }
+
+    /// The configuration of a node's daemon.
+    pub(crate) fn config(&self, node: &str) -> PathBuf {
+        ["/run/fizz-lab", &self.name, node, "config.yaml"].iter().collect()
+    }
+
+    /// A command in the network of the switch between the nodes.
+    pub(crate) fn on_the_switch(&self, words: &[&str]) -> String {
+        let holder = format!("lab machine {} switch", self.name);
+        let pid = Command::new("pgrep").args(["-f", &holder]).output().unwrap();
+        let pid = said(pid, "pgrep").0;
+        let mut command = Command::new("nsenter");
+        said(command.args(["-n", "-t", &pid]).args(words).output().unwrap(), "nsenter").0
     }
 
     /// Docker's command line on a node.

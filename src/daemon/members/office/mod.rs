@@ -337,6 +337,28 @@ impl Office {
         opened.map(|(stream, _)| stream).map_err(|error| error.to_string())
     }
 
+    /// The node's picture as it is now.
+    pub(in crate::daemon) fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view.borrow())
+    }
+
+    /// Waits for the node's next picture.
+    pub(in crate::daemon) async fn next_view(&self) {
+        let mut view = self.view.clone();
+        view.mark_unchanged();
+        // A node that is gone shows nothing more.
+        let _ = view.changed().await;
+    }
+
+    /// Opens a stream to the API of a member, which is to be at this address.
+    pub(in crate::daemon) async fn dial_at(
+        &self,
+        node: NodeId,
+        address: Option<SocketAddr>,
+    ) -> Result<MemberStream, String> {
+        Ok(Box::new(self.open_to(node, address, Purpose::Api).await?))
+    }
+
     async fn dial_member(&self, node: NodeId) -> Result<MemberStream, String> {
         let (address, known) = {
             let view = self.view.borrow();
