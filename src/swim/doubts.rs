@@ -39,6 +39,12 @@ impl Due for Doubt {
 }
 
 impl Doubt {
+    /// That a member counts as unreachable at a time, unless it says something.
+    fn new(missed_at: Moment, try_at: Option<Moment>) -> Self {
+        let accusers = BTreeSet::new();
+        Self { accusers, seconded: 0, missed_at: Some(missed_at), dead_at: None, try_at }
+    }
+
     /// Gives it as much more time as this member was away.
     pub(super) fn postpone(&mut self, by: Millis) {
         for at in [&mut self.missed_at, &mut self.dead_at].into_iter().flatten() {
@@ -117,6 +123,10 @@ impl Swim {
 
     /// What time makes of doubts.
     pub(super) fn doubts_due(&mut self, now: Now) {
+        if self.deaf_at.is_some_and(|at| at <= now.moment) {
+            self.deaf_at = None;
+            self.lose_all(now);
+        }
         for node in self.doubts.due(now.moment) {
             self.doubt_due(node, now);
         }
@@ -153,10 +163,7 @@ impl Swim {
         let known = self.doubts.contains(node);
         if !known {
             let try_at = self.watches(node, by).then_some(now.moment);
-            let missed_at = Some(now.moment + window);
-            let accusers = BTreeSet::new();
-            let doubt = Doubt { accusers, seconded: 0, missed_at, dead_at: None, try_at };
-            self.doubts.insert(node, doubt);
+            self.doubts.insert(node, Doubt::new(now.moment + window, try_at));
         }
         let weighed = self.doubts.change(node, |doubt| {
             let before = doubt.weight();
@@ -203,6 +210,19 @@ impl Swim {
         self.become_state(node, NodeState::Suspicious, now);
     }
 
+    /// This member hears nobody: all are unreachable from here, whoever is cut off. Nobody is told, as nobody can
+    /// be, and as it may be this one's own fault.
+    fn lose_all(&mut self, now: Now) {
+        let is_alive = |it: &NodeId| self.state(*it) == Some(NodeState::Alive);
+        let alive: Vec<NodeId> = self.members.ring().iter().copied().filter(is_alive).collect();
+        for node in alive {
+            if !self.doubts.contains(node) {
+                self.doubts.insert(node, Doubt::new(now.moment, None));
+            }
+            self.unreachable(node, now);
+        }
+    }
+
     /// An unreachable member answered this one: it is not this one that declares it dead.
     fn give_time(&mut self, node: NodeId, now: Now) {
         let wait = self.stretched(self.config.dead_after);
@@ -221,6 +241,7 @@ impl Swim {
         self.doubts.remove(node);
         self.note(node, incarnation);
         self.become_state(node, state, now);
+        self.hurry_to_the_dead(now);
         true
     }
 

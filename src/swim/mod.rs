@@ -83,6 +83,10 @@ pub struct Swim {
     spread: Vec<Rumour>,
     outputs: Vec<Output>,
     left: bool,
+    /// When any other said anything to this one.
+    last_heard: Moment,
+    /// When all are lost, unless somebody says something.
+    deaf_at: Option<Moment>,
 }
 
 impl Swim {
@@ -106,6 +110,8 @@ impl Swim {
             spread: vec![],
             outputs: vec![],
             left: false,
+            last_heard: now.moment,
+            deaf_at: None,
         }
     }
 
@@ -139,7 +145,7 @@ impl Swim {
     /// When it wants the next [`Input::Tick`], if nothing happens before.
     #[must_use]
     pub fn next_wake(&self) -> Moment {
-        let due = [self.probes.next(), self.doubts.next()].into_iter().flatten();
+        let due = [self.probes.next(), self.doubts.next(), self.deaf_at].into_iter().flatten();
         due.fold(self.schedule.due(), Moment::min)
     }
 
@@ -248,6 +254,7 @@ impl Swim {
         if self.members.get(from).is_none() {
             return;
         }
+        (self.last_heard, self.deaf_at) = (now.moment, None);
         self.take_in(message.rumours, now);
         self.hear(from, message.kind, now);
     }
