@@ -30,6 +30,8 @@ pub(super) struct Doubt {
     dead_at: Option<Moment>,
     /// When this member tries it again, if it watches it.
     try_at: Option<Moment>,
+    /// Nobody misses it in particular: this member hears nobody at all.
+    pub(super) by_silence: bool,
 }
 
 impl Due for Doubt {
@@ -41,8 +43,8 @@ impl Due for Doubt {
 impl Doubt {
     /// That a member counts as unreachable at a time, unless it says something.
     fn new(missed_at: Moment, try_at: Option<Moment>) -> Self {
-        let accusers = BTreeSet::new();
-        Self { accusers, seconded: 0, missed_at: Some(missed_at), dead_at: None, try_at }
+        let (accusers, missed_at) = (BTreeSet::new(), Some(missed_at));
+        Self { accusers, seconded: 0, missed_at, dead_at: None, try_at, by_silence: false }
     }
 
     /// Gives it as much more time as this member was away.
@@ -50,6 +52,11 @@ impl Doubt {
         for at in [&mut self.missed_at, &mut self.dead_at].into_iter().flatten() {
             *at = *at + by;
         }
+    }
+
+    /// That this member hears nobody at all.
+    pub(super) fn by_silence(now: Moment) -> Self {
+        Self { by_silence: true, ..Self::new(now, None) }
     }
 
     /// How many miss it.
@@ -103,7 +110,10 @@ impl Swim {
         }
         match was {
             // It lives and does not know what is said of it.
-            Some(NodeState::Dead | NodeState::Left) => self.try_unless_asked(node, now),
+            Some(NodeState::Dead | NodeState::Left) if !self.is_asked(node) => {
+                self.try_reunion(node, now);
+            }
+            Some(NodeState::Dead | NodeState::Left) => {}
             Some(NodeState::Suspicious) => self.give_time(node, now),
             Some(NodeState::Alive) => drop(self.doubts.remove(node)),
             Some(NodeState::Joining | NodeState::Failed) | None => {}
@@ -123,10 +133,6 @@ impl Swim {
 
     /// What time makes of doubts.
     pub(super) fn doubts_due(&mut self, now: Now) {
-        if self.deaf_at.is_some_and(|at| at <= now.moment) {
-            self.deaf_at = None;
-            self.lose_all(now);
-        }
         for node in self.doubts.due(now.moment) {
             self.doubt_due(node, now);
         }
@@ -190,7 +196,7 @@ impl Swim {
     }
 
     /// A doubted member counts as unreachable; its time to speak up begins.
-    fn unreachable(&mut self, node: NodeId, now: Now) {
+    pub(super) fn unreachable(&mut self, node: NodeId, now: Now) {
         let rank = self.rank(node);
         let wait = self.stretched(self.config.dead_after);
         let told = self.doubts.change(node, |doubt| {
@@ -210,19 +216,6 @@ impl Swim {
         self.become_state(node, NodeState::Suspicious, now);
     }
 
-    /// This member hears nobody: all are unreachable from here, whoever is cut off. Nobody is told, as nobody can
-    /// be, and as it may be this one's own fault.
-    fn lose_all(&mut self, now: Now) {
-        let is_alive = |it: &NodeId| self.state(*it) == Some(NodeState::Alive);
-        let alive: Vec<NodeId> = self.members.ring().iter().copied().filter(is_alive).collect();
-        for node in alive {
-            if !self.doubts.contains(node) {
-                self.doubts.insert(node, Doubt::new(now.moment, None));
-            }
-            self.unreachable(node, now);
-        }
-    }
-
     /// An unreachable member answered this one: it is not this one that declares it dead.
     fn give_time(&mut self, node: NodeId, now: Now) {
         let wait = self.stretched(self.config.dead_after);
@@ -230,10 +223,13 @@ impl Swim {
     }
 
     pub(super) fn try_unless_asked(&mut self, node: NodeId, now: Now) {
-        let asked = self.probes.iter().any(|(_, it)| it.target == node);
-        if !asked {
+        if !self.is_asked(node) {
             self.try_again(node, now);
         }
+    }
+
+    fn is_asked(&self, node: NodeId) -> bool {
+        self.probes.iter().any(|(_, it)| it.target == node)
     }
 
     /// A member is dead or has left. Always news.

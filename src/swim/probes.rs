@@ -48,6 +48,8 @@ enum Purpose {
     Errand { asker: NodeId, number: u16 },
     /// It is missed, or dead: perhaps it answers this time.
     Hope,
+    /// It is dead; where it answers, others that are may, too.
+    Reunion,
 }
 
 /// What comes by the clock.
@@ -136,13 +138,18 @@ impl Swim {
         self.ill = self.ill.max(ILL_AFTER_SLEEP);
         self.probes.clear();
         self.doubts.change_all(|it| it.postpone(slept));
-        (self.last_heard, self.deaf_at) = (now.moment, None);
+        self.forget_silence(now);
         self.schedule.next_turn(&self.config, 0, now);
     }
 
     /// Tries a member that is missed or dead.
     pub(super) fn try_again(&mut self, target: NodeId, now: Now) {
         self.probe(target, Purpose::Hope, now);
+    }
+
+    /// Tries a member that is dead, and others if it answers.
+    pub(super) fn try_reunion(&mut self, target: NodeId, now: Now) {
+        self.probe(target, Purpose::Reunion, now);
     }
 
     /// A member came back from the dead by itself: the others may, too.
@@ -175,7 +182,7 @@ impl Swim {
             .collect();
         let chosen = dead.get(self.random.below(dead.len())).copied();
         if let Some(node) = chosen {
-            self.try_again(node, now);
+            self.try_reunion(node, now);
         }
         chosen.is_some()
     }
@@ -218,7 +225,7 @@ impl Swim {
         let (target, purpose, tries) = (probe.target, probe.purpose, probe.tries);
         let patience = self.patience(target);
         match (purpose, tries) {
-            (Purpose::Hope, _) => drop(self.probes.remove(number)),
+            (Purpose::Hope | Purpose::Reunion, _) => drop(self.probes.remove(number)),
             (Purpose::Errand { .. }, 1) => self.ask_again(number, purpose, now.moment + patience),
             (Purpose::Errand { asker, number: theirs }, _) => {
                 self.probes.remove(number);
@@ -256,7 +263,7 @@ impl Swim {
             self.ill = (self.ill + 1).min(ILL_MAX);
         }
         if self.last_heard < probe.sent {
-            self.deaf_at = Some(self.last_heard + self.config.doubt);
+            self.mind_the_silence();
         }
         let Some(member) = self.members.get(probe.target) else { return };
         let unreachable_before = member.state == NodeState::Suspicious;
@@ -329,5 +336,9 @@ impl Swim {
             self.send(asker, Kind::Vouch { number, incarnation });
         }
         self.lives(from, incarnation, now);
+        // That it lives may have come here by others before its answer.
+        if probe.purpose == Purpose::Reunion && self.schedule.healing.is_empty() {
+            self.heal();
+        }
     }
 }
