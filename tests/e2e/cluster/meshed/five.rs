@@ -22,6 +22,14 @@ use crate::{
 
 const NODES: [&str; 5] = ["a", "b", "c", "d", "e"];
 
+/// The projects, each with its service.
+const PROJECTS: [(&str, &str); 4] = [
+    ("quokka-shop", "quokka-web"),
+    ("both", "both-app"),
+    ("left", "left-app"),
+    ("right", "right-app"),
+];
+
 /// What is in everything that anybody could give away.
 const WORD: &str = "quokka";
 
@@ -190,37 +198,38 @@ fn no_address_is_there_twice(nodes: &Nodes, containers: usize) {
     let have = "ip -o addr show eth0 | grep -o '10.100[.0-9]*'";
     let mut had = vec![];
     for node in NODES {
-        for service in ["quokka-web", "both-app", "left-app", "right-app"] {
+        for (_, service) in PROJECTS {
             for id in nodes.running(node, service) {
                 had.push(nodes.inside_of(node, &id, have).unwrap());
             }
         }
-        let told: Vec<String> = addresses(nodes, node, &[]).collect();
+        let told: Vec<String> =
+            PROJECTS.iter().flat_map(|(project, _)| addresses(nodes, node, project)).collect();
         let different: BTreeSet<&String> = told.iter().collect();
         assert_eq!((told.len(), different.len()), (containers, containers), "{node}: {told:?}");
     }
     let different: BTreeSet<&String> = had.iter().collect();
     assert_eq!((had.len(), different.len()), (containers, containers), "{had:?}");
-    assert_eq!(different, addresses(nodes, "a", &[]).collect::<Vec<_>>().iter().collect());
+    let told: Vec<String> =
+        PROJECTS.iter().flat_map(|(project, _)| addresses(nodes, "a", project)).collect();
+    assert_eq!(different, told.iter().collect());
 }
 
-/// The addresses of containers, as a node knows them.
-fn addresses(nodes: &Nodes, by: &str, of: &[&str]) -> impl Iterator<Item = String> {
-    let list = nodes.json(by, &[of, &["ps"]].concat());
+/// The addresses of a project's containers, as a node knows them.
+fn addresses(nodes: &Nodes, by: &str, project: &str) -> Vec<String> {
+    let list = nodes.json(by, &["-p", project, "ps"]);
     let address = |it: &Value| {
         let all = it["addresses"].as_object().unwrap();
         all.values().next().unwrap().as_str().unwrap().to_owned()
     };
-    list.as_array().unwrap().iter().map(address).collect::<Vec<_>>().into_iter()
+    list.as_array().unwrap().iter().map(address).collect()
 }
 
 fn all_names_are_right_everywhere(nodes: &Nodes) {
-    for project in ["quokka-shop", "both", "left", "right"] {
-        let service = project.replace("shop", "web").replace("both", "both-app");
-        let service = service.replace("left", "left-app").replace("right", "right-app");
+    for (project, service) in PROJECTS {
         let name = format!("{service}.{project}.fizz.internal");
         let wanted: BTreeSet<Ipv4Addr> =
-            addresses(nodes, "a", &["-p", project]).map(|it| it.parse().unwrap()).collect();
+            addresses(nodes, "a", project).iter().map(|it| it.parse().unwrap()).collect();
         for node in NODES {
             nodes.until(&format!("{node} answers {name} by {wanted:?}"), || {
                 let answer = Seat::of_node(nodes, node).ask(&name).unwrap_or_default();

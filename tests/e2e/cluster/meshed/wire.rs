@@ -33,6 +33,8 @@ pub(super) enum Frame {
     Mesh,
     /// A stream between members.
     Stream,
+    /// That a port of these is not open yet, by the kernel of whom it was meant for (RFC 792).
+    Refused,
     /// None of these.
     Other(String),
 }
@@ -103,6 +105,7 @@ fn ipv6(packet: &[u8]) -> Option<Frame> {
 }
 
 fn ipv4(packet: &[u8]) -> Option<Frame> {
+    const ICMP: u8 = 1;
     const TCP: u8 = 6;
     const UDP: u8 = 17;
     let header = usize::from(packet.first()? & 0x0f) * 4;
@@ -119,6 +122,10 @@ fn ipv4(packet: &[u8]) -> Option<Frame> {
             _ => None,
         },
         (TCP, (CLUSTER, _) | (_, CLUSTER)) => Some(Frame::Stream),
+        // What was refused is quoted.
+        (ICMP, _) if packet.get(header..header + 2)? == [3, 3] => {
+            ipv4(packet.get(header + 8..)?).map(|_| Frame::Refused)
+        }
         _ => None,
     }
 }
