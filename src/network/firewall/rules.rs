@@ -132,7 +132,7 @@ table bridge fizz {{
     type nat hook postrouting priority srcnat; policy accept;
 {speaks_for}    oifname "{bridge}" ip saddr 127.0.0.0/8 masquerade
     oifname "{bridge}" iifname "{bridge}" ct status dnat masquerade
-    oifname {{ "{bridge}", "{mesh}" }} return
+    oifname {{ "{bridge}", "{mesh}", "lo" }} return
     ip saddr {v4} masquerade
     ip6 saddr {v6} masquerade
   }}

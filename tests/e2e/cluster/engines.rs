@@ -83,16 +83,20 @@ impl Nodes {
         exec
     }
 
-    /// A container's first process, as its node numbers it: another one where it was restarted.
-    pub(crate) fn process(&self, node: &str, id: &str) -> String {
+    /// A container's first process, as its node numbers it: another one where it was restarted. `None` where it
+    /// has gone.
+    pub(crate) fn process(&self, node: &str, id: &str) -> Option<String> {
         match self.engine {
             Kind::Docker | Kind::Podman => {
-                lines(&mut self.docker(node, &["inspect", "-f", "{{.State.Pid}}", id])).concat()
+                let mut inspect = self.docker(node, &["inspect", "-f", "{{.State.Pid}}", id]);
+                let output = inspect.output().unwrap();
+                let text = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+                output.status.success().then_some(text)
             }
             Kind::Containerd => {
                 let tasks = lines(&mut self.ctr(node, &["tasks", "ls"]));
                 let task = tasks.iter().find(|it| it.starts_with(id));
-                task.unwrap().split_whitespace().nth(1).unwrap().to_owned()
+                task?.split_whitespace().nth(1).map(str::to_owned)
             }
         }
     }
@@ -100,7 +104,7 @@ impl Nodes {
     /// The network of the only container of a service on a node.
     pub(crate) fn network(&self, node: &str, service: &str) -> File {
         let id = self.running(node, service).pop().unwrap();
-        let process = self.process(node, &id);
+        let process = self.process(node, &id).unwrap();
         let machine = self.lab_node(node)["pid"].to_string();
         File::open(format!("/proc/{machine}/root/proc/{process}/ns/net")).unwrap()
     }

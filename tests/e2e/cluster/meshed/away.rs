@@ -2,6 +2,7 @@
 //! once (moby#53141).
 //!
 //! `FIZZ_E2E_AWAY_SECONDS` is for how long; 30 when not set, for CI.
+#![allow(clippy::print_stdout, reason = "its figures are half of what it is run for")]
 
 use std::{
     collections::BTreeSet,
