@@ -117,6 +117,31 @@ fn halves_that_lost_each_other_for_an_hour_find_each_other_again() {
 }
 
 #[test]
+fn who_is_cut_off_misses_all_at_once_and_is_met_within_a_second() {
+    each(&[2, 3, 5, 64], 5, |cluster, size| {
+        cluster.part(1);
+        let cut = cluster.network.now;
+        let alone = |it: &Cluster, state| {
+            let (_, me) = it.running().next().unwrap();
+            it.running().skip(1).all(|(_, other)| me.swim.state(other.id) == Some(state))
+        };
+        let missed = cluster.until(10 * SECOND, |it| alone(it, S::Suspicious)).unwrap();
+        assert!(missed - cut < 5 * SECOND / 2, "{missed} of {size}");
+        cluster.until(60 * SECOND, |it| alone(it, S::Dead) && it.all_see(0, S::Dead)).unwrap();
+        cluster.pass(600 * SECOND);
+        cluster.mend();
+        cluster.changes.clear();
+        let healed = cluster.network.now;
+        let whole = cluster.until(20 * SECOND, Cluster::is_whole);
+        let took = whole.map(|it| it - healed);
+        assert!(took.is_some_and(|it| it < SECOND), "{healed}: {took:?}: {:?}", cluster.changes);
+        cluster.changes.clear();
+        cluster.pass(60 * SECOND);
+        assert!(cluster.changes.is_empty(), "{:?}", cluster.changes);
+    });
+}
+
+#[test]
 fn a_member_that_was_stopped_for_ten_seconds_accuses_nobody_and_comes_back() {
     each(&[3, 8, 64], 3, |cluster, _| {
         cluster.stop(2, 10 * SECOND);

@@ -105,7 +105,7 @@ pub enum Output {
     /// Enter the cluster again with that one: be let in under the new replica id, and fetch everything.
     Enter(NodeId),
     /// A member was seen to have just what this one has.
-    Agreed,
+    Agreed(NodeId),
     /// This member has compared its state with another's, or nobody was there to compare with: it may
     /// write.
     Ready,
@@ -315,7 +315,7 @@ impl Gossip {
         self.clocks.insert(from, vitals.clock.ahead_of(now.wall.0.saturating_sub(half)));
         let theirs = vitals.digest;
         if theirs == state.digest() {
-            self.outputs.push(Output::Agreed);
+            self.outputs.push(Output::Agreed(from));
             self.compared.insert(from);
             self.knows(from, state.seen_shared(), vitals.vouched, state);
         } else if theirs != self.durable {

@@ -11,6 +11,7 @@ use std::{
 use super::{
     Effect, Event, Node, Now, Refusal, Subject,
     effect::Fetch,
+    quorum::SETTLE,
     view::{ClusterView, Contact, Standing, Traffic},
 };
 use crate::{
@@ -88,6 +89,9 @@ pub(super) struct Cluster {
     pub(super) began: Moment,
     /// When another was last seen to have what this node has.
     agreed: Moment,
+    /// Members that came back from the dead, and when. What they and theirs have made meanwhile may not all have
+    /// come here yet.
+    returned: BTreeMap<NodeId, Moment>,
     traffic: Traffic,
 }
 
@@ -111,6 +115,7 @@ impl Cluster {
             orphaned: None,
             began: now.moment,
             agreed: now.moment,
+            returned: BTreeMap::new(),
             traffic: Traffic::default(),
         };
         cluster.gossip.durable(node.state.digest(), node.state.is_vouched());
@@ -276,9 +281,14 @@ impl Node {
                     self.set_back();
                 }
                 Output::Enter(from) => self.fetch(from, Some(self.state.replica())),
-                Output::Agreed => {
+                Output::Agreed(with) => {
                     if let Some(cluster) = &mut self.cluster {
                         cluster.agreed = now.moment;
+                        // Nothing of what it knows is still to come.
+                        if cluster.returned.remove(&with).is_some() && cluster.returned.is_empty() {
+                            stirred = true;
+                            self.agenda.stir_all();
+                        }
                     }
                 }
                 Output::Ready => stirred = true,
@@ -314,6 +324,13 @@ impl Node {
     /// Whether this node may write: it has compared itself with the others.
     pub(super) fn may_write(&self) -> bool {
         self.cluster.as_ref().is_none_or(|it| it.is_ready())
+    }
+
+    /// Until when this node listens before it makes anything new: parts of a cluster that meet tell each other
+    /// what is wanted and what there is of it in any order, and what runs in the other part is not to be made anew.
+    pub(super) fn listens_until(&self, now: Moment) -> Option<Moment> {
+        let ends = self.cluster.as_ref()?.returned.values().map(|it| *it + SETTLE);
+        ends.filter(|it| now < *it).max()
     }
 
     /// Keeps an event until then. Of what users want only so much; of what the runtime says there is no
@@ -524,6 +541,9 @@ impl Node {
         match (known.map(|(it, _)| it), state) {
             (Some(NodeState::Alive), NodeState::Suspicious) => cluster.traffic.suspicions += 1,
             (Some(NodeState::Suspicious), NodeState::Alive) => cluster.traffic.refutations += 1,
+            (Some(NodeState::Dead), NodeState::Alive) => {
+                cluster.returned.insert(id, now.moment);
+            }
             (Some(_) | None, _) => {}
         }
         self.notify_peer(id, state);

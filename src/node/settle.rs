@@ -63,6 +63,8 @@ impl Node {
         self.note_started(project, now);
         self.end_overdue(project, now);
         let mut outcome = self.outcome(project, now);
+        let listens = self.listens_until(now.moment);
+        let mut held_back = false;
         for _ in 0..PASSES_MAX {
             let steps = std::mem::take(&mut outcome.steps);
             self.stop_waiting(project, &steps);
@@ -72,7 +74,12 @@ impl Node {
             let mut recorded = false;
             for (service, step) in steps {
                 let key = ServiceKey { project: project.clone(), service };
-                recorded |= matches!(step, Step::Record(..));
+                let is_new = matches!(step, Step::Record(..));
+                if is_new && listens.is_some() {
+                    held_back = true;
+                    continue;
+                }
+                recorded |= is_new;
                 self.perform(&key, step, now);
             }
             // What is tried again is no longer judged by how it failed before.
@@ -84,7 +91,8 @@ impl Node {
         self.judge(project, &outcome);
         let look = self.next_look_at_clock(project, now);
         let wake = outcome.wake.map(|it| now.moment + it.max(Millis(1)));
-        self.agenda.again(project, wake.into_iter().chain(look).min());
+        let heard = listens.filter(|_| held_back);
+        self.agenda.again(project, wake.into_iter().chain(look).chain(heard).min());
         // What is written for all from here on is to be settled too, though nothing else may happen.
         self.agenda.looked_at(project);
         if self.has_a_say(project, &outcome) && self.stands_for(project) {

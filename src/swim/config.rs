@@ -29,8 +29,8 @@ pub struct Config {
     pub watchers: usize,
     /// Between two such tries of one watcher. `answer_min` up to `dead_after` / 4.
     pub watch_interval: Millis,
-    /// Between two probes of dead members, each of one of them: after a partition of any length this finds
-    /// the others again.
+    /// Between two probes of dead members by one member of many, each of one of them: after a partition of any
+    /// length this finds the others again. Fewer than 20 members try more often, each 20th part of it together.
     pub dead_interval: Millis,
     /// For how long a dead member is probed.
     pub dead_probed: Millis,

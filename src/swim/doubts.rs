@@ -30,6 +30,8 @@ pub(super) struct Doubt {
     dead_at: Option<Moment>,
     /// When this member tries it again, if it watches it.
     try_at: Option<Moment>,
+    /// Nobody misses it in particular: this member hears nobody at all.
+    pub(super) by_silence: bool,
 }
 
 impl Due for Doubt {
@@ -39,11 +41,22 @@ impl Due for Doubt {
 }
 
 impl Doubt {
+    /// That a member counts as unreachable at a time, unless it says something.
+    fn new(missed_at: Moment, try_at: Option<Moment>) -> Self {
+        let (accusers, missed_at) = (BTreeSet::new(), Some(missed_at));
+        Self { accusers, seconded: 0, missed_at, dead_at: None, try_at, by_silence: false }
+    }
+
     /// Gives it as much more time as this member was away.
     pub(super) fn postpone(&mut self, by: Millis) {
         for at in [&mut self.missed_at, &mut self.dead_at].into_iter().flatten() {
             *at = *at + by;
         }
+    }
+
+    /// That this member hears nobody at all.
+    pub(super) fn by_silence(now: Moment) -> Self {
+        Self { by_silence: true, ..Self::new(now, None) }
     }
 
     /// How many miss it.
@@ -97,7 +110,10 @@ impl Swim {
         }
         match was {
             // It lives and does not know what is said of it.
-            Some(NodeState::Dead | NodeState::Left) => self.try_unless_asked(node, now),
+            Some(NodeState::Dead | NodeState::Left) if !self.is_asked(node) => {
+                self.try_reunion(node, now);
+            }
+            Some(NodeState::Dead | NodeState::Left) => {}
             Some(NodeState::Suspicious) => self.give_time(node, now),
             Some(NodeState::Alive) => drop(self.doubts.remove(node)),
             Some(NodeState::Joining | NodeState::Failed) | None => {}
@@ -153,10 +169,7 @@ impl Swim {
         let known = self.doubts.contains(node);
         if !known {
             let try_at = self.watches(node, by).then_some(now.moment);
-            let missed_at = Some(now.moment + window);
-            let accusers = BTreeSet::new();
-            let doubt = Doubt { accusers, seconded: 0, missed_at, dead_at: None, try_at };
-            self.doubts.insert(node, doubt);
+            self.doubts.insert(node, Doubt::new(now.moment + window, try_at));
         }
         let weighed = self.doubts.change(node, |doubt| {
             let before = doubt.weight();
@@ -183,7 +196,7 @@ impl Swim {
     }
 
     /// A doubted member counts as unreachable; its time to speak up begins.
-    fn unreachable(&mut self, node: NodeId, now: Now) {
+    pub(super) fn unreachable(&mut self, node: NodeId, now: Now) {
         let rank = self.rank(node);
         let wait = self.stretched(self.config.dead_after);
         let told = self.doubts.change(node, |doubt| {
@@ -210,10 +223,13 @@ impl Swim {
     }
 
     pub(super) fn try_unless_asked(&mut self, node: NodeId, now: Now) {
-        let asked = self.probes.iter().any(|(_, it)| it.target == node);
-        if !asked {
+        if !self.is_asked(node) {
             self.try_again(node, now);
         }
+    }
+
+    fn is_asked(&self, node: NodeId) -> bool {
+        self.probes.iter().any(|(_, it)| it.target == node)
     }
 
     /// A member is dead or has left. Always news.
@@ -221,6 +237,7 @@ impl Swim {
         self.doubts.remove(node);
         self.note(node, incarnation);
         self.become_state(node, state, now);
+        self.hurry_to_the_dead(now);
         true
     }
 

@@ -21,6 +21,7 @@ mod members;
 mod message;
 mod news;
 mod probes;
+mod silence;
 
 pub use config::{Config, ConfigError};
 pub use message::{Claim, Incarnation, Kind, Message, Rumour};
@@ -32,6 +33,7 @@ use doubts::Doubt;
 use members::{Member, Members, Trip};
 use news::News;
 use probes::{Probe, Schedule};
+use silence::Hearing;
 
 /// What happens to the membership.
 #[derive(Clone, Debug)]
@@ -83,6 +85,9 @@ pub struct Swim {
     spread: Vec<Rumour>,
     outputs: Vec<Output>,
     left: bool,
+    /// When any other said anything to this one.
+    last_heard: Moment,
+    hearing: Hearing,
 }
 
 impl Swim {
@@ -106,6 +111,8 @@ impl Swim {
             spread: vec![],
             outputs: vec![],
             left: false,
+            last_heard: now.moment,
+            hearing: Hearing::Well,
         }
     }
 
@@ -119,13 +126,17 @@ impl Swim {
             Input::Learned(node, incarnation) => self.learned(node, incarnation, now),
             Input::Forgotten(node) => self.forgotten(node),
             Input::Heard(from, message) => self.heard(from, message, now),
-            Input::Rumoured(rumours) => self.take_in(rumours, now),
+            Input::Rumoured(rumours) => {
+                self.hear_something(now);
+                self.take_in(rumours, now);
+            }
             Input::Try(nodes) => nodes.into_iter().for_each(|it| self.try_unless_asked(it, now)),
             Input::Leave => self.leave(),
             Input::Tick => {}
         }
         if !self.left {
             self.probes_due(now);
+            self.silence_due(now);
             self.doubts_due(now);
         }
         self.schedule.expect(self.next_wake());
@@ -139,7 +150,8 @@ impl Swim {
     /// When it wants the next [`Input::Tick`], if nothing happens before.
     #[must_use]
     pub fn next_wake(&self) -> Moment {
-        let due = [self.probes.next(), self.doubts.next()].into_iter().flatten();
+        let due =
+            [self.probes.next(), self.doubts.next(), self.hearing.due()].into_iter().flatten();
         due.fold(self.schedule.due(), Moment::min)
     }
 
@@ -248,6 +260,7 @@ impl Swim {
         if self.members.get(from).is_none() {
             return;
         }
+        self.hear_something(now);
         self.take_in(message.rumours, now);
         self.hear(from, message.kind, now);
     }

@@ -20,6 +20,9 @@ const ILL_AFTER_SLEEP: u64 = 2;
 const HEALED_AT_ONCE: usize = 64;
 const HEALING_PAUSE: Millis = Millis(10);
 
+/// How often the living try the dead within `dead_interval`, all together.
+const DEAD_TRIES_TOGETHER: u64 = 20;
+
 /// A question that waits for an answer.
 #[derive(Clone, Debug)]
 pub(super) struct Probe {
@@ -45,6 +48,8 @@ enum Purpose {
     Errand { asker: NodeId, number: u16 },
     /// It is missed, or dead: perhaps it answers this time.
     Hope,
+    /// It is dead; where it answers, others that are may, too.
+    Reunion,
 }
 
 /// What comes by the clock.
@@ -109,7 +114,9 @@ impl Swim {
         }
         if self.schedule.dead <= now.moment {
             self.schedule.dead = now.moment + self.config.dead_interval;
-            self.try_dead(now);
+            if self.try_dead(now) {
+                self.hurry_to_the_dead(now);
+            }
         }
         if self.schedule.heal <= now.moment && !self.schedule.healing.is_empty() {
             self.schedule.heal = now.moment + HEALING_PAUSE;
@@ -131,12 +138,18 @@ impl Swim {
         self.ill = self.ill.max(ILL_AFTER_SLEEP);
         self.probes.clear();
         self.doubts.change_all(|it| it.postpone(slept));
+        self.forget_silence(now);
         self.schedule.next_turn(&self.config, 0, now);
     }
 
     /// Tries a member that is missed or dead.
     pub(super) fn try_again(&mut self, target: NodeId, now: Now) {
         self.probe(target, Purpose::Hope, now);
+    }
+
+    /// Tries a member that is dead, and others if it answers.
+    pub(super) fn try_reunion(&mut self, target: NodeId, now: Now) {
+        self.probe(target, Purpose::Reunion, now);
     }
 
     /// A member came back from the dead by itself: the others may, too.
@@ -150,7 +163,16 @@ impl Swim {
         self.schedule.healing = dead;
     }
 
-    fn try_dead(&mut self, now: Now) {
+    /// The living try the dead so often together, and one that is alone does by itself: who comes back is met at
+    /// once, in a small cluster as in a large one.
+    pub(super) fn hurry_to_the_dead(&mut self, now: Now) {
+        let living = self.members.ring().len() as u64;
+        let wait = self.config.dead_interval.0 * living / DEAD_TRIES_TOGETHER;
+        self.schedule.dead = self.schedule.dead.min(now.moment + Millis(wait));
+    }
+
+    /// Tries one of the dead. Whether there is any.
+    fn try_dead(&mut self, now: Now) -> bool {
         let recent = |since: Moment| now.moment - since <= self.config.dead_probed;
         let dead: Vec<NodeId> = self
             .members
@@ -158,9 +180,11 @@ impl Swim {
             .filter(|(_, it)| it.state == NodeState::Dead && recent(it.since))
             .map(|(id, _)| id)
             .collect();
-        if let Some(&node) = dead.get(self.random.below(dead.len())) {
-            self.try_again(node, now);
+        let chosen = dead.get(self.random.below(dead.len())).copied();
+        if let Some(node) = chosen {
+            self.try_reunion(node, now);
         }
+        chosen.is_some()
     }
 
     fn probe(&mut self, target: NodeId, purpose: Purpose, now: Now) {
@@ -201,7 +225,7 @@ impl Swim {
         let (target, purpose, tries) = (probe.target, probe.purpose, probe.tries);
         let patience = self.patience(target);
         match (purpose, tries) {
-            (Purpose::Hope, _) => drop(self.probes.remove(number)),
+            (Purpose::Hope | Purpose::Reunion, _) => drop(self.probes.remove(number)),
             (Purpose::Errand { .. }, 1) => self.ask_again(number, purpose, now.moment + patience),
             (Purpose::Errand { asker, number: theirs }, _) => {
                 self.probes.remove(number);
@@ -237,6 +261,9 @@ impl Swim {
         // Helpers that say nothing at all are a sign that it is this member who hears nothing.
         if 0 < asked && probe.nacks == 0 {
             self.ill = (self.ill + 1).min(ILL_MAX);
+        }
+        if self.last_heard < probe.sent {
+            self.mind_the_silence();
         }
         let Some(member) = self.members.get(probe.target) else { return };
         let unreachable_before = member.state == NodeState::Suspicious;
@@ -309,5 +336,9 @@ impl Swim {
             self.send(asker, Kind::Vouch { number, incarnation });
         }
         self.lives(from, incarnation, now);
+        // That it lives may have come here by others before its answer.
+        if probe.purpose == Purpose::Reunion && self.schedule.healing.is_empty() {
+            self.heal();
+        }
     }
 }

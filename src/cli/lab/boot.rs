@@ -5,7 +5,7 @@ use std::{
     fs::{self, File},
     io,
     os::unix::process::CommandExt,
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     sync::{
         Mutex, PoisonError,
@@ -126,9 +126,13 @@ fn boot(
 ) -> Result<(), CliError> {
     Home::make(&home.node_run(node))?;
     Home::make(&home.node_data(node))?;
-    let path = home.config(node);
-    fs::write(&path, config(home, record, node))
-        .map_err(CliError::io(format!("can't write {}", path.display())))?;
+    let write = |path: PathBuf, text: &str| {
+        fs::write(&path, text).map_err(CliError::io(format!("can't write {}", path.display())))
+    };
+    write(home.config(node), &config(home, record, node))?;
+    if let Some(settings) = record.runtime.settings() {
+        write(home.runtime_settings(node), settings)?;
+    }
     namespaces::in_new_machine(|| {
         switch::plug(switch, node, record.number, &namespaces::network()?)?;
         links::set_up_card(node, record)?;
@@ -175,7 +179,7 @@ fn config(home: &Home, record: Record, node: LabNode) -> String {
     let Record { number, runtime, .. } = record;
     let address = node.cluster_address(number);
     let socket = match runtime {
-        Engine::Docker | Engine::Podman => {
+        Engine::Docker | Engine::Podman | Engine::Containerd => {
             format!("  socket: {}\n", home.runtime_socket(node).display())
         }
         Engine::None => String::new(),

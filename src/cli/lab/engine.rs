@@ -18,6 +18,12 @@ use crate::cli::error::CliError;
 /// ordinary users.
 const SBIN: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 
+/// Without what Kubernetes needs of it, and without a directory that all nodes would share.
+const CONTAINERD: &str = r#"# Written by `fizz lab up`.
+version = 2
+disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt"]
+"#;
+
 impl Engine {
     /// The programs that it needs, and the package that has each.
     pub(super) fn needs(self) -> &'static [(&'static str, &'static str)] {
@@ -27,6 +33,7 @@ impl Engine {
                 ("iptables", "iptables"),
             ],
             Self::Podman => &[("podman", "podman")],
+            Self::Containerd => &[("containerd", "containerd"), ("runc", "runc")],
             Self::None => &[],
         }
     }
@@ -36,6 +43,7 @@ impl Engine {
         match self {
             Self::Docker => "docker",
             Self::Podman => "podman",
+            Self::Containerd => "containerd",
             Self::None => "none",
         }
     }
@@ -45,6 +53,7 @@ impl Engine {
         match self {
             Self::Docker => Some("dockerd"),
             Self::Podman => Some("podman"),
+            Self::Containerd => Some("containerd"),
             Self::None => None,
         }
     }
@@ -54,7 +63,29 @@ impl Engine {
     pub(super) fn own_places(self) -> &'static [&'static str] {
         match self {
             Self::Podman => &["/var/lib/cni", "/var/lib/containers", "/dev/shm"],
-            Self::Docker | Self::None => &[],
+            Self::Docker | Self::Containerd | Self::None => &[],
+        }
+    }
+
+    /// What the program reads instead of the machine's own settings.
+    pub(super) fn settings(self) -> Option<&'static str> {
+        match self {
+            Self::Containerd => Some(CONTAINERD),
+            Self::Docker | Self::Podman | Self::None => None,
+        }
+    }
+
+    /// What a command on the node is told, for the runtime's own command line to find it.
+    pub(super) fn environment(self, home: &Home, node: LabNode) -> Vec<(&'static str, String)> {
+        let socket = home.runtime_socket(node).display().to_string();
+        match self {
+            Self::Docker | Self::Podman => vec![("DOCKER_HOST", format!("unix://{socket}"))],
+            Self::Containerd => vec![
+                ("CONTAINERD_ADDRESS", socket),
+                // Where Fizz has its containers and images.
+                ("CONTAINERD_NAMESPACE", "fizz".to_owned()),
+            ],
+            Self::None => Vec::new(),
         }
     }
 
@@ -79,6 +110,13 @@ impl Engine {
                 .args(["--cgroup-manager", "cgroupfs", "--events-backend", "file"])
                 .args(low_level_runtime())
                 .args(["system", "service", "--time", "0", &socket]),
+            Self::Containerd => command
+                .arg("--config")
+                .arg(home.runtime_settings(node))
+                .arg("--root")
+                .arg(data)
+                .args(["--state", "/run/containerd", "--log-level", "warn", "--address"])
+                .arg(home.runtime_socket(node)),
             Self::None => return None,
         };
         Some(command)

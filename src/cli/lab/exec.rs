@@ -18,7 +18,7 @@ use super::{
     faults::among,
     machine::search_path,
     namespaces,
-    plan::{Engine, LabNode, Role},
+    plan::{LabNode, Role},
     record::Home,
 };
 use crate::cli::{Invocation, attached::Stop, error::CliError, output::Output};
@@ -53,13 +53,7 @@ pub(super) async fn exec(invocation: &Invocation, args: ExecArgs) -> Result<(), 
             let mut command = Command::new(words.first().map_or("", String::as_str));
             command.args(words.get(1..).unwrap_or_default());
             command.env("PATH", path).env("FIZZ_HOST", home.host(node));
-            match record.runtime {
-                Engine::Docker | Engine::Podman => {
-                    let socket = home.runtime_socket(node);
-                    command.env("DOCKER_HOST", format!("unix://{}", socket.display()));
-                }
-                Engine::None => {}
-            }
+            command.envs(record.runtime.environment(&home, node));
             let run = |mut command: Command| {
                 let mut child = command.spawn()?;
                 // Nobody listens if this command is ending.

@@ -25,6 +25,8 @@ pub(super) enum Engine {
     Docker,
     /// A Podman service for each node.
     Podman,
+    /// A containerd for each node, without Docker.
+    Containerd,
     /// Nodes run no containers.
     None,
 }
@@ -34,6 +36,7 @@ impl fmt::Display for Engine {
         f.write_str(match self {
             Self::Docker => "docker",
             Self::Podman => "podman",
+            Self::Containerd => "containerd",
             Self::None => "none",
         })
     }

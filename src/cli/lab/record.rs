@@ -109,6 +109,11 @@ impl Home {
         self.node_run(node).join("runtime.sock")
     }
 
+    /// A node's runtime's settings, where it has any.
+    pub(super) fn runtime_settings(&self, node: LabNode) -> PathBuf {
+        self.node_run(node).join("runtime.toml")
+    }
+
     /// A node's daemon's settings.
     pub(super) fn config(&self, node: LabNode) -> PathBuf {
         self.node_run(node).join("config.yaml")

@@ -151,7 +151,7 @@ impl Rules {
   chain postrouting {{
     type nat hook postrouting priority srcnat; policy accept;
 {speaks_for}    oifname {port} return
-    oifname "{mesh}" return
+    oifname {{ "{mesh}", "lo" }} return
     ip saddr {v4} masquerade
     ip6 saddr {v6} masquerade
   }}

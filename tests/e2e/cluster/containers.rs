@@ -2,13 +2,11 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader},
     process::Stdio,
 };
 
 use super::{Scratch, nodes::Nodes};
-use crate::harness::image_tar;
-
 const SHOP: &str = r#"
 services:
   web:
@@ -24,25 +22,10 @@ services:
 volumes: {data: {}}
 "#;
 
-/// Gives nodes one image: made on the first, copied to the others, so that its id is the same.
-pub(super) fn give_busybox(nodes: &Nodes, names: &[String]) {
-    let mut import = nodes.docker("a", &["import", "-c", r#"CMD ["sh"]"#, "-", "busybox:latest"]);
-    let mut import = import.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-    import.stdin.take().unwrap().write_all(&image_tar()).unwrap();
-    assert!(import.wait().unwrap().success());
-    let image = nodes.docker("a", &["save", "busybox:latest"]).output().unwrap();
-    for name in names.iter().skip(1) {
-        let mut load = nodes.docker(name, &["load"]);
-        let mut load = load.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-        load.stdin.take().unwrap().write_all(&image.stdout).unwrap();
-        assert!(load.wait().unwrap().success());
-    }
-}
-
 #[test]
 fn every_command_works_from_a_node_that_does_not_run_the_project() {
     let nodes = Nodes::together(2, "docker");
-    give_busybox(&nodes, &["a".into(), "b".into()]);
+    nodes.give_busybox(&["a".into(), "b".into()]);
     let file = Scratch::new("compose.yaml");
     fs::write(&file.0, SHOP).unwrap();
     let up = |project: &str| {

@@ -5,7 +5,6 @@
 
 use std::{
     collections::BTreeSet,
-    fs::File,
     net::UdpSocket,
     os::fd::OwnedFd,
     sync::{
@@ -17,13 +16,10 @@ use std::{
 };
 
 use fizz::gossip::Token;
-use nix::{
-    sched::{CloneFlags, setns},
-    sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket},
-};
+use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
 use serde_json::Value;
 
-use super::nodes::Nodes;
+use super::nodes::{Nodes, within};
 
 const MEMBERS: [&str; 5] = ["a", "b", "c", "d", "e"];
 const ALL_ALIVE: [(&str, &str); 5] =
@@ -168,12 +164,12 @@ fn write_until(nodes: &Nodes, over: &AtomicBool, acknowledged: &Mutex<BTreeSet<S
 /// What members send to one of them is caught and sent again, and much else that means nothing: a stranger
 /// hears nothing, whatever it sends.
 fn harass(nodes: &Nodes) {
-    let victim = machine(nodes, "a");
+    let victim = nodes.lab_network("a");
     let address = nodes.address("a");
     let caught = within(&victim, || capture(&address, 400, 10));
     assert!(10 < caught.len(), "only {} datagrams were caught", caught.len());
     let before = rejected(nodes);
-    let heard = within(&machine(nodes, STRANGER), || {
+    let heard = within(&nodes.lab_network(STRANGER), || {
         let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
         for datagram in &caught {
@@ -200,25 +196,6 @@ fn rejected(nodes: &Nodes) -> u64 {
     let metrics = nodes.metrics("a");
     let lines = metrics.lines().filter(|it| it.starts_with("fizz_datagrams_rejected_total"));
     lines.filter_map(|it| it.rsplit(' ').next()?.parse::<u64>().ok()).sum()
-}
-
-/// The network of a node's first process.
-fn machine(nodes: &Nodes, node: &str) -> File {
-    let status: Value = serde_json::from_str(&nodes.lab("status", &["-o", "json"])).unwrap();
-    let all = status["nodes"].as_array().unwrap();
-    let it = all.iter().find(|it| it["name"] == node).unwrap();
-    File::open(format!("/proc/{}/ns/net", it["pid"])).unwrap()
-}
-
-/// Does something in another network, on a thread of its own.
-fn within<T: Send>(network: &File, deed: impl FnOnce() -> T + Send) -> T {
-    thread::scope(|threads| {
-        let thread = threads.spawn(|| {
-            setns(network, CloneFlags::CLONE_NEWNET).unwrap();
-            deed()
-        });
-        thread.join().unwrap()
-    })
 }
 
 /// The datagrams that come for an address, without their headers (packet(7)); ends after so many waits, or

@@ -2,12 +2,8 @@
 
 use std::{fs, process::Child};
 
-use super::{
-    Scratch,
-    containers::give_busybox,
-    meshed::{container, inside},
-    nodes::Nodes,
-};
+use super::{Scratch, nodes::Nodes};
+use crate::harness::Kind;
 
 /// `client` asks `names` for what is not the cluster's, by its fixed address.
 const SHOP: &str = r#"
@@ -48,8 +44,8 @@ const ANSWER: &str = "/outside.example/192.0.2.7";
 
 #[test]
 fn fixed_addresses_links_and_resolvers_of_a_file_hold_on_every_node() {
-    let nodes = Nodes::together(2, "docker");
-    give_busybox(&nodes, &["a".into(), "b".into()]);
+    let nodes = Nodes::with(2, Kind::Docker);
+    nodes.give_busybox(&["a".into(), "b".into()]);
     let file = Scratch::new("compose.yaml");
     fs::write(&file.0, SHOP).unwrap();
     let said = nodes.note("a", &["-f", &file.0, "up", "-d", "--wait"]);
@@ -73,22 +69,22 @@ fn fixed_addresses_links_and_resolvers_of_a_file_hold_on_every_node() {
             ("nslookup outside.example | grep -o 192.0.2.7", "192.0.2.7"),
         ] {
             nodes.until(&format!("{line} on {node}"), || {
-                inside(&nodes, node, "client", line).as_deref() == Some(wanted)
+                nodes.inside(node, "client", line).as_deref() == Some(wanted)
             });
         }
     }
-    let whose = |service: &str| if container(&nodes, "a", service).is_empty() { "b" } else { "a" };
+    let whose = |service: &str| if nodes.running("a", service).is_empty() { "b" } else { "a" };
     // A link is of the service that has it, and so are its resolvers.
     let neighbour = whose("neighbour");
     for name in ["store", "outside.example"] {
-        let found = inside(&nodes, neighbour, "neighbour", &format!("nslookup {name}"));
+        let found = nodes.inside(neighbour, "neighbour", &format!("nslookup {name}"));
         assert_eq!(found, None, "{name} is found");
     }
     // Whoever shares no network has nobody at such an address, and no way to ask the world.
     let hidden = whose("hidden");
-    let reached = inside(&nodes, hidden, "hidden", "ping -c 1 -W 1 172.28.5.10");
+    let reached = nodes.inside(hidden, "hidden", "ping -c 1 -W 1 172.28.5.10");
     assert_eq!(reached, None);
-    let denied = inside(&nodes, hidden, "hidden", "nslookup example.com 2>&1 | grep -o NXDOMAIN");
+    let denied = nodes.inside(hidden, "hidden", "nslookup example.com 2>&1 | grep -o NXDOMAIN");
     assert!(denied.is_some_and(|it| it.starts_with("NXDOMAIN")));
     server.kill().unwrap();
     server.wait().unwrap();
@@ -96,10 +92,9 @@ fn fixed_addresses_links_and_resolvers_of_a_file_hold_on_every_node() {
 
 /// A server of one name where `names` is, which is on node `a`.
 fn resolver(nodes: &Nodes) -> Child {
-    let id = container(nodes, "a", "names");
-    let pid = nodes.docker("a", &["inspect", "-f", "{{.State.Pid}}", &id]).output().unwrap();
-    let pid = String::from_utf8(pid.stdout).unwrap();
-    let enter = ["a", "--", "nsenter", "-t", pid.trim(), "-n", "dnsmasq"];
+    let id = nodes.running("a", "names").pop().unwrap();
+    let pid = nodes.process("a", &id).unwrap();
+    let enter = ["a", "--", "nsenter", "-t", &pid, "-n", "dnsmasq"];
     let settings = ["-k", "-R", "-h", "-C", "/dev/null", "-x", "", "-u", "root", "-A", ANSWER];
     nodes.lab_command("exec", &[&enter[..], &settings[..]].concat()).spawn().unwrap()
 }

@@ -2,6 +2,7 @@
 //! runs on another.
 
 mod containers;
+mod engines;
 mod faults;
 mod keys;
 mod meshed;

@@ -1,15 +1,19 @@
 //! A lab's nodes, by `fizz lab`, and the command line against each of them.
 
 use std::{
+    fs::File,
     io::Write,
     path::PathBuf,
     process::{Command, Output, Stdio},
     sync::atomic::{AtomicU32, Ordering},
-    thread::sleep,
+    thread::{self, sleep},
     time::Duration,
 };
 
+use nix::sched::{CloneFlags, setns};
 use serde_json::Value;
+
+use crate::harness::Kind;
 
 /// How long something may take: 600 looks of 50 ms.
 const LOOKS_MAX: u32 = 600;
@@ -17,24 +21,36 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// A lab of a test's own. It goes with its test.
 pub(crate) struct Nodes {
-    name: String,
+    pub(crate) name: String,
+    /// What runs their containers, if anything does.
+    pub(crate) engine: Kind,
 }
 
 impl Nodes {
     /// Nodes that are one cluster.
     pub(crate) fn together(count: u8, runtime: &str) -> Self {
-        Self::up(count, &["--runtime", runtime])
+        Self::up(count, Kind::Docker, &["--runtime", runtime])
+    }
+
+    /// The same with containers by this engine.
+    pub(crate) fn with(count: u8, engine: Kind) -> Self {
+        Self::up(count, engine, &["--runtime", engine.name()])
+    }
+
+    /// Nodes that are each on its own, with containers.
+    pub(crate) fn apart_with(count: u8, engine: Kind) -> Self {
+        Self::up(count, engine, &["--runtime", engine.name(), "--no-cluster"])
     }
 
     /// Nodes that are each on its own, and run no containers.
     pub(crate) fn apart(count: u8) -> Self {
-        Self::up(count, &["--runtime", "none", "--no-cluster"])
+        Self::up(count, Kind::Docker, &["--runtime", "none", "--no-cluster"])
     }
 
-    fn up(count: u8, words: &[&str]) -> Self {
+    fn up(count: u8, engine: Kind, words: &[&str]) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let nodes = Self { name: format!("e2e-cluster-{}-{number}", std::process::id()) };
+        let nodes = Self { name: format!("e2e-cluster-{}-{number}", std::process::id()), engine };
         nodes.lab("up", &[&["--nodes", &count.to_string()], words].concat());
         nodes
     }
@@ -174,12 +190,16 @@ impl Nodes {
         said(command.args(["-n", "-t", &pid]).args(words).output().unwrap(), "nsenter").0
     }
 
-    /// Docker's command line on a node.
-    pub(crate) fn docker(&self, node: &str, words: &[&str]) -> Command {
-        let mut docker = Command::new("docker");
-        let socket = format!("unix:///run/fizz-lab/{}/{node}/runtime.sock", self.name);
-        docker.args(["-H", &socket]).args(words);
-        docker
+    /// What `fizz lab status` says of a node: `pid`, `daemon`, `address`.
+    pub(crate) fn lab_node(&self, node: &str) -> Value {
+        let status: Value = serde_json::from_str(&self.lab("status", &["-o", "json"])).unwrap();
+        let nodes = status["nodes"].as_array().unwrap();
+        nodes.iter().find(|it| it["name"] == node).unwrap().clone()
+    }
+
+    /// A node's own network.
+    pub(crate) fn lab_network(&self, node: &str) -> File {
+        File::open(format!("/proc/{}/ns/net", self.lab_node(node)["pid"])).unwrap()
     }
 }
 
@@ -188,6 +208,17 @@ impl Drop for Nodes {
         let mut fizz = Command::new(env!("CARGO_BIN_EXE_fizz"));
         drop(fizz.args(["lab", "down", "--name", &self.name]).output());
     }
+}
+
+/// Does something in another network, on a thread of its own.
+pub(crate) fn within<T: Send>(network: &File, deed: impl FnOnce() -> T + Send) -> T {
+    thread::scope(|threads| {
+        let thread = threads.spawn(|| {
+            setns(network, CloneFlags::CLONE_NEWNET).unwrap();
+            deed()
+        });
+        thread.join().unwrap()
+    })
 }
 
 /// What a command said, on both outputs; it must have succeeded.

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, process::Stdio, thread::sleep, time::Durati
 
 use serde_json::Value;
 
-use super::{Scratch, containers::give_busybox, nodes::Nodes};
+use super::{Scratch, nodes::Nodes};
 
 /// Replicas that say which version they are, and are well once they do.
 struct Web {
@@ -20,7 +20,7 @@ impl Web {
     fn new(count: u8) -> Self {
         let nodes = Nodes::together(count, "docker");
         let names: Vec<String> = (b'a'..b'a' + count).map(|it| char::from(it).into()).collect();
-        give_busybox(&nodes, &names);
+        nodes.give_busybox(&names);
         let web = Self { nodes, file: Scratch::new(&format!("web-{count}.yaml")) };
         web.write("1", "touch /ok");
         web.nodes.ok("a", &["-f", &web.file.0, "up", "--wait"]);

@@ -3,13 +3,13 @@
 
 use std::{fs, thread::sleep, time::Duration};
 
-use super::{Scratch, containers::give_busybox, nodes::Nodes};
+use super::{Scratch, nodes::Nodes};
 
 const NODES: [&str; 3] = ["a", "b", "c"];
 
 fn lab() -> Nodes {
     let nodes = Nodes::together(3, "docker");
-    give_busybox(&nodes, &NODES.map(str::to_owned));
+    nodes.give_busybox(&NODES.map(str::to_owned));
     nodes
 }
 

@@ -16,13 +16,16 @@ use super::{Dockerd, Kind, REGISTRY, REGISTRY_OPEN};
 /// Where Debian's busybox-static has it.
 const BUSYBOX: &str = "/bin/busybox";
 
+/// The image's whole name.
+const BUSYBOX_NAME: &str = "docker.io/library/busybox:latest";
+
 /// bcrypt of `plain`, and of a password whose base64 differs between the two alphabets.
 const USERS: &str = "plain:$2b$04$4Fa8u9Q1SHxKmx1oHvre..T1OFqoMfb21CxSUUPB76rrhj5dXK6C6\nodd:$2b$04$j0h8TPkfD9dA49kHdvc9ieePecQYGzVzlKCefT88uii7iGQbvsy2m\n";
 
 /// Imports the image as `busybox:latest`, and offers it in both registries.
 pub(super) fn load(engine: &Dockerd) {
     if engine.kind() == Kind::Containerd {
-        import(engine, "docker.io/library/busybox:latest", Vec::new(), json!({ "Cmd": ["sh"] }));
+        import(engine, BUSYBOX_NAME, Vec::new(), json!({ "Cmd": ["sh"] }));
         if engine.has_registries() {
             push(engine);
         }
@@ -61,6 +64,11 @@ fn import(engine: &Dockerd, name: &str, layer: Vec<u8>, defaults: Value) {
     fs::write(&archive, layout(name, layer, defaults)).unwrap();
     ctr(engine, &["images", "import", archive.to_str().unwrap()]);
     fs::remove_file(archive).unwrap();
+}
+
+/// busybox as an archive that containerd and Podman import: each time the same image, to the last byte.
+pub(crate) fn archive() -> Vec<u8> {
+    layout(BUSYBOX_NAME, Vec::new(), json!({ "Cmd": ["sh"] }))
 }
 
 /// Imports busybox with what the lines of a Dockerfile say, for an engine without a builder.
@@ -196,6 +204,8 @@ fn layout(name: &str, further: Vec<u8>, defaults: Value) -> Vec<u8> {
     let mut manifest = blob("manifest.v1+json", manifest.to_string().as_bytes());
     manifest["annotations"] = json!({
         "io.containerd.image.name": name,
+        // The same for Podman.
+        "org.opencontainers.image.ref.name": name,
     });
     let index = json!({ "schemaVersion": 2, "manifests": [manifest] });
     add("index.json", index.to_string().as_bytes());

@@ -8,5 +8,5 @@ mod lab;
 
 use engine::Options;
 pub(crate) use engine::{Dockerd, Kind};
-pub(crate) use image::{import_as, tar as image_tar};
+pub(crate) use image::{archive as image_archive, import_as, tar as image_tar};
 pub(crate) use lab::{Lab, REGISTRY, REGISTRY_OPEN, joins, text, words};

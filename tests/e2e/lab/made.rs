@@ -71,18 +71,18 @@ impl Made {
         self.ok(&["exec", node, "--", "sh", "-c", line])
     }
 
-    /// Docker's command line on a node, with something to read.
-    pub(super) fn docker(&self, node: &str, words: &[&str], input: &[u8]) -> String {
-        let mut docker = self
-            .command(&["exec", node, "--", "docker"])
+    /// A command on a node, with something to read; it must succeed.
+    pub(super) fn fed(&self, node: &str, words: &[&str], input: &[u8]) -> String {
+        let mut command = self
+            .command(&["exec", node, "--"])
             .args(words)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        docker.stdin.take().unwrap().write_all(input).unwrap();
-        let output = docker.wait_with_output().unwrap();
-        assert!(output.status.success(), "docker {words:?}: {}", said(&output));
+        command.stdin.take().unwrap().write_all(input).unwrap();
+        let output = command.wait_with_output().unwrap();
+        assert!(output.status.success(), "{words:?}: {}", said(&output));
         String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
     }
 

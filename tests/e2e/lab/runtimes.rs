@@ -3,24 +3,60 @@
 use std::{fs, thread::sleep, time::Duration};
 
 use super::made::Made;
-use crate::harness::image_tar;
+use crate::harness::{image_archive, image_tar};
+
+/// An engine's own commands, in which `NAME` and `SECONDS` are to be replaced.
+struct Engine {
+    runtime: &'static str,
+    image: fn() -> Vec<u8>,
+    import: &'static str,
+    run: &'static str,
+    running: &'static str,
+    all: &'static str,
+    start: &'static str,
+}
+
+const DOCKER: Engine = Engine {
+    runtime: "docker",
+    image: image_tar,
+    import: "docker import - busybox:latest",
+    run: "docker run -d --name NAME busybox /bin/sleep SECONDS",
+    running: "docker ps --format {{.Names}}",
+    all: "docker ps -a --format {{.Names}}",
+    start: "docker start NAME",
+};
+
+const PODMAN: Engine = Engine { runtime: "podman", ..DOCKER };
+
+const CONTAINERD: Engine = Engine {
+    runtime: "containerd",
+    image: image_archive,
+    import: "ctr images import -",
+    run: "ctr run -d --null-io docker.io/library/busybox:latest NAME /bin/sleep SECONDS",
+    running: "ctr tasks ls -q",
+    all: "ctr containers ls -q",
+    start: "ctr tasks start -d --null-io NAME",
+};
 
 /// Each node has an engine, with images, containers and control groups that no other node sees.
-fn every_node_runs_its_own_containers(runtime: &str) {
+fn every_node_runs_its_own_containers(engine: &Engine) {
+    let runtime = engine.runtime;
     let lab = Made::up(2, runtime);
     // What says on the whole machine whether a node's container runs.
     let sleeper = |node: &str| {
         let number = lab.name.replace(|it: char| !it.is_ascii_digit(), "");
         format!("{number}.{}", u32::from(node == "b") + 1)
     };
+    let tell = |node: &str, line: &str, input: &[u8]| {
+        let line = line.replace("NAME", &format!("on-{node}")).replace("SECONDS", &sleeper(node));
+        lab.fed(node, &line.split(' ').collect::<Vec<_>>(), input)
+    };
     for node in ["a", "b"] {
-        lab.docker(node, &["import", "-", "busybox:latest"], &image_tar());
-        let command =
-            ["run", "-d", "--name", &format!("on-{node}"), "busybox", "/bin/sleep", &sleeper(node)];
-        lab.docker(node, &command, b"");
+        tell(node, engine.import, &(engine.image)());
+        tell(node, engine.run, b"");
     }
     for node in ["a", "b"] {
-        assert_eq!(lab.docker(node, &["ps", "--format", "{{.Names}}"], b""), format!("on-{node}"));
+        assert_eq!(tell(node, engine.running, b""), format!("on-{node}"));
         lab.wait_until("the container runs", |_| sleeping(&sleeper(node)) == 1);
     }
     let named = format!("   {runtime} ");
@@ -29,8 +65,8 @@ fn every_node_runs_its_own_containers(runtime: &str) {
     lab.ok(&["kill", "a"]);
     assert_eq!((sleeping(&sleeper("a")), sleeping(&sleeper("b"))), (0, 1));
     lab.ok(&["start", "a"]);
-    assert_eq!(lab.docker("a", &["ps", "-a", "--format", "{{.Names}}"], b""), "on-a");
-    lab.docker("a", &["start", "on-a"], b"");
+    assert_eq!(tell("a", engine.all, b""), "on-a");
+    tell("a", engine.start, b"");
     lab.wait_until("it runs again", |_| sleeping(&sleeper("a")) == 1);
 
     lab.ok(&["down"]);
@@ -48,12 +84,17 @@ fn sleeping(seconds: &str) -> usize {
 
 #[test]
 fn every_node_has_a_docker_of_its_own() {
-    every_node_runs_its_own_containers("docker");
+    every_node_runs_its_own_containers(&DOCKER);
 }
 
 #[test]
 fn every_node_has_a_podman_of_its_own() {
-    every_node_runs_its_own_containers("podman");
+    every_node_runs_its_own_containers(&PODMAN);
+}
+
+#[test]
+fn every_node_has_a_containerd_of_its_own() {
+    every_node_runs_its_own_containers(&CONTAINERD);
 }
 
 #[test]

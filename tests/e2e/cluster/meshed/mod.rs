@@ -1,0 +1,162 @@
+//! Containers of different nodes, by name: over the mesh, as far as their networks let them, and whoever of the
+//! daemons restarts meanwhile. With a real engine of each kind; which one, where a story is told on one of
+//! them, `FIZZ_E2E_RUNTIME` says.
+
+mod away;
+mod five;
+mod seats;
+mod wire;
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    process::{Command, Stdio},
+    thread::sleep,
+    time::Duration,
+};
+
+use super::{Scratch, nodes::Nodes};
+use crate::harness::Kind;
+
+/// Podman gives no container the right to ping unless it is told to.
+const SHOP: &str = r#"
+name: shop
+services:
+  web:
+    image: busybox
+    command: ["sh", "-c", "echo from $$HOSTNAME > /index.html; exec httpd -f -p 80 -h /"]
+    ports: ["8080:80"]
+    networks: [front]
+    cap_add: [NET_RAW]
+    deploy: {replicas: 3}
+  client:
+    image: busybox
+    command: ["sleep", "1000"]
+    networks: [front, back]
+    cap_add: [NET_RAW]
+    deploy: {mode: global}
+  db:
+    image: busybox
+    command: ["sh", "-c", "echo kept > /index.html; exec httpd -f -p 5432 -h /"]
+    networks: {back: {aliases: [store]}}
+networks:
+  front: {}
+  back: {internal: true}
+"#;
+
+const OTHER: &str = r#"
+name: other
+services:
+  spy:
+    image: busybox
+    command: ["sleep", "1000"]
+    cap_add: [NET_RAW]
+    deploy: {mode: global}
+"#;
+
+const THREE: [&str; 3] = ["a", "b", "c"];
+
+/// A cluster of so many, with an image.
+fn cluster(count: u8, engine: Kind) -> Nodes {
+    let nodes = Nodes::with(count, engine);
+    let names: Vec<String> = (b'a'..b'a' + count).map(|it| char::from(it).to_string()).collect();
+    nodes.give_busybox(&names);
+    nodes
+}
+
+/// Deploys a Compose file by a node.
+fn up(nodes: &Nodes, node: &str, text: &str) {
+    let file = Scratch::new(&format!("{}.yaml", nodes.name));
+    fs::write(&file.0, text).unwrap();
+    nodes.ok(node, &["-f", &file.0, "up", "-d", "--wait"]);
+}
+
+fn everyone_finds_and_reaches_whom_they_may(engine: Kind) {
+    let nodes = cluster(3, engine);
+    up(&nodes, "a", SHOP);
+    up(&nodes, "a", OTHER);
+    for node in THREE {
+        for family in ["-4", "-6"] {
+            let line = format!("for it in 1 2 3; do ping {family} -c 1 -W 5 $it.web || exit; done");
+            nodes.until(&format!("{node} reaches each web"), || {
+                nodes.inside(node, "client", &line).is_some()
+            });
+        }
+        for url in ["db:5432", "store:5432", "db.shop.fizz.internal:5432"] {
+            let line = format!("wget -q -O- http://{url}");
+            nodes.until(&format!("{node} is served by {url}"), || {
+                nodes.inside(node, "client", &line).as_deref() == Some("kept")
+            });
+        }
+        what_is_not_theirs_is_neither_found_nor_reached(&nodes, node);
+    }
+    every_node_answers_on_a_published_port(&nodes);
+}
+
+/// What is on another network, or of another project.
+fn what_is_not_theirs_is_neither_found_nor_reached(nodes: &Nodes, node: &str) {
+    let address = "ip -4 -o addr show eth0 | grep -o '10.100[.0-9]*' | head -1";
+    let web = nodes.inside(node, "web", address).unwrap();
+    let db = nodes.json("a", &["-p", "shop", "ps", "db"]);
+    let db = db[0]["addresses"]["shop_back"].as_str().unwrap_or_default().to_owned();
+    // Who may not ping at all would reach nobody.
+    for service in ["web", "spy"] {
+        assert!(nodes.inside(node, service, "ping -c 1 -W 1 127.0.0.1").is_some(), "{service}");
+    }
+    for (service, name, at) in [("web", "db", &db), ("spy", "web", &web), ("spy", "web.shop", &db)]
+    {
+        let found = nodes.inside(node, service, &format!("nslookup {name}"));
+        assert_eq!(found, None, "{service} on {node} finds {name}");
+        let reached = nodes.inside(node, service, &format!("ping -c 1 -W 1 {at}"));
+        assert_eq!(reached, None, "{service} on {node} reaches {at}");
+    }
+}
+
+fn every_node_answers_on_a_published_port(nodes: &Nodes) {
+    for node in THREE {
+        let mut answers = BTreeSet::new();
+        for _ in 0..6 {
+            let words = ["curl", "-sS", "-m", "5", "http://127.0.0.1:8080/index.html"];
+            answers.insert(nodes.lab("exec", &[&[node, "--"], &words[..]].concat()));
+        }
+        assert_eq!(answers.len(), 3, "{node} leads to all three in turn: {answers:?}");
+    }
+}
+
+#[test]
+fn containers_of_all_nodes_find_and_reach_each_other_as_far_as_their_networks_go() {
+    everyone_finds_and_reaches_whom_they_may(Kind::Docker);
+}
+
+#[test]
+fn on_podman_they_do_so_too() {
+    everyone_finds_and_reaches_whom_they_may(Kind::Podman);
+}
+
+#[test]
+fn on_containerd_they_do_so_too() {
+    everyone_finds_and_reaches_whom_they_may(Kind::Containerd);
+}
+
+#[test]
+fn a_daemon_that_restarts_costs_the_containers_no_packet() {
+    let nodes = cluster(3, Kind::chosen());
+    up(&nodes, "a", SHOP);
+    nodes.until("a reaches b and c", || {
+        nodes.inside("a", "client", "for it in 1 2 3; do ping -c 1 $it.web || exit; done").is_some()
+    });
+    let there = nodes.json("a", &["-p", "shop", "ps", "web"]);
+    let there = there.as_array().unwrap().iter().find(|it| it["node_name"] == "b").unwrap();
+    let address = there["addresses"]["shop_front"].as_str().unwrap();
+    let line = format!("ping -c 200 -i 0.05 -W 2 {address}");
+    let client = nodes.running("a", "client").pop().unwrap();
+    let ping = nodes.exec("a", &client, &line).stdout(Stdio::piped()).spawn().unwrap();
+    for node in ["a", "b"] {
+        let daemon = nodes.lab_node(node)["daemon"].to_string();
+        assert!(Command::new("kill").args(["-9", &daemon]).status().unwrap().success());
+        sleep(Duration::from_secs(1));
+        nodes.lab("start", &[node]);
+    }
+    let said = String::from_utf8(ping.wait_with_output().unwrap().stdout).unwrap();
+    assert!(said.contains("200 packets received, 0% packet loss"), "{said}");
+}
