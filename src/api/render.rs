@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
 use super::{backend::TokenStanding, lookup, wire};
@@ -14,7 +15,8 @@ use crate::{
     node::{CheckResult, Planned, PlannedAction, RuntimeStatus, View},
     runtime::{self, ContainerStats, ImageInfo, VolumeInfo, labels},
     state::{
-        Admission, ContainerRecord, DeploymentRecord, Intent, NodeRecord, ServiceRecord, Stage,
+        Admission, ContainerRecord, DeploymentRecord, Intent, MeshRecord, NodeRecord,
+        ServiceRecord, Stage,
     },
 };
 
@@ -110,6 +112,16 @@ fn node_with(
         round_trip_ms: seen.and_then(|it| it.round_trip).map(|it| it.0),
         key_epoch: record.key_epoch,
         admission: record.admission.as_ref().map(|it| admission(view, it, uses)),
+        mesh: record.mesh.as_ref().map(mesh),
+    }
+}
+
+fn mesh(record: &MeshRecord) -> wire::NodeMesh {
+    wire::NodeMesh {
+        key: STANDARD.encode(record.key.0),
+        endpoints: record.endpoints.iter().map(ToString::to_string).collect(),
+        blocks: record.claims.keys().map(ToString::to_string).collect(),
+        degraded: record.degraded,
     }
 }
 

@@ -168,6 +168,19 @@ pub struct Admission {
     pub token_overused: bool,
 }
 
+/// A node's place in the mesh.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct NodeMesh {
+    /// The public key of its WireGuard device, in base64.
+    pub key: String,
+    /// Where its device may be reached, the likeliest first.
+    pub endpoints: Vec<String>,
+    /// The blocks of the overlay that it claims.
+    pub blocks: Vec<String>,
+    /// Its kernel has no WireGuard: a process speaks it, which is slower.
+    pub degraded: bool,
+}
+
 /// How to put a node out (query).
 #[derive(Clone, Debug, Serialize, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]

@@ -14,8 +14,8 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 pub use cluster::{
-    Admission, Cluster, CreateToken, Founded, Join, Joined, Labels, Leave, NewToken, RemoveNode,
-    Rotated, Token,
+    Admission, Cluster, CreateToken, Founded, Join, Joined, Labels, Leave, NewToken, NodeMesh,
+    RemoveNode, Rotated, Token,
 };
 pub use rollouts::{
     Availability, Explanation, FailedChange, Move, NodeVerdict, Rebalance, ReplicaPlace, Revision,
@@ -101,6 +101,9 @@ pub struct Node {
     /// How it came into the cluster; absent for the node that made it.
     #[serde(default)]
     pub admission: Option<Admission>,
+    /// Its place in the mesh, if it is in one.
+    #[serde(default)]
+    pub mesh: Option<NodeMesh>,
 }
 
 fn open() -> String {
