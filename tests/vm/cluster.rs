@@ -28,7 +28,7 @@ const NAMES: [&str; 3] = ["a", "b", "c"];
 pub(crate) const EXAMPLES: [&str; 4] = ["hello", "shop", "queue", "metrics"];
 
 /// How long what is to come about may take, and between two looks.
-const COMING_MAX: Duration = Duration::from_secs(300);
+const COMING_MAX: Duration = Duration::from_secs(600);
 const LOOK: Duration = Duration::from_millis(500);
 
 /// The machines. Should a test fail, they say their last words.
@@ -143,7 +143,7 @@ impl Cluster {
         told.collect()
     }
 
-    /// What `wg show` says there, and whether each of them was spoken with.
+    /// What `wg show` says there.
     pub(crate) fn peers_shown(&self, by: &str) -> BTreeMap<String, (String, BTreeSet<IpNet>)> {
         let shown = self.of(by).ok("wg show fizz-mesh dump");
         let peers = shown.lines().skip(1).map(|line| {

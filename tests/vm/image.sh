@@ -15,7 +15,8 @@ IMAGE_WITHOUT=(
 )
 IMAGE_MASKED=(
     apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service
-    fstrim.timer getty@tty1.service serial-getty@ttyS0.service systemd-timesyncd.service
+    fstrim.timer getty@tty1.service serial-getty@ttyS0.service
+    podman-auto-update.service podman-auto-update.timer podman-restart.service
 )
 
 # image: the folder with `root.ext4`, `vmlinuz` and `initrd`, made if it is not in the user's cache.
@@ -72,6 +73,8 @@ disk_of() {
     local root=$1 folder=$2 unit
     : >"$root/etc/machine-id"
     printf '127.0.0.1 localhost\n::1 localhost\n' >"$root/etc/hosts"
+    # Nobody answers there, and soon.
+    echo 'nameserver 192.0.2.254' >"$root/etc/resolv.conf"
     printf '/dev/vda / ext4 rw,noatime 0 0\nshare /mnt/share 9p trans=virtio,version=9p2000.L,msize=262144,nofail 0 0\n' \
         >"$root/etc/fstab"
     mkdir -p "$root/mnt/share"

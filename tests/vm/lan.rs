@@ -21,8 +21,8 @@ table bridge watch {
         meta l4proto { tcp, udp } th dport 7780 counter name members accept
         meta l4proto { tcp, udp } th sport 7780 counter name members accept
         ether type arp accept
-        meta l4proto { igmp, ipv6-icmp } ip6 saddr fe80::/10 accept
-        meta protocol ip meta l4proto igmp accept
+        ip protocol igmp accept
+        ip6 saddr fe80::/10 accept
         ip6 daddr ff02::/16 accept
         counter name other
     }

@@ -23,7 +23,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(180);
 const BOOT_MAX: Duration = Duration::from_secs(900);
 
 /// How long a command may take: the processor that it has may be a fiftieth of a real one.
-const COMMAND_MAX: Duration = Duration::from_secs(600);
+const COMMAND_MAX: Duration = Duration::from_secs(1200);
 
 /// How long the agent may take to answer.
 const ANSWER_MAX: Duration = Duration::from_secs(120);

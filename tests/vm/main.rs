@@ -8,7 +8,7 @@ mod cluster;
 mod lan;
 mod machine;
 
-use std::{collections::BTreeSet, thread, time::Duration};
+use std::collections::BTreeSet;
 
 use cluster::{Cluster, EXAMPLES, text, until};
 use machine::Machine;
@@ -183,15 +183,18 @@ fn by_name(cluster: &Cluster) {
     cluster.all_reach_all("hello", "greeter", 3);
     let after = lan::passed();
     assert!(before.mesh + 20 < after.mesh, "{before:?}, then {after:?}");
-    assert_eq!(after.other, 0, "something passed beside the mesh");
+    // Before, kernels may have told each other that nobody listens there yet.
+    assert_eq!(after.other, before.other, "something passed beside the mesh");
 }
 
 fn wireguard_is_as_told(cluster: &Cluster, by: &str) {
     until(&format!("`wg show` on {by} says what Fizz says"), || {
         cluster.peers_shown(by) == cluster.peers_told(by)
     });
-    let shown = cluster.of(by).ok("wg show fizz-mesh latest-handshakes");
-    assert!(shown.lines().count() == 2 && !shown.contains("\t0"), "{shown}");
+    until(&format!("{by} has spoken with both of the others"), || {
+        let shown = cluster.of(by).ok("wg show fizz-mesh latest-handshakes");
+        shown.lines().count() == 2 && !shown.contains("\t0")
+    });
 }
 
 /// A greeter on a node, and the address of another elsewhere.
@@ -205,18 +208,23 @@ fn pair(cluster: &Cluster, on: &str) -> (String, String) {
 
 fn a_restart_costs_no_packet(cluster: &Cluster) {
     let (id, address) = pair(cluster, "b");
-    let script = format!("docker exec {id} ping -q -c 400 -i 0.1 -W 5 {address}");
     let b = cluster.of("b");
-    let said = thread::scope(|scope| {
-        let ping = scope.spawn(|| b.run(&script));
-        thread::sleep(Duration::from_secs(2));
-        cluster.each(|it| it.ok("systemctl restart fizz && fizz nodes"));
-        cluster.each(|it| it.ok("systemctl kill -s KILL fizz"));
-        cluster.each(|it| until("the daemon is back", || it.run("fizz nodes").code == 0));
-        assert!(!ping.is_finished(), "the pings ended before the restarts did");
-        ping.join().unwrap()
-    });
-    assert!(said.out.contains("400 packets received, 0% packet loss"), "{said:?}");
+    b.ok(&format!("docker exec -d {id} sh -c 'ping -q -i 0.2 -W 10 {address} >/tmp/pings'"));
+    for how in ["restart", "kill -s KILL"] {
+        cluster.each(|it| {
+            let pid = it.ok("systemctl show -P MainPID fizz");
+            it.ok(&format!("systemctl {how} fizz"));
+            until("another daemon answers", || {
+                it.ok("systemctl show -P MainPID fizz") != pid && it.run("fizz nodes").code == 0
+            });
+        });
+    }
+    let end = "kill -INT $(pidof ping); sleep 1; cat /tmp/pings";
+    let said = b.ok(&format!("docker exec {id} sh -c '{end}'"));
+    let counts = said.lines().find(|it| it.contains("packets transmitted")).unwrap();
+    let counts: Vec<u64> = counts.split(' ').filter_map(|it| it.parse().ok()).collect();
+    // The last of them may have been under way.
+    assert!(20 < counts[0] && counts[0] <= counts[1] + 1, "{said}");
     assert_eq!(pair(cluster, "b").0, id, "the container is the same");
     cluster.until_seen(&ALL, &ALIVE);
 }
