@@ -155,7 +155,6 @@ fn make_images(cluster: &Cluster) {
 
 fn deploy(cluster: &Cluster, story: &mut Story) {
     for example in &EXAMPLES[1..] {
-        cluster.each(Machine::set_clock);
         cluster.of("a").ok(&format!("cd /mnt/share/examples/{example} && fizz up -d --wait"));
         story.step(&format!("examples/{example} is up"));
     }
@@ -171,7 +170,6 @@ fn deploy(cluster: &Cluster, story: &mut Story) {
 
 /// Three greeters, one on each node.
 fn say_hello(cluster: &Cluster) {
-    cluster.each(Machine::set_clock);
     cluster.of("a").ok("/mnt/share/node.sh deploy");
     let greeters = cluster.until_well("b", "hello", "greeter", 3);
     let places: BTreeSet<String> = greeters.values().map(|it| text(it, "node_name")).collect();
@@ -244,7 +242,6 @@ fn a_stop_leaves_containers(cluster: &Cluster) {
 
 /// The power goes from a node that keeps nobody's data. Its name.
 fn a_death(cluster: &mut Cluster, story: &mut Story) -> String {
-    cluster.each(Machine::set_clock);
     cluster.until_well("a", "hello", "greeter", 3);
     let home = text(&cluster.well("a", "shop", "db")[&1], "node_name");
     let lost = ["c", "b"].into_iter().find(|it| **it != home).unwrap();
@@ -294,7 +291,6 @@ fn other_runtimes(cluster: &Cluster) {
     for project in EXAMPLES {
         a.fizz(&format!("-p {project} down -v"));
     }
-    cluster.each(Machine::set_clock);
     let (b, c) = (cluster.of("b"), cluster.of("c"));
     b.ok("systemctl enable --now podman.socket && podman load -q -i /mnt/share/images.tar");
     c.ok("ctr --namespace fizz images import /mnt/share/images.tar");
