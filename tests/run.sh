@@ -42,10 +42,13 @@ main() {
 
     check "format" as_user cargo fmt --check
     check "lints" as_user cargo clippy --locked --all-targets -- -D warnings
+    # All targets are those that `cargo test` runs.
+    check "lints of vm" as_user cargo clippy --locked --test vm -- -D warnings
     # Links to private items lead somewhere, because those are documented too.
     check "docs" as_user env RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" \
         cargo doc --locked --no-deps --document-private-items
     check "licences" licences
+    check "vagrant" vagrantfile
     for binary in "${binaries[@]}"; do
         name=$(basename "$binary" | sed 's/-[0-9a-f]*$//')
         # The end-to-end tests start engines in namespaces of their own, which takes root.
@@ -118,6 +121,21 @@ tests() {
     # A runner that died did not count what killed it.
     ((status == 0 || its_failed > 0)) || its_failed=1
     failed=$((failed + its_failed))
+}
+
+# Whether vagrant/ is right, by Vagrant itself where the system has its package: not all have.
+vagrantfile() {
+    bash -n vagrant/node.sh
+    if ! command -v vagrant >/dev/null && ! apt-cache show vagrant vagrant-libvirt >/dev/null 2>&1; then
+        need_packages ruby:ruby
+        ruby -c vagrant/Vagrantfile
+        return
+    fi
+    need_packages vagrant:vagrant /usr/share/doc/vagrant-libvirt:vagrant-libvirt
+    # It writes beside its file, and asks for the binary that the machines get.
+    mkdir "$work/vagrant"
+    cp vagrant/{Vagrantfile,node.sh} "$work/vagrant/"
+    (cd "$work/vagrant" && HOME=$work FIZZ_BINARY=$OLDPWD/target/debug/fizz FIZZ_CHECKOUT=$OLDPWD vagrant validate)
 }
 
 # What is linked, by .config/deny.toml. Advisories need a download and are checked by hand.
