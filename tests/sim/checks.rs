@@ -177,7 +177,9 @@ impl World {
         if !self.somebody_was_put_out || machines.any(|it| it.place == Place::Leaving) {
             return;
         }
-        let parts = self.parts();
+        // Who is let in is not counted yet; where that lasts, who let it in was put out meanwhile.
+        let admitted_count = !(self.queue.now / SECOND).is_multiple_of(60);
+        let parts = self.parts(admitted_count);
         let largest = parts.iter().map(Vec::len).max();
         let stays = parts.iter().position(|it| Some(it.len()) == largest);
         let parts = parts.into_iter().enumerate().filter(|(part, _)| Some(*part) != stays);
@@ -187,8 +189,8 @@ impl World {
         }
     }
 
-    /// The members, by who counts whom.
-    fn parts(&self) -> Vec<Vec<usize>> {
+    /// The members, by who counts whom, with or without those that others only know to be let in.
+    fn parts(&self, admitted_count: bool) -> Vec<Vec<usize>> {
         let members = self.machines.iter().filter(|it| it.is_member());
         let state = |it: &Machine| match &it.run {
             Some(run) => run.node.state().clone(),
@@ -197,7 +199,9 @@ impl World {
         let states: BTreeMap<usize, _> = members.map(|it| (it.index, state(it))).collect();
         let counts = |one: usize, other: usize| {
             let id = self.machines[other].id;
-            states[&one].nodes().get(&id).is_some() && !states[&one].has_left(id)
+            let record = states[&one].nodes().get(&id);
+            let is_known = record.is_some_and(|it| admitted_count || it.is_member());
+            is_known && !states[&one].has_left(id)
         };
         let mut rest: BTreeSet<usize> = states.keys().copied().collect();
         let mut parts = vec![];

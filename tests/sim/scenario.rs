@@ -323,6 +323,11 @@ impl World {
     /// A machine gets an earlier state of its disk. Keys are files beside it, which stay.
     fn set_back(&mut self) {
         let Some(at) = self.some(|it| it.is_member() && it.backup.is_some()) else { return };
+        // Nobody may be about to put it out, on a disk that is slow: it would be a stranger to all.
+        let ends = |it: &Purpose| matches!(it, Purpose::Remove { node, .. } if *node == at);
+        if self.pending.values().any(|it| ends(&it.purpose)) {
+            return;
+        }
         // Whom it knew must still be there: who came later, or came again, is a stranger to it.
         let Some(knew) = self.machines[at].backup.as_ref().map(Disk::state) else { return };
         let others = self.machines.iter().filter(|it| it.is_member() && it.index != at);

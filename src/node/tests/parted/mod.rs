@@ -4,6 +4,7 @@
 mod cluster;
 mod done;
 mod late;
+mod met;
 mod told;
 
 use proptest::prelude::*;
