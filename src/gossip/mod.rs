@@ -105,7 +105,9 @@ pub enum Output {
     /// Enter the cluster again with that one: be let in under the new replica id, and fetch everything.
     Enter(NodeId),
     /// A member was seen to have just what this one has.
-    Agreed(NodeId),
+    Agreed,
+    /// All that a member had when they compared has come here.
+    CaughtUp(NodeId),
     /// This member has compared its state with another's, or nobody was there to compare with: it may
     /// write.
     Ready,
@@ -280,7 +282,7 @@ impl Gossip {
                 let talk = Talk::mine(from, number);
                 let turn = self.exchanges.differs(talk, &part, more, self.mine(state));
                 if turn.packets.is_empty() && turn.knows.is_some() {
-                    self.compared.insert(from);
+                    self.catch_up(from);
                 }
                 self.take_turn(from, turn, state, now);
             }
@@ -292,7 +294,7 @@ impl Gossip {
                     self.exchanges.refused(talk);
                 }
                 if let Some(seen) = self.exchanges.whole(talk) {
-                    self.compared.insert(from);
+                    self.catch_up(from);
                     self.join(&seen, state, now);
                 }
             }
@@ -315,8 +317,8 @@ impl Gossip {
         self.clocks.insert(from, vitals.clock.ahead_of(now.wall.0.saturating_sub(half)));
         let theirs = vitals.digest;
         if theirs == state.digest() {
-            self.outputs.push(Output::Agreed(from));
-            self.compared.insert(from);
+            self.outputs.push(Output::Agreed);
+            self.catch_up(from);
             self.knows(from, state.seen_shared(), vitals.vouched, state);
         } else if theirs != self.durable {
             let since = |it: Moment| now.moment - it;
@@ -327,6 +329,11 @@ impl Gossip {
                 self.compare(from, state, now);
             }
         }
+    }
+
+    fn catch_up(&mut self, with: NodeId) {
+        self.compared.insert(with);
+        self.outputs.push(Output::CaughtUp(with));
     }
 
     fn compare(&mut self, peer: NodeId, state: &ClusterState, now: Now) {
@@ -503,7 +510,7 @@ impl Gossip {
     ) {
         let Some(fetch) = self.fetches.end(from) else { return };
         if how.is_some() && !fetch.refused {
-            self.compared.insert(from);
+            self.catch_up(from);
         }
         match how.filter(|_| !fetch.refused) {
             Some(Fetched::Delta(seen)) => {

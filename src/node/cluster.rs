@@ -16,7 +16,9 @@ use super::{
 };
 use crate::{
     gossip::{Epoch, Gossip, Input, Key, Keyring, Opener, Output, Packet, Peer, Rejected, Sealer},
-    model::{ContainerId, Moment, NodeId, NodeState, ProjectName, PublicKey, WallTime, mix},
+    model::{
+        ContainerId, Millis, Moment, NodeId, NodeState, ProjectName, PublicKey, WallTime, mix,
+    },
     state::{Digest, NodeRecord, ReplicaId, SecretPath, Step, Touched},
     swim::{self, Incarnation},
     topology::Plan,
@@ -25,6 +27,9 @@ use crate::{
 /// How far a clock may be off the median of the others' before this node writes nothing that a user
 /// wants: its stamps would win, or lose, against all others'.
 const CLOCK_ERROR_MS_MAX: u64 = 500;
+
+/// How long who came back from the dead is listened to at most, where what it has does not come.
+const LISTEN_MAX: Millis = Millis::from_secs(15);
 
 /// What a node says that is to run no containers.
 pub const NO_RUNTIME: &str = "none";
@@ -89,8 +94,8 @@ pub(super) struct Cluster {
     pub(super) began: Moment,
     /// When another was last seen to have what this node has.
     agreed: Moment,
-    /// Members that came back from the dead, and when. What they and theirs have made meanwhile may not all have
-    /// come here yet.
+    /// Members that came back from the dead, and until when they are listened to: what they have made meanwhile
+    /// has not come here yet.
     returned: BTreeMap<NodeId, Moment>,
     traffic: Traffic,
 }
@@ -281,16 +286,12 @@ impl Node {
                     self.set_back();
                 }
                 Output::Enter(from) => self.fetch(from, Some(self.state.replica())),
-                Output::Agreed(with) => {
+                Output::Agreed => {
                     if let Some(cluster) = &mut self.cluster {
                         cluster.agreed = now.moment;
-                        // Nothing of what it knows is still to come.
-                        if cluster.returned.remove(&with).is_some() && cluster.returned.is_empty() {
-                            stirred = true;
-                            self.agenda.stir_all();
-                        }
                     }
                 }
+                Output::CaughtUp(with) => stirred |= self.caught_up(with, now),
                 Output::Ready => stirred = true,
             }
         }
@@ -327,10 +328,25 @@ impl Node {
     }
 
     /// Until when this node listens before it makes anything new: parts of a cluster that meet tell each other
-    /// what is wanted and what there is of it in any order, and what runs in the other part is not to be made anew.
+    /// what is wanted, what there is of it and who lives in any order, and what runs in the other part is not to be
+    /// made anew.
     pub(super) fn listens_until(&self, now: Moment) -> Option<Moment> {
-        let ends = self.cluster.as_ref()?.returned.values().map(|it| *it + SETTLE);
+        let ends = self.cluster.as_ref()?.returned.values().copied();
         ends.filter(|it| now < *it).max()
+    }
+
+    /// Nothing of what a member had is still to come, and the others of its part hardly had more: but that they
+    /// live, too, may be heard a little later. Whether anything changes by it.
+    fn caught_up(&mut self, with: NodeId, now: Now) -> bool {
+        let Some(cluster) = &mut self.cluster else { return false };
+        let soon = now.moment + SETTLE;
+        if cluster.returned.get(&with).is_none_or(|it| *it <= soon) {
+            return false;
+        }
+        cluster.returned.values_mut().for_each(|it| *it = soon.min(*it));
+        // What was held back is looked at again by then.
+        self.agenda.stir_all();
+        true
     }
 
     /// Keeps an event until then. Of what users want only so much; of what the runtime says there is no
@@ -542,7 +558,8 @@ impl Node {
             (Some(NodeState::Alive), NodeState::Suspicious) => cluster.traffic.suspicions += 1,
             (Some(NodeState::Suspicious), NodeState::Alive) => cluster.traffic.refutations += 1,
             (Some(NodeState::Dead), NodeState::Alive) => {
-                cluster.returned.insert(id, now.moment);
+                cluster.returned.retain(|_, until| now.moment < *until);
+                cluster.returned.insert(id, now.moment + LISTEN_MAX);
             }
             (Some(_) | None, _) => {}
         }

@@ -180,7 +180,7 @@ impl Talk {
                     });
                     self.tell(index, Input::MembersChanged(nodes.collect()));
                 }
-                Output::Changed(..) | Output::Agreed(_) | Output::Ready => {}
+                Output::Changed(..) | Output::Agreed | Output::CaughtUp(_) | Output::Ready => {}
                 Output::Fetch(from) => self.fetch(index, from, false),
                 Output::Enter(from) => self.fetch(index, from, true),
                 Output::SetBack => {

@@ -36,6 +36,8 @@ pub(super) struct Cluster {
     starts: u32,
     kills: u32,
     runs_max: usize,
+    /// How long each commit takes.
+    commit: u64,
 }
 
 struct Machine {
@@ -103,6 +105,7 @@ impl Cluster {
             starts: 0,
             kills: 0,
             runs_max: 1,
+            commit: 0,
         };
         (0..nodes).for_each(|at| cluster.boot_daemon(at));
         cluster
@@ -163,6 +166,11 @@ impl Cluster {
     /// So many may run, of a service that may run more than once.
     pub(super) fn may_run(&mut self, count: usize) {
         self.runs_max = count;
+    }
+
+    /// Disks are slow from now on, and what waits for them.
+    pub(super) fn slow_disks(&mut self, millis: u64) {
+        self.commit = millis;
     }
 
     pub(super) fn stops_hang(&mut self) {
@@ -311,7 +319,7 @@ impl Cluster {
             Effect::Persist(_) => {
                 self.machines[at].persisted += 1;
                 let groups = self.machines[at].persisted;
-                self.later(0, at, Event::Persisted(groups));
+                self.later(self.commit, at, Event::Persisted(groups));
             }
             Effect::Reply(_, reply) => drop(reply.unwrap()),
             Effect::Notify(notice) => {
@@ -320,10 +328,11 @@ impl Cluster {
                     self.machines[at].told.push(format!("{} {state}", notice.kind));
                 }
             }
-            Effect::Send { to, datagram, .. } => {
+            Effect::Send { to, datagram, once_durable } => {
                 let there = (0..self.machines.len()).find(|it| address(*it) == to).unwrap();
                 if self.cut.contains(&at) == self.cut.contains(&there) {
-                    self.later(DELAY, there, Event::Datagram(address(at), datagram));
+                    let wait = if once_durable { self.commit } else { 0 };
+                    self.later(wait + DELAY, there, Event::Datagram(address(at), datagram));
                 }
             }
             Effect::Fetch(fetch) => self.fetch(at, fetch),
