@@ -190,7 +190,7 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         if thread::panicking() {
-            for machine in &self.machines {
+            for machine in &mut self.machines {
                 tell(&machine.last_words());
             }
         }
