@@ -34,7 +34,7 @@ const CLOCK_ERROR_MAX: f64 = 0.1;
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(100);
 
-const MEMORY_MIB: &str = "1024";
+const MEMORY_MIB: &str = "1536";
 
 /// What was made once for all machines.
 pub(crate) struct Image(pub(crate) PathBuf);
@@ -242,7 +242,7 @@ impl Machine {
         });
         if answers {
             let log = self.run(
-                "journalctl -u fizz -o cat -n 25 --no-pager; fizz nodes; fizz ls -a;
+                "journalctl -u fizz -o cat -n 25 --no-pager; free -m; fizz nodes; fizz ls -a;
                  for project in $(fizz ls -q); do fizz -p $project ps -a; done",
             );
             told += &format!("\n--- fizz on {}\n{}{}", self.name, log.out, log.err);
