@@ -9,7 +9,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
-# Who has forgotten the command finds its package here.
+# COMMAND:PACKAGE
 PACKAGES=(dockerd:docker.io iptables:iptables nft:nftables wg:wireguard-tools busybox:busybox-static)
 
 install_node() {
@@ -51,6 +51,8 @@ deploy() {
 }
 
 is_member() {
+    # After a boot it may not be there yet; this waits.
+    systemctl start fizz
     fizz cluster status -o json | grep -q '"id": *"'
 }
 

@@ -190,7 +190,7 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         if thread::panicking() {
-            for machine in &self.machines {
+            for machine in &mut self.machines {
                 tell(&machine.last_words());
             }
         }
@@ -213,7 +213,7 @@ fn share(folder: &std::path::Path) {
     assert!(copy.unwrap().success());
     // A process in a container takes an emulated processor seconds to begin.
     let patient =
-        ["-i", "-e", "s/ timeout: 2s/ timeout: 30s/", "-e", "s/ interval: [12]s/ interval: 5s/"];
+        ["-i", "-e", "s/ timeout: 2s/ timeout: 60s/", "-e", "s/ interval: [12]s/ interval: 15s/"];
     let files = EXAMPLES.map(|it| folder.join("examples").join(it).join("compose.yaml"));
     assert!(Command::new("sed").args(patient).args(files).status().unwrap().success());
 }

@@ -34,7 +34,7 @@ const CLOCK_ERROR_MAX: f64 = 0.1;
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(100);
 
-const MEMORY_MIB: &str = "1024";
+const MEMORY_MIB: &str = "1536";
 
 /// What was made once for all machines.
 pub(crate) struct Image(pub(crate) PathBuf);
@@ -225,19 +225,24 @@ impl Machine {
     }
 
     /// What it said last, for whoever has to find out why.
-    pub(crate) fn last_words(&self) -> String {
+    pub(crate) fn last_words(&mut self) -> String {
         let console = fs::read(self.file("console")).unwrap_or_default();
         let console = String::from_utf8_lossy(&console).replace('\r', "");
         // Without those that only say that there is more to wait for.
         let lines: Vec<&str> = console.lines().filter(|it| !it.contains("\u{1b}M")).collect();
         let mut told = format!("--- the console of {}\n", self.name);
         told += &lines[lines.len().saturating_sub(20)..].join("\n");
+        let ended = self.running.as_mut().and_then(|it| it.qemu.try_wait().ok().flatten());
+        if let Some(status) = ended {
+            let errors = fs::read_to_string(self.file("qemu")).unwrap_or_default();
+            told += &format!("\n--- QEMU ended by itself: {status}\n{errors}");
+        }
         let answers = self.running.as_ref().is_some_and(|it| {
             it.agent.lock().is_ok_and(|mut agent| agent.begins(Duration::from_secs(10)))
         });
         if answers {
             let log = self.run(
-                "journalctl -u fizz -o cat -n 25 --no-pager; fizz nodes; fizz ls -a;
+                "journalctl -u fizz -o cat -n 25 --no-pager; free -m; fizz nodes; fizz ls -a;
                  for project in $(fizz ls -q); do fizz -p $project ps -a; done",
             );
             told += &format!("\n--- fizz on {}\n{}{}", self.name, log.out, log.err);
@@ -284,7 +289,7 @@ impl Agent {
 
     fn ask(&mut self, command: &str, words: &Value) -> Value {
         let request = json!({"execute": command, "arguments": words});
-        writeln!(self.line.get_mut(), "{request}").unwrap();
+        writeln!(self.line.get_mut(), "{request}").expect("the machine has gone off");
         let mut answer = self.answer(ANSWER_MAX).expect("the agent does not answer");
         assert!(answer.get("return").is_some(), "{request}: {answer}");
         answer["return"].take()

@@ -292,11 +292,12 @@ fn other_runtimes(cluster: &Cluster) {
         a.fizz(&format!("-p {project} down -v"));
     }
     let (b, c) = (cluster.of("b"), cluster.of("c"));
-    b.ok("systemctl enable --now podman.socket && podman load -q -i /mnt/share/images.tar");
+    b.ok("podman load -q -i /mnt/share/images.tar && systemctl enable --now podman.socket");
     c.ok("ctr --namespace fizz images import /mnt/share/images.tar");
     for (machine, kind) in [(b, "podman"), (c, "containerd")] {
         machine.ok(&format!(
-            "echo 'runtime: {{kind: {kind}}}' >>/etc/fizz/config.yaml && systemctl restart fizz"
+            "systemctl disable --now docker.socket docker
+             echo 'runtime: {{kind: {kind}}}' >>/etc/fizz/config.yaml && systemctl restart fizz"
         ));
     }
     cluster.until_seen(&ALL, &ALIVE);
