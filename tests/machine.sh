@@ -140,3 +140,13 @@ workplace() {
     chmod 755 "$work"
     echo $$ >"$work/owner"
 }
+
+# For `trap finish EXIT`: ends the process group in $running, if there is one, and leaves no $work.
+finish() {
+    local status=$?
+    trap - EXIT
+    trap '' INT TERM HUP
+    [[ -z $running ]] || kill -- "-$running" 2>/dev/null || true
+    sweep "$work"
+    exit $status
+}

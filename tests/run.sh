@@ -150,13 +150,4 @@ licences() {
     as_user "$root/bin/cargo-deny" --locked --config .config/deny.toml check licenses bans sources
 }
 
-finish() {
-    local status=$?
-    trap - EXIT
-    trap '' INT TERM HUP
-    [[ -z $running ]] || kill -- "-$running" 2>/dev/null || true
-    sweep "$work"
-    exit $status
-}
-
 main "$@"

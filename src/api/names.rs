@@ -13,7 +13,7 @@ use crate::{
     node::View,
     state::{ContainerRecord, NodeRecord},
     topology::{
-        Known, Plan, decided, places,
+        Blocks, Known, Plan, decided, places,
         zone::{Answer, Data, DnsName, Kind, Order, Question, Resolvers, TTL_SECONDS, Zone},
     },
 };
@@ -105,10 +105,22 @@ fn record(name: &str, data: &Data) -> NameRecord {
     NameRecord { name: name.to_owned(), kind: kind.to_owned(), ttl_seconds: TTL_SECONDS, data }
 }
 
+/// The mesh as it is decided, for nodes' places in it.
+pub(super) struct Decided {
+    plan: Plan,
+    blocks: Blocks,
+}
+
+impl Decided {
+    pub(super) fn of(view: &View) -> Option<Self> {
+        let plan = view.overlay?;
+        Some(Self { plan, blocks: decided(&plan, &places(&view.state)) })
+    }
+}
+
 /// A node's place in the mesh, if it has one.
-pub(super) fn place(view: &View, id: NodeId, record: &NodeRecord) -> Option<NodeMesh> {
-    let (plan, mesh) = (view.overlay.as_ref()?, record.mesh.as_ref()?);
-    let blocks = decided(plan, &places(&view.state));
+pub(super) fn place(all: &Decided, id: NodeId, record: &NodeRecord) -> Option<NodeMesh> {
+    let (Decided { plan, blocks }, mesh) = (all, record.mesh.as_ref()?);
     Some(NodeMesh {
         driver: if mesh.degraded { "userspace" } else { "wireguard" }.to_owned(),
         key: BASE64.encode(mesh.key.0),

@@ -42,19 +42,31 @@ pub(super) fn standing(
     }
 }
 
+/// What is found out once for all nodes.
+struct Shared {
+    uses: BTreeMap<TokenId, usize>,
+    mesh: Option<names::Decided>,
+}
+
+impl Shared {
+    fn of(view: &View) -> Self {
+        Self { uses: view.state.token_uses(), mesh: names::Decided::of(view) }
+    }
+}
+
 /// All nodes; those that have left only if `all`.
 pub(super) fn nodes(view: &View, all: bool, now: WallTime) -> Vec<wire::Node> {
-    let (uses, known) = (view.state.token_uses(), view.state.nodes());
+    let (shared, known) = (Shared::of(view), view.state.nodes());
     let listed = known.iter().filter(|(id, _)| all || !view.state.has_left(**id));
     let mut list: Vec<wire::Node> =
-        listed.map(|(id, it)| node_with(view, *id, it, &uses, now)).collect();
+        listed.map(|(id, it)| node_with(view, *id, it, &shared, now)).collect();
     list.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
     list
 }
 
 /// A node.
 pub(super) fn node(view: &View, id: NodeId, record: &NodeRecord, now: WallTime) -> wire::Node {
-    node_with(view, id, record, &view.state.token_uses(), now)
+    node_with(view, id, record, &Shared::of(view), now)
 }
 
 fn admission(
@@ -79,7 +91,7 @@ fn node_with(
     view: &View,
     id: NodeId,
     record: &NodeRecord,
-    uses: &BTreeMap<TokenId, usize>,
+    shared: &Shared,
     now: WallTime,
 ) -> wire::Node {
     let is_self = id == view.me;
@@ -109,8 +121,8 @@ fn node_with(
         is_self,
         round_trip_ms: seen.and_then(|it| it.round_trip).map(|it| it.0),
         key_epoch: record.key_epoch,
-        admission: record.admission.as_ref().map(|it| admission(view, it, uses)),
-        mesh: names::place(view, id, record),
+        admission: record.admission.as_ref().map(|it| admission(view, it, &shared.uses)),
+        mesh: shared.mesh.as_ref().and_then(|it| names::place(it, id, record)),
     }
 }
 

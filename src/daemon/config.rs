@@ -16,7 +16,7 @@ use super::{args::DaemonArgs, facts, membership::MembershipFile};
 use crate::{
     model::{ClusterId, NodeName, check_label},
     swim,
-    topology::Plan,
+    topology::{MTU_BYTES_MIN, Plan},
 };
 
 /// Where the file is looked for when none is named.
@@ -32,7 +32,7 @@ const NODE_PREFIX: u8 = 24;
 const NETWORK_PORT: u16 = 7781;
 
 /// The largest packets that a mesh may have.
-const MTU_BYTES: std::ops::RangeInclusive<u32> = 1280..=65_455;
+const MTU_BYTES: std::ops::RangeInclusive<u32> = MTU_BYTES_MIN..=65_455;
 
 /// The longest file, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;

@@ -1,11 +1,11 @@
 //! Clock skew: against the other members, and whether anything keeps the clock.
 
 use super::{Check, Finding, Looked, Peer};
+use crate::model::CLOCK_ERROR_MAX;
 
 const NAME: &str = "clock";
 
-/// Beyond this a node refuses changes, as `node` has it; and from here on it may soon.
-const REFUSES_MS: u64 = 500;
+/// From here on a node may soon refuse changes.
 const WARNS_MS: u64 = 100;
 
 /// What this machine tells of its clock.
@@ -55,8 +55,9 @@ fn own(ahead_ms: i64) -> Option<Finding> {
     let much = ahead_ms.unsigned_abs();
     let found = if much <= WARNS_MS {
         return None;
-    } else if much <= REFUSES_MS {
-        Finding::warning(fault).why(format!("beyond {REFUSES_MS} ms this node refuses changes"))
+    } else if much <= CLOCK_ERROR_MAX.0 {
+        Finding::warning(fault)
+            .why(format!("beyond {} ms this node refuses changes", CLOCK_ERROR_MAX.0))
     } else {
         Finding::failed(fault).why("this node refuses changes: what it wrote could lose against what is older, or win against what is newer")
     };
@@ -73,7 +74,7 @@ fn other(peer: &Peer, mine: i64, is_known: bool) -> Option<Finding> {
     let ahead = told.ahead_ms.saturating_add(mine);
     let doubt = told.took.0 / 2;
     let name = &peer.name;
-    if ahead.unsigned_abs() <= REFUSES_MS + doubt {
+    if ahead.unsigned_abs() <= CLOCK_ERROR_MAX.0 + doubt {
         return None;
     }
     let (fault, at) = if is_known {

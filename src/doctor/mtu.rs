@@ -1,14 +1,9 @@
 //! MTU black holes: packets that are too large for the way between two nodes and that nobody sends back.
 
 use super::{Check, Finding, Looked, MeshWanted, Peer};
+use crate::topology::{MTU_BYTES_MIN, WIREGUARD_BYTES};
 
 const NAME: &str = "mtu";
-
-/// What WireGuard adds to a packet, over IPv6 (the paper, section 5.4.6).
-const WIREGUARD_BYTES: u32 = 80;
-
-/// The smallest packet that IPv6 works with (RFC 8200, section 5).
-const MTU_BYTES_MIN: u32 = 1280;
 
 /// The largest packets, as this machine has them.
 #[derive(Clone, Debug)]

@@ -15,7 +15,7 @@ pub use id::{
 };
 pub use label::check_label;
 pub use lifecycle::{ContainerEvent, ContainerState, Illegal, NodeEvent, NodeState};
-pub use moment::{Millis, Moment, Now, WallTime};
+pub use moment::{CLOCK_ERROR_MAX, Millis, Moment, Now, WallTime};
 pub use observed::{Observed, ObservedPort, RuntimeId, RuntimeState};
 pub use random::{Random, mix};
 pub use schedule::{Schedule, Tick, Zone};

@@ -9,6 +9,10 @@ use std::{
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(pub u64);
 
+/// How far a clock may be off the median of the others' before its node writes nothing that a user wants: its stamps
+/// would win, or lose, against all others'.
+pub const CLOCK_ERROR_MAX: Millis = Millis(500);
+
 /// A span of time in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Millis(pub u64);

@@ -24,46 +24,19 @@ const INWARD: [&str; 8] = ["docker", "br-", "podman", "cni", "virbr", "veth", "f
 
 /// The addresses by which other hosts may reach this one, in the order of its links.
 pub fn addresses() -> impl Iterator<Item = IpAddr> {
-    let ip = |it: InterfaceAddress| {
-        if INWARD.iter().any(|inward| it.interface_name.starts_with(inward)) {
-            return None;
-        }
-        let address = it.address?;
-        let v4 = address.as_sockaddr_in().map(|it| IpAddr::V4(it.ip()));
-        v4.or_else(|| address.as_sockaddr_in6().map(|it| IpAddr::V6(it.ip())))
-    };
+    let inward =
+        |it: &InterfaceAddress| INWARD.iter().any(|name| it.interface_name.starts_with(name));
     let link_local = |it: &IpAddr| matches!(it, IpAddr::V6(it) if it.is_unicast_link_local());
-    let all = getifaddrs().into_iter().flatten().filter_map(ip);
+    let outward = getifaddrs().into_iter().flatten().filter(move |it| !inward(it));
+    let all = outward.filter_map(|it| ip_of(&it));
     all.filter(move |it| !it.is_loopback() && !link_local(it))
 }
 
-/// Where this host sends what, but for what goes through links of some names.
-pub async fn routes(
-    host: &Namespace,
-    but: impl Fn(&str) -> bool,
-) -> Result<Vec<IpNet>, NetworkError> {
-    host.work("look at the host's routes", async |handle| {
-        let mut own = vec![];
-        let mut all = handle.link().get().execute();
-        while let Some(link) = all.try_next().await? {
-            let named = |it: &LinkAttribute| matches!(it, LinkAttribute::IfName(it) if but(it));
-            if link.attributes.iter().any(named) {
-                own.push(link.header.index);
-            }
-        }
-        let mut routes = vec![];
-        for message in links::routes(handle).await? {
-            let through =
-                |it: &RouteAttribute| matches!(it, RouteAttribute::Oif(it) if own.contains(it));
-            if message.header.table == RouteHeader::RT_TABLE_MAIN
-                && !message.attributes.iter().any(through)
-            {
-                routes.extend(links::destination(&message));
-            }
-        }
-        Ok(routes)
-    })
-    .await
+/// A link's address, if it is one of IP.
+fn ip_of(it: &InterfaceAddress) -> Option<IpAddr> {
+    let address = it.address.as_ref()?;
+    let v4 = address.as_sockaddr_in().map(|it| IpAddr::V4(it.ip()));
+    v4.or_else(|| address.as_sockaddr_in6().map(|it| IpAddr::V6(it.ip())))
 }
 
 /// A route of this host, or an address that it has.
@@ -88,11 +61,7 @@ pub async fn ways(host: &Namespace, but: impl Fn(&str) -> bool) -> Result<Vec<Wa
         })
         .await?;
     for it in getifaddrs().into_iter().flatten() {
-        let address = it.address.as_ref().and_then(|it| {
-            let v4 = it.as_sockaddr_in().map(|it| IpAddr::V4(it.ip()));
-            v4.or_else(|| it.as_sockaddr_in6().map(|it| IpAddr::V6(it.ip())))
-        });
-        let Some(to) = address.map(IpNet::from) else { continue };
+        let Some(to) = ip_of(&it).map(IpNet::from) else { continue };
         let link = it.interface_name;
         let known = |it: &Way| it.link == link && it.to.prefix_len() != 0 && it.to.contains(&to);
         if !ways.iter().any(known) {

@@ -17,16 +17,13 @@ use super::{
 use crate::{
     gossip::{Epoch, Gossip, Input, Key, Keyring, Opener, Output, Packet, Peer, Rejected, Sealer},
     model::{
-        ContainerId, Millis, Moment, NodeId, NodeState, ProjectName, PublicKey, WallTime, mix,
+        CLOCK_ERROR_MAX, ContainerId, Millis, Moment, NodeId, NodeState, ProjectName, PublicKey,
+        WallTime, mix,
     },
     state::{Digest, NodeRecord, ReplicaId, SecretPath, Step, Touched},
     swim::{self, Incarnation},
     topology::Plan,
 };
-
-/// How far a clock may be off the median of the others' before this node writes nothing that a user
-/// wants: its stamps would win, or lose, against all others'.
-const CLOCK_ERROR_MS_MAX: u64 = 500;
 
 /// How long who came back from the dead is listened to at most, where what it has does not come.
 const LISTEN_MAX: Millis = Millis::from_secs(15);
@@ -376,7 +373,7 @@ impl Node {
     pub(super) fn clock_is_wrong(&self) -> Option<String> {
         let error = self.cluster.as_ref()?.gossip.clock_error()?;
         let off = error.unsigned_abs();
-        (CLOCK_ERROR_MS_MAX < off).then(|| {
+        (CLOCK_ERROR_MAX.0 < off).then(|| {
             let seconds = off as f64 / 1000.0;
             let way = if error < 0 { "behind" } else { "ahead of" };
             format!(

@@ -14,6 +14,12 @@ use super::{
 };
 use crate::model::{NodeId, PublicKey, WallTime};
 
+/// What WireGuard adds to a packet, over IPv6 (the paper, section 5.4.6): 40 + 8 + 32.
+pub const WIREGUARD_BYTES: u32 = 80;
+
+/// The smallest packet that IPv6 works with (RFC 8200, section 5), and so the mesh.
+pub const MTU_BYTES_MIN: u32 = 1280;
+
 /// A node as the mesh knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {

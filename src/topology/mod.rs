@@ -16,5 +16,5 @@ pub mod zone;
 pub use addresses::{allocate, gateway, room};
 pub use blocks::{Blocks, Claim};
 pub use known::{Backend, Isolation, Known, Published, places};
-pub use mesh::{Mesh, Peer, Place, decided};
+pub use mesh::{MTU_BYTES_MIN, Mesh, Peer, Place, WIREGUARD_BYTES, decided};
 pub use plan::{Plan, PlanError};

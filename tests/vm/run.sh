@@ -4,7 +4,7 @@
 #
 #   sudo tests/vm/run.sh [FILTER]   the mesh's stories on the kernel's own device: a minute
 #   sudo tests/vm/run.sh cluster    three machines with systemd and all runtimes, from the unit's installation to
-#                                   the death of one (tests/vm/main.rs): ten minutes, and two more the first time
+#                                   the death of one (tests/vm/main.rs): docs/testing.md says how long
 #
 # What is downloaded and made once is in the user's cache, and is installed nowhere.
 set -euo pipefail
@@ -66,15 +66,6 @@ cluster() {
     running=$!
     wait "$running"
     running=
-}
-
-finish() {
-    local status=$?
-    trap - EXIT
-    trap '' INT TERM HUP
-    [[ -z $running ]] || kill -- "-$running" 2>/dev/null || true
-    sweep "$work"
-    exit $status
 }
 
 # The folder of Debian's newest kernel, as its package has it.

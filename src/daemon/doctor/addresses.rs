@@ -17,7 +17,7 @@ use crate::{
         Route, WireguardFacts, barriers, legacy_barriers,
     },
     network::{
-        Namespace, dns,
+        Namespace, NetworkError, dns,
         firewall::{self, FirewallError},
         host::{self, Way},
         wireguard::{self, Userspace},
@@ -40,29 +40,25 @@ pub(super) async fn wireguard(config: &Config, wanted: MeshWanted) -> WireguardF
     };
     let userspace = Userspace::new("/proc/self/exe", config.run_dir.join("wireguard"));
     let (kernel, process) = wireguard::probe(&userspace, &host).await;
-    let text = |it: crate::network::NetworkError| it.to_string();
+    let text = |it: NetworkError| it.to_string();
     WireguardFacts { wanted, kernel: Ok(kernel.map_err(text)), process: process.map_err(text) }
+}
+
+/// What only root is shown of the network.
+async fn as_root<T>(look: impl Future<Output = Result<T, NetworkError>>) -> Looked<T> {
+    if is_root() { look.await.map_err(|why| why.to_string()) } else { Err(ONLY_ROOT.to_owned()) }
 }
 
 /// The largest packets.
 pub(super) async fn mtu(config: &Config) -> MtuFacts {
     let outward = async { host::mtu_outward(&Namespace::here()?).await };
-    let outward = if is_root() {
-        outward.await.map_err(|why| why.to_string())
-    } else {
-        Err(ONLY_ROOT.to_owned())
-    };
-    MtuFacts { outward, set: config.network.mtu }
+    MtuFacts { outward: as_root(outward).await, set: config.network.mtu }
 }
 
 /// Containers' addresses, and who else may want them.
 pub(super) async fn range(config: &Config) -> RangeFacts {
     let ways = async { host::ways(&Namespace::here()?, is_ours).await };
-    let routes = if is_root() {
-        ways.await.map_err(|why| why.to_string())
-    } else {
-        Err(ONLY_ROOT.to_owned())
-    };
+    let routes = as_root(ways).await;
     let route = |it: Way| Route { to: it.to, link: it.link, own: it.own };
     RangeFacts {
         overlay: config.network.overlay,

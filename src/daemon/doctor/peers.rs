@@ -48,13 +48,29 @@ impl Inside {
         let others = state.nodes().iter().map(|(id, _)| *id);
         let others = others.filter(|it| *it != self.me && !state.has_left(*it));
         let others: Vec<NodeId> = others.collect();
-        let mut all: Vec<Peer> = stream::iter(others)
-            .map(|it| self.peer(it))
+        let mut all: Vec<(NodeId, Peer)> = stream::iter(others)
+            .map(async |it| (it, self.peer(it).await))
             .buffer_unordered(ASKED_MAX)
             .collect()
             .await;
-        all.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(all)
+        self.note_handshakes(&mut all).await;
+        all.sort_by(|a, b| a.1.name.cmp(&b.1.name));
+        Ok(all.into_iter().map(|it| it.1).collect())
+    }
+
+    /// When this node's device last agreed on keys with each, by one look at it.
+    async fn note_handshakes(&self, all: &mut [(NodeId, Peer)]) {
+        let Some(fabric) = &self.fabric else { return };
+        let seen = fabric.peers().await.unwrap_or_default();
+        let (state, now) = (self.office.view().state.clone(), self.clock.now().wall.0);
+        for (id, peer) in all {
+            let mesh = state.nodes().get(id).and_then(|it| it.mesh.as_ref());
+            let device = seen.iter().find(|it| Some(it.key) == mesh.map(|it| it.key));
+            let handshake = device.and_then(|it| it.handshake);
+            if let Some(path) = &mut peer.path {
+                path.handshake = handshake.map(|it| Millis(now.saturating_sub(it.0)));
+            }
+        }
     }
 
     async fn peer(&self, id: NodeId) -> Peer {
@@ -140,13 +156,10 @@ impl Inside {
         if let Err(why) = &passes {
             tracing::debug!(node = %id, %why, "no echo was sent through the mesh");
         }
-        let seen = fabric.peers().await.unwrap_or_default();
-        let handshake = seen.iter().find(|it| it.key == theirs.key).and_then(|it| it.handshake);
-        let now = self.clock.now().wall.0;
         Some(Path {
             port: theirs.endpoints.first().map_or(0, SocketAddr::port),
             mtu,
-            handshake: handshake.map(|it| Millis(now.saturating_sub(it.0))),
+            handshake: None,
             passes: passes.ok().flatten(),
         })
     }

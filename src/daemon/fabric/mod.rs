@@ -40,7 +40,7 @@ use crate::{
     },
     node::{MeshSeat, View},
     state::ClusterState,
-    topology::{Known, Mesh, Plan, PlanError, gateway},
+    topology::{Known, MTU_BYTES_MIN, Mesh, Plan, PlanError, WIREGUARD_BYTES, gateway},
 };
 use endpoints::Endpoints;
 use names::Names;
@@ -55,12 +55,6 @@ const PORTS: &str = "fz";
 
 /// Stands for any container's link.
 pub(super) const ANY_PORT: &str = "fz...";
-
-/// What WireGuard and IPv6 need of a packet (the paper, section 5.4.6): 40 + 8 + 32.
-const WIREGUARD_BYTES: u32 = 80;
-
-/// The smallest packet that IPv6 works with (RFC 8200, section 5).
-const MTU_BYTES_MIN: u32 = 1280;
 
 /// How long changes are collected before they are made.
 const COLLECTED: Duration = Duration::from_millis(20);
@@ -140,7 +134,8 @@ impl Fabric {
         };
         let plan = Plan::new(cluster, config.network.overlay, config.network.node_prefix)?;
         let host = Namespace::here()?;
-        plan.check(host::routes(&host, is_ours).await?)?;
+        let routes = host::ways(&host, is_ours).await?.into_iter().filter(|it| !it.own);
+        plan.check(routes.map(|it| it.to))?;
         let secret = identity::load_or_make_mesh_key(&config.data_dir)?;
         let folder = config.run_dir.join("wireguard");
         let userspace = Userspace::new("/proc/self/exe", folder);
@@ -284,8 +279,10 @@ impl Fabric {
             return Ok(());
         }
         let known = Known::new(inner.plan, inner.me, &view.state, &view.projects, &unreachable);
-        let anew = made.mesh.as_ref() != Some(known.mesh());
-        if anew {
+        // The ways to containers begin at the gateways' addresses, and go with them.
+        let gateways = made.mesh.as_ref().map(|it| &it.gateways);
+        let anew = gateways != Some(&known.mesh().gateways);
+        if made.mesh.as_ref() != Some(known.mesh()) {
             self.ensure_links(known.mesh()).await?;
             made.mesh = Some(known.mesh().clone());
         }
@@ -361,11 +358,7 @@ impl Fabric {
 
     /// Where the node of this id is in the mesh, and the largest packet to there.
     pub(super) fn way_to(&self, node: NodeId) -> (Ipv6Addr, u32) {
-        let mtu = match self.0.device {
-            Device::Kernel => self.0.mtu,
-            Device::Userspace(_) => self.0.mtu.min(wireguard::USERSPACE_MTU_BYTES_MAX),
-        };
-        (self.0.plan.of_node(node), mtu)
+        (self.0.plan.of_node(node), self.0.device.mtu(self.0.mtu))
     }
 
     /// Takes all away: this node is out of its cluster.

@@ -39,9 +39,14 @@ pub async fn answers(resolver: IpAddr) -> bool {
 }
 
 async fn ask(resolver: IpAddr) -> io::Result<()> {
+    question(resolver, Query::query(Name::root(), RecordType::NS)).await
+}
+
+/// Asks a resolver by a datagram, and waits until it says anything.
+pub(super) async fn question(resolver: IpAddr, query: Query) -> io::Result<()> {
     let mut message = Message::query();
     message.metadata.recursion_desired = true;
-    message.add_query(Query::query(Name::root(), RecordType::NS));
+    message.add_query(query);
     let unspecified: IpAddr = match resolver {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),

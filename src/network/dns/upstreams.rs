@@ -7,7 +7,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt, io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::IpAddr,
     path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
@@ -20,7 +20,7 @@ use hickory_resolver::{
     lookup::Lookup,
     net::{DnsError, NetError, runtime::TokioRuntimeProvider},
     proto::{
-        op::{Message, Query},
+        op::Query,
         rr::{Name, RecordType},
     },
 };
@@ -28,13 +28,12 @@ use rand_core::{OsRng, RngCore};
 use tokio::{
     fs::File,
     io::AsyncReadExt,
-    net::UdpSocket,
     sync::Notify,
     time::{Instant, sleep, timeout},
 };
 use tracing::{debug, info, warn};
 
-use super::{forward::lock, sockets::DNS_PORT};
+use super::{ask::question, forward::lock};
 use crate::topology::zone::{DOMAIN, DnsName, Resolvers};
 
 /// How many resolvers are used, as in resolv.conf(5).
@@ -248,18 +247,7 @@ impl Upstreams {
         let asked = async {
             let labels = text.split('.').map(str::as_bytes);
             let query = Query::query(Name::from_labels(labels).ok()?, RecordType::TXT);
-            let mut message = Message::query();
-            message.metadata.recursion_desired = true;
-            message.add_query(query);
-            let unspecified: IpAddr = match upstream {
-                IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-                IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-            };
-            let socket = UdpSocket::bind((unspecified, 0)).await.ok()?;
-            socket.connect(SocketAddr::new(upstream, DNS_PORT)).await.ok()?;
-            socket.send(&message.to_vec().ok()?).await.ok()?;
-            let mut answer = [0; 512];
-            socket.recv(&mut answer).await.ok()
+            question(upstream, query).await.ok()
         };
         let asked = timeout(Duration::from_millis(PROBE_MILLIS_MAX), asked);
         let came = tokio::select! {

@@ -42,7 +42,7 @@ use diff::{Change, Seen};
 pub use key::SecretKey;
 #[cfg(feature = "userspace-wireguard")]
 pub use process::serve;
-pub use userspace::{MTU_BYTES_MAX as USERSPACE_MTU_BYTES_MAX, Userspace};
+pub use userspace::Userspace;
 
 /// A device as it is to be.
 #[derive(Clone, Copy, Debug)]
@@ -132,14 +132,14 @@ impl Device {
             Self::Kernel => kernel::make(host, name).await?,
             Self::Userspace(it) => it.make(host, name).await?,
         };
-        let (kind, mtu) = match self {
-            Self::Kernel => (Kind::Wireguard, wanted.mtu),
-            Self::Userspace(_) => (Kind::Tun, wanted.mtu.min(userspace::MTU_BYTES_MAX)),
+        let kind = match self {
+            Self::Kernel => Kind::Wireguard,
+            Self::Userspace(_) => Kind::Tun,
         };
         host.work(&doing, async |handle| {
             let link = links::ours(handle, name, kind).await?;
             let link = link.ok_or(rtnetlink::Error::RequestFailed)?;
-            Ok(links::resize(handle, &link, mtu).await?)
+            Ok(links::resize(handle, &link, self.mtu(wanted.mtu)).await?)
         })
         .await?;
         let seen = self.look(host, name).await?;
@@ -159,6 +159,15 @@ impl Device {
             device_changed: changes.first().is_some_and(Change::is_about_the_device),
             peer_changes: changes.iter().map(|it| it.peers.len()).sum(),
         })
+    }
+
+    /// The largest packet that it takes, where one of so many bytes is wanted.
+    #[must_use]
+    pub fn mtu(&self, wanted: u32) -> u32 {
+        match self {
+            Self::Kernel => wanted,
+            Self::Userspace(_) => wanted.min(userspace::MTU_BYTES_MAX),
+        }
     }
 
     /// A device's peers, by their keys.

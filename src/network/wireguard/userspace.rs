@@ -31,7 +31,7 @@ use crate::network::{
 };
 
 /// The largest packet: gotatun's buffers have 4,096 bytes, in which its own header is too.
-pub const MTU_BYTES_MAX: u32 = 4_000;
+pub(super) const MTU_BYTES_MAX: u32 = 4_000;
 
 /// How long an answer may take. Whoever gives none is ended and carries nothing more, so that a machine
 /// which is merely busy must not look like one that hangs.

@@ -7,6 +7,9 @@ use serde_json::Value;
 use super::{cures, found};
 use crate::cluster::nodes::Nodes;
 
+/// That all is well with the largest packets.
+const WHOLE: &str = "packets of 1420 bytes pass through the mesh, whole and both ways";
+
 /// What a node's daemon finds. What failed is not looked at here.
 fn examined(nodes: &Nodes, node: &str) -> Value {
     let output = nodes.fizz(node, &["doctor", "-o", "json"]).output().unwrap();
@@ -47,13 +50,7 @@ fn let_in(nodes: &Nodes, node: &str) {
 fn blocked_udp_is_told_with_its_direction_its_port_and_its_node() {
     let nodes = Nodes::together(3, "none");
     until(&nodes, "a", "udp", "ok", &["all 2 other members answer"]);
-    until(
-        &nodes,
-        "a",
-        "mtu",
-        "ok",
-        &["packets of 1420 bytes pass through the mesh, whole and both ways"],
-    );
+    until(&nodes, "a", "mtu", "ok", &[WHOLE]);
     // Only between two, so that the third keeps both alive.
     let a = nodes.address("a").replace(":7780", "");
     drop_at(&nodes, "b", &format!("ip saddr {a} udp dport 7780"));
@@ -83,13 +80,7 @@ fn blocked_udp_is_told_with_its_direction_its_port_and_its_node() {
 #[test]
 fn packets_that_disappear_are_told_with_the_size_that_works_and_the_setting_mends_it() {
     let nodes = Nodes::together(2, "none");
-    until(
-        &nodes,
-        "a",
-        "mtu",
-        "ok",
-        &["packets of 1420 bytes pass through the mesh, whole and both ways"],
-    );
+    until(&nodes, "a", "mtu", "ok", &[WHOLE]);
     // A link between them that takes less, and tells nobody.
     nodes.on_the_switch(&["ip", "link", "set", "node-b", "mtu", "1400"]);
     let all = until(
