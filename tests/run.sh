@@ -125,7 +125,8 @@ tests() {
 
 # Whether vagrant/ is right, by Vagrant itself where the system has its package: not all have.
 vagrantfile() {
-    bash -n vagrant/node.sh
+    # Within a condition a failure does not end a function by itself.
+    bash -n vagrant/node.sh || return
     if ! command -v vagrant >/dev/null && ! apt-cache show vagrant vagrant-libvirt >/dev/null 2>&1; then
         need_packages ruby:ruby
         ruby -c vagrant/Vagrantfile
