@@ -16,6 +16,7 @@
 //! | `POST /v1/nodes/{id}/availability` | [`wire::Availability`] to [`wire::Node`] |
 //! | `GET /v1/doctor`, `/v1/nodes/{id}/doctor` | [`wire::Examination`] |
 //! | `GET /v1/nodes/{id}/sight?of=` | [`wire::Sight`], for a member that examines itself |
+//! | `GET /v1/names/{name}?record=&from=&project=` | [`wire::NameAnswer`] |
 //! | `GET /v1/deployments`, `/v1/deployments/{project}` | [`wire::Deployment`] |
 //! | `POST /v1/deployments` | [`wire::Deploy`] to [`wire::Deployed`]; with `dry_run` to [`wire::Plan`] |
 //! | `DELETE /v1/deployments/{project}` | [`wire::RemoveDeployment`] as query, to [`wire::Accepted`] |
