@@ -24,25 +24,33 @@ need_disk() {
 }
 
 # need_packages COMMAND:PACKAGE...: installs the packages whose command or file is missing, and nothing
-# else.
+# else. It looks twice: apt-get removes what the machine has in another version where that does not fit.
 need_packages() {
-    local missing=() pair
-    for pair in "$@"; do
-        is_there "${pair%%:*}" || missing+=("${pair#*:}")
+    local missing=() pair look
+    for look in 1 2 3; do
+        missing=()
+        for pair in "$@"; do
+            is_there "${pair%%:*}" || missing+=("${pair#*:}")
+        done
+        ((${#missing[@]})) || return 0
+        mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
+        ((look < 3)) || die "${missing[*]}: apt-get installed it, and its programs are not there"
+        install_packages "${missing[@]}"
     done
-    ((${#missing[@]})) || return 0
-    mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
+}
+
+install_packages() {
     command -v apt-get >/dev/null ||
-        die "needs ${missing[*]} (Debian's names), and there is no apt-get; install them by hand, see README.md"
-    echo "installing ${missing[*]}"
+        die "needs $* (Debian's names), and there is no apt-get; install them by hand, see README.md"
+    echo "installing $*"
     local log
     log=$(mktemp)
     export DEBIAN_FRONTEND=noninteractive
-    if ! { apt-get -q update && apt-get -q install -y --no-install-recommends "${missing[@]}"; } \
+    if ! { apt-get -q update && apt-get -q install -y --no-install-recommends "$@"; } \
         </dev/null >"$log" 2>&1; then
         tail -n 20 "$log" >&2
         rm -f "$log"
-        die "apt-get could not install ${missing[*]}; its last words are above"
+        die "apt-get could not install $*; its last words are above"
     fi
     rm -f "$log"
 }

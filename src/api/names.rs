@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
@@ -13,7 +13,7 @@ use crate::{
     node::View,
     state::{ContainerRecord, NodeRecord},
     topology::{
-        Blocks, Known, Plan, decided, places,
+        Blocks, Known, Place, Plan, decided, places, relays,
         zone::{Answer, Data, DnsName, Kind, Order, Question, Resolvers, TTL_SECONDS, Zone},
     },
 };
@@ -106,25 +106,39 @@ fn record(name: &str, data: &Data) -> NameRecord {
 }
 
 /// The mesh as it is decided, for nodes' places in it.
-pub(super) struct Decided {
+pub(super) struct Decided<'a> {
+    view: &'a View,
     plan: Plan,
+    places: Vec<Place>,
+    unreachable: BTreeSet<NodeId>,
     blocks: Blocks,
 }
 
-impl Decided {
-    pub(super) fn of(view: &View) -> Option<Self> {
-        let plan = view.overlay?;
-        Some(Self { plan, blocks: decided(&plan, &places(&view.state)) })
+impl<'a> Decided<'a> {
+    pub(super) fn of(view: &'a View) -> Option<Self> {
+        let (plan, places) = (view.overlay?, places(&view.state));
+        let unreachable = view.unreachable().collect();
+        Some(Self { view, plan, blocks: decided(&plan, &places), places, unreachable })
+    }
+
+    fn name(&self, id: NodeId) -> String {
+        let record = self.view.state.nodes().get(&id);
+        record.map_or_else(|| id.to_string(), |it| it.name.to_string())
     }
 }
 
 /// A node's place in the mesh, if it has one.
-pub(super) fn place(all: &Decided, id: NodeId, record: &NodeRecord) -> Option<NodeMesh> {
-    let (Decided { plan, blocks }, mesh) = (all, record.mesh.as_ref()?);
+pub(super) fn place(all: &Decided<'_>, id: NodeId, record: &NodeRecord) -> Option<NodeMesh> {
+    let (Decided { plan, blocks, places, unreachable, .. }, mesh) = (all, record.mesh.as_ref()?);
+    let heard_at: BTreeSet<SocketAddr> =
+        places.iter().filter_map(|it| it.heard.get(&id).copied()).collect();
+    let relays = relays(id, places, unreachable).into_iter();
     Some(NodeMesh {
         driver: if mesh.degraded { "userspace" } else { "wireguard" }.to_owned(),
         key: BASE64.encode(mesh.key.0),
         endpoints: mesh.endpoints.iter().map(ToString::to_string).collect(),
+        heard_at: heard_at.iter().map(ToString::to_string).collect(),
+        relayed: relays.map(|(to, by)| (all.name(to), all.name(by))).collect(),
         address: plan.of_node(id).to_string(),
         blocks: blocks.of_node(id).map(|it| it.to_string()).collect(),
     })

@@ -43,13 +43,13 @@ pub(super) fn standing(
 }
 
 /// What is found out once for all nodes.
-struct Shared {
+struct Shared<'a> {
     uses: BTreeMap<TokenId, usize>,
-    mesh: Option<names::Decided>,
+    mesh: Option<names::Decided<'a>>,
 }
 
-impl Shared {
-    fn of(view: &View) -> Self {
+impl<'a> Shared<'a> {
+    fn of(view: &'a View) -> Self {
         Self { uses: view.state.token_uses(), mesh: names::Decided::of(view) }
     }
 }
@@ -91,7 +91,7 @@ fn node_with(
     view: &View,
     id: NodeId,
     record: &NodeRecord,
-    shared: &Shared,
+    shared: &Shared<'_>,
     now: WallTime,
 ) -> wire::Node {
     let is_self = id == view.me;

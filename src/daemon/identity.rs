@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use super::disk::{self, DiskError};
 use crate::{
+    gossip::Epoch,
     model::NodeId,
     network::wireguard::SecretKey,
     secrets::{Vault, VaultError},
@@ -139,24 +140,37 @@ pub fn vault(text: &str, cluster: &str) -> Result<Vault, IdentityError> {
     Vault::new(text, cluster).map_err(damaged)
 }
 
-/// Reads the key of this node's mesh device, or makes it on the first run.
-pub fn load_or_make_mesh_key(data_dir: &Path) -> Result<SecretKey, IdentityError> {
+/// The key of a node's mesh device.
+#[derive(Clone, Debug)]
+pub struct MeshKey {
+    /// The key.
+    pub secret: SecretKey,
+    /// Which of the cluster's keys was the newest when it was made: with each of these goes another.
+    pub epoch: Epoch,
+}
+
+/// Reads the key of this node's mesh device, or makes it on the first run and where the cluster's keys are newer.
+pub fn load_or_make_mesh_key(data_dir: &Path, newest: Epoch) -> Result<MeshKey, IdentityError> {
     let path = data_dir.join(MESH_KEY_FILE);
     let damaged = || IdentityError::Damaged {
         path: path.display().to_string(),
-        why: "it has not 64 hexadecimal digits",
+        why: "it is not 64 hexadecimal digits and a number",
     };
     if let Some(text) = disk::read_if_there(&path)?.map(Zeroizing::new) {
         let text = std::str::from_utf8(&text).map_err(|_| damaged())?;
-        let bytes = Zeroizing::new(unhex(text.trim_end()).ok_or_else(damaged)?);
-        return Ok(SecretKey::new(&bytes));
+        let (digits, epoch) = text.trim_end().split_once(' ').unwrap_or((text.trim_end(), "0"));
+        let bytes = Zeroizing::new(unhex(digits).ok_or_else(damaged)?);
+        let epoch = Epoch(epoch.parse().map_err(|_| damaged())?);
+        if newest <= epoch {
+            return Ok(MeshKey { secret: SecretKey::new(&bytes), epoch });
+        }
     }
     let mut bytes = Zeroizing::new([0; 32]);
     OsRng.fill_bytes(bytes.as_mut());
-    let key = SecretKey::new(&bytes);
-    let text = Zeroizing::new(format!("{}\n", *hex(key.bytes().as_slice())));
+    let secret = SecretKey::new(&bytes);
+    let text = Zeroizing::new(format!("{} {}\n", *hex(secret.bytes().as_slice()), newest.0));
     disk::write_durably(&path, text.as_bytes(), 0o600)?;
-    Ok(key)
+    Ok(MeshKey { secret, epoch: newest })
 }
 
 /// The id of the node that has a public key.

@@ -45,7 +45,7 @@ use tracing::{info, warn};
 use self::core::{Core, Ended};
 use crate::{
     api::{self, Backend, EventLog, Limits, Metrics, Sealer},
-    node::{Node, Now, Seat, View},
+    node::{Event, Node, Now, Seat, View},
     runtime::{self, Containerd, Docker, Flavour, NoRuntime, Runtime},
     secrets::Vault,
     state::ClusterState,
@@ -159,14 +159,14 @@ async fn once(config: &Config, clock: Clock) -> Result<Ended, DaemonError> {
     let me = home.identity.id();
     let tasks = Tasks::new(LASTING_TASKS_MAX);
     let assembly = assemble(config, &home, state, clock, &tasks).await?;
-    let Assembly { core, backend, observer, office, listener, fabric, view } = assembly;
+    let Assembly { core, backend, observer, office, listener, fabric, events, view } = assembly;
     tasks.spawn("observer", observer.run());
     if let Some(fabric) = fabric.clone() {
-        tasks.spawn_to_end("fabric", fabric.run(view, tasks.clone(), tasks.stopping()));
+        tasks.spawn_to_end("fabric", fabric.run(view, events, tasks.clone(), tasks.stopping()));
     }
     let (streams, members) = mpsc::channel(STREAMS_QUEUED_MAX);
     if let Some(listener) = listener {
-        listener.start(streams, &tasks);
+        listener.start(&streams, &tasks);
     }
     let shutdown = tasks.stopping().cancelled_owned();
     let api = api::serve(socket.listener, members, backend, Limits::default(), shutdown);
@@ -237,13 +237,14 @@ struct Assembly {
     office: Arc<Office>,
     listener: Option<Listener>,
     fabric: Option<Fabric>,
+    events: mpsc::Sender<Event>,
     view: watch::Receiver<Arc<View>>,
 }
 
 /// This node's part of the mesh, if its cluster has one.
 async fn open_fabric(config: &Config, home: &Home) -> Result<Option<Fabric>, DaemonError> {
     let Some(credentials) = &home.credentials else { return Ok(None) };
-    Ok(Fabric::open(config, credentials.id, home.identity.id()).await?)
+    Ok(Fabric::open(config, credentials.id, credentials.keys.newest(), home.identity.id()).await?)
 }
 
 /// The node as its disk says that it is.
@@ -257,7 +258,7 @@ fn node_of(
     let (me, name) = (home.identity.id(), config.node.name.clone());
     let mut facts = facts::measure(name, config.node.labels.clone(), None, now.wall);
     facts.recipient = home.own.recipient();
-    facts.address = members::advertised(config, &state, me);
+    facts.address = members::advertised(&config.cluster, &state, me);
     let advertised = facts.address;
     let node = Node::new(me, facts, state, OsRng.next_u64());
     let Some(credentials) = &home.credentials else { return Ok(node) };
@@ -304,8 +305,9 @@ async fn assemble(
     let office = Arc::new(Office::new(config, home, picture.clone(), asks.clone(), clock, tasks));
     let (members, listener) = match &home.credentials {
         Some(_) => {
+            let mesh = fabric.as_ref().map(|it| it.way_to(me).0);
             let line = Line { office: Arc::clone(&office), events: events.clone() };
-            let (members, listener) = members::open(config, line, datagrams, tasks).await?;
+            let (members, listener) = members::open(config, mesh, line, datagrams, tasks).await?;
             (Some(members), Some(listener))
         }
         None => (None, None),
@@ -331,13 +333,14 @@ async fn assemble(
         Arc::new(move |path, value| vault.seal(path, value).map_err(|error| error.to_string()));
     let inside = Inside::new(me, &office, fabric.clone(), events.clone(), clock);
     let doctor = Arc::new(Doctor::inside(config.clone(), Arc::clone(&runtime), inside));
-    let observer = Observer { node: me, runtime: Arc::clone(&runtime), eyes, events };
+    let observer =
+        Observer { node: me, runtime: Arc::clone(&runtime), eyes, events: events.clone() };
     let cluster: Arc<dyn api::Cluster> = Arc::clone(&office) as _;
     let (view, seen) = (picture.clone(), picture);
     let clock: api::Clock = Arc::new(move || clock.now());
     let backend =
         Backend { asks, view, events: log, runtime, seal, cluster, clock, metrics, doctor };
-    Ok(Assembly { core, backend, observer, office, listener, fabric, view: seen })
+    Ok(Assembly { core, backend, observer, office, listener, fabric, events, view: seen })
 }
 
 fn runtime(config: &Config) -> Arc<dyn Runtime> {

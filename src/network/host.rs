@@ -1,16 +1,19 @@
-//! What a host has already: its routes, its largest packet, and whether it forwards.
+//! What a host has already: its addresses and routes, its largest packet, and whether it forwards.
 
 use std::{fs, io, net::IpAddr, path::PathBuf};
 
-use futures_util::TryStreamExt;
+use futures_util::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream::BoxStream};
 use ipnet::IpNet;
 use nix::{
     ifaddrs::{InterfaceAddress, getifaddrs},
     net::if_::if_indextoname,
 };
-use rtnetlink::packet_route::{
-    link::LinkAttribute,
-    route::{RouteAttribute, RouteHeader, RouteMessage},
+use rtnetlink::{
+    MulticastGroup,
+    packet_route::{
+        link::LinkAttribute,
+        route::{RouteAttribute, RouteHeader, RouteMessage},
+    },
 };
 
 use super::{Namespace, NetworkError, links};
@@ -81,6 +84,37 @@ fn way(message: &RouteMessage) -> Option<Way> {
     let link = index.and_then(|it| if_indextoname(it).ok());
     let link = link.map_or_else(|| "no link".to_owned(), |it| it.to_string_lossy().into());
     Some(Way { to: links::destination(message)?, link, own: false })
+}
+
+/// Tells when addresses of a host come or go (rtnetlink(7), `RTM_NEWADDR`).
+pub struct AddressChanges {
+    connection: BoxFuture<'static, ()>,
+    changes: BoxStream<'static, ()>,
+}
+
+impl AddressChanges {
+    /// From now on.
+    pub fn new(host: &Namespace) -> Result<Self, NetworkError> {
+        let groups = [MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
+        let listen = || rtnetlink::new_multicast_connection(&groups);
+        let (connection, _, messages) = host.inside(listen).map_err(|why| {
+            NetworkError::Refused { doing: "listen for addresses of the host".to_owned(), why }
+        })?;
+        let changes = messages.map(drop).boxed();
+        Ok(Self { connection: connection.boxed(), changes })
+    }
+
+    /// Waits for the next.
+    pub async fn next(&mut self) {
+        tokio::select! {
+            () = &mut self.connection => {}
+            next = self.changes.next() => if next.is_some() {
+                return;
+            },
+        }
+        // Nothing will be told any more.
+        std::future::pending().await
+    }
 }
 
 /// The largest packet that goes out of this host whole: the smallest of its ways out.

@@ -313,6 +313,7 @@ impl Node {
             | Event::Fetched(..)
             | Event::FetchEnded(..)
             | Event::Unwrapped(..)
+            | Event::Underlay(_)
             | Event::Seek(_)
             | Event::Tick => false,
         };

@@ -1,11 +1,15 @@
 //! Everything that can happen to a node.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::Arc,
+};
 
 use super::{Activity, Holdings, Request, RequestId};
 use crate::{
     gossip::{Epoch, Fetched, Key},
-    model::{ContainerId, ImageId, NodeId, Observed, ProjectName, spec::HealthSpec},
+    model::{ContainerId, ImageId, NodeId, Observed, ProjectName, PublicKey, spec::HealthSpec},
     state::Write,
 };
 
@@ -43,10 +47,27 @@ pub enum Event {
     FetchEnded(NodeId, Option<Fetched>),
     /// One of the cluster's keys is on disk, or could not be unwrapped.
     Unwrapped(Epoch, Option<Key>),
+    /// What this node's device tells, and where the machine is now.
+    Underlay(Box<Underlay>),
     /// Somebody wants to know which members answer: ask these now.
     Seek(Vec<NodeId>),
     /// Time has passed.
     Tick,
+}
+
+/// This node's place in the network under the mesh, as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Underlay {
+    /// Where other members reach it.
+    pub address: Option<SocketAddr>,
+    /// The key of its device.
+    pub key: PublicKey,
+    /// Where its device may be reached, the likeliest first.
+    pub endpoints: Vec<SocketAddr>,
+    /// Where its device hears those that are not where they say.
+    pub heard: BTreeMap<NodeId, SocketAddr>,
+    /// Those that its device does not hear, though they are there.
+    pub missed: BTreeSet<NodeId>,
 }
 
 /// A look at one container.

@@ -44,7 +44,7 @@ use std::{
 pub use crate::model::Now;
 pub use cluster::{MeshSeat, NO_RUNTIME, Seat};
 pub use effect::{Activity, Effect, Fetch, Launch, Notice, Subject};
-pub use event::{Event, Failure, ProbeResult, Sight};
+pub use event::{Event, Failure, ProbeResult, Sight, Underlay};
 pub use membership::{AdmitRequest, Rotation};
 pub use placement::Places;
 pub use request::{
@@ -182,9 +182,11 @@ impl Node {
         self.facts.incarnation = seat.life;
         if let Some(MeshSeat { plan, key, endpoints, degraded }) = seat.mesh.clone() {
             self.overlay = Some(Overlay::new(plan));
-            self.facts.mesh =
-                Some(MeshRecord { key, endpoints, degraded, claims: BTreeMap::new() });
-            self.facts.mesh = self.mesh_record();
+            // What was found out stays until something else is.
+            let known = self.state.nodes().get(&self.me).and_then(|it| it.mesh.clone());
+            let (heard, missed, claims) =
+                known.map(|it| (it.heard, it.missed, it.claims)).unwrap_or_default();
+            self.facts.mesh = Some(MeshRecord { key, endpoints, heard, missed, degraded, claims });
         }
         self.cluster = Some(Box::new(Cluster::new(&self, seat, seed, now)));
         self.take_seat(now);
@@ -225,6 +227,7 @@ impl Node {
                 return self.converse(Input::FetchEnded(from, how), now);
             }
             Event::Unwrapped(epoch, key) => self.unwrapped(epoch, key),
+            Event::Underlay(it) => self.moved(*it),
             Event::Seek(nodes) => return self.converse(Input::Try(nodes), now),
             Event::Tick if self.cluster.is_some() => return self.converse(Input::Tick, now),
             Event::Tick => {}
@@ -271,6 +274,7 @@ impl Node {
             | Event::Fetched(..)
             | Event::FetchEnded(..)
             | Event::Unwrapped(..)
+            | Event::Underlay(_)
             | Event::Seek(_)
             | Event::Tick => {}
         }

@@ -12,7 +12,7 @@ use std::{
 
 use ipnet::Ipv4Net;
 
-use super::{Activity, Effect, Node, Now, local::Local};
+use super::{Activity, Effect, Node, Now, Underlay, local::Local};
 use crate::{
     model::{
         ContainerId, Millis, Moment, NodeId, ObservedPort, Random, Slot,
@@ -92,6 +92,15 @@ impl Node {
         if self.overlay.as_ref().is_some_and(|it| it.strays) {
             self.take_back(now);
             self.renumber(now);
+        }
+    }
+
+    /// The network under the mesh is now like this.
+    pub(super) fn moved(&mut self, to: Underlay) {
+        let Underlay { address, key, endpoints, heard, missed } = to;
+        self.facts.address = address;
+        if let Some(mesh) = &mut self.facts.mesh {
+            (mesh.key, mesh.endpoints, mesh.heard, mesh.missed) = (key, endpoints, heard, missed);
         }
     }
 

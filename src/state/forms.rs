@@ -52,8 +52,15 @@ pub(super) struct NodeForm {
     mesh: Option<MeshForm>,
 }
 
-/// The key, where the device may be reached, whether it is slow, and the blocks, each since when.
-type MeshForm = ([u8; 32], List<SocketAddr>, bool, List<(Ipv4Addr, u8, u64)>);
+#[derive(Serialize, Deserialize)]
+pub(super) struct MeshForm {
+    key: [u8; 32],
+    endpoints: List<SocketAddr>,
+    heard: List<(u128, SocketAddr)>,
+    missed: List<u128>,
+    degraded: bool,
+    claims: List<(Ipv4Addr, u8, u64)>,
+}
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct ServiceForm {
@@ -187,20 +194,29 @@ impl From<&NodeRecord> for NodeForm {
 
 fn mesh_form(it: &MeshRecord) -> MeshForm {
     let claim = |(it, since): (&Ipv4Net, &WallTime)| (it.addr(), it.prefix_len(), since.0);
-    (it.key.0, List(it.endpoints.clone()), it.degraded, List(it.claims.iter().map(claim).collect()))
+    MeshForm {
+        key: it.key.0,
+        endpoints: List(it.endpoints.clone()),
+        heard: List(it.heard.iter().map(|(id, at)| (id.0, *at)).collect()),
+        missed: List(it.missed.iter().map(|id| id.0).collect()),
+        degraded: it.degraded,
+        claims: List(it.claims.iter().map(claim).collect()),
+    }
 }
 
-fn mesh_record((key, endpoints, degraded, claims): MeshForm) -> Result<MeshRecord, CodecError> {
+fn mesh_record(it: MeshForm) -> Result<MeshRecord, CodecError> {
     let claim = |(address, prefix, since): (Ipv4Addr, u8, u64)| {
         let block = Ipv4Net::new(address, prefix);
         let block = block.map_err(|_| CodecError::Damaged(format!("prefix length {prefix}")))?;
         Ok((block, WallTime(since)))
     };
     Ok(MeshRecord {
-        key: PublicKey(key),
-        endpoints: endpoints.0,
-        degraded,
-        claims: claims.0.into_iter().map(claim).collect::<Result<_, CodecError>>()?,
+        key: PublicKey(it.key),
+        endpoints: it.endpoints.0,
+        heard: it.heard.0.into_iter().map(|(id, at)| (NodeId(id), at)).collect(),
+        missed: it.missed.0.into_iter().map(NodeId).collect(),
+        degraded: it.degraded,
+        claims: it.claims.0.into_iter().map(claim).collect::<Result<_, CodecError>>()?,
     })
 }
 

@@ -69,6 +69,10 @@ pub struct MeshRecord {
     pub key: PublicKey,
     /// Where its device may be reached, the likeliest first.
     pub endpoints: Vec<SocketAddr>,
+    /// Where its device hears those that are not where they say, as behind a NAT (RFC 4787).
+    pub heard: BTreeMap<NodeId, SocketAddr>,
+    /// Those that its device does not hear, though they are there.
+    pub missed: BTreeSet<NodeId>,
     /// Its kernel has no WireGuard, so that a process speaks it, and slower.
     pub degraded: bool,
     /// The blocks of the overlay that it claims, each since when.

@@ -74,13 +74,25 @@ pub type Backend = (Ipv4Addr, u16);
 #[must_use]
 pub fn places(state: &ClusterState) -> Vec<Place> {
     let members = state.nodes().iter().filter(|(id, _)| !state.has_left(**id));
-    let place = |(id, it): (&NodeId, &Arc<NodeRecord>)| Place {
-        id: *id,
-        key: it.mesh.as_ref().map(|it| it.key),
-        endpoints: it.mesh.as_ref().map(|it| it.endpoints.clone()).unwrap_or_default(),
-        claims: it.mesh.as_ref().map(|it| it.claims.clone()).unwrap_or_default(),
+    let place = |(id, it): (&NodeId, &Arc<NodeRecord>)| {
+        let Some(mesh) = &it.mesh else { return Place::new(*id) };
+        Place {
+            id: *id,
+            key: Some(mesh.key),
+            endpoints: mesh.endpoints.clone(),
+            heard: mesh.heard.clone(),
+            missed: mesh.missed.clone(),
+            claims: mesh.claims.clone(),
+        }
     };
     members.map(place).collect()
+}
+
+/// Whether others hear a node elsewhere than it tells: it is behind a NAT, where nobody reaches it first.
+#[must_use]
+pub fn is_translated(state: &ClusterState, node: NodeId) -> bool {
+    let mut heard = state.nodes().iter().filter_map(|(_, it)| Some(&it.mesh.as_ref()?.heard));
+    heard.any(|it| it.contains_key(&node))
 }
 
 impl<'a> Known<'a> {
@@ -109,7 +121,7 @@ impl<'a> Known<'a> {
             state,
             projects,
             unreachable,
-            mesh: Mesh::of(&plan, me, &places),
+            mesh: Mesh::of(&plan, me, &places, unreachable),
             addresses: given.collect(),
             fixed: BTreeMap::new(),
             nodes: claimed.map(gateway).collect(),

@@ -11,6 +11,7 @@ use super::{
     Plan,
     addresses::gateway,
     blocks::{Blocks, Claim},
+    relays::relays,
 };
 use crate::model::{NodeId, PublicKey, WallTime};
 
@@ -29,8 +30,27 @@ pub struct Place {
     pub key: Option<PublicKey>,
     /// Where its device may be reached, the likeliest first.
     pub endpoints: Vec<SocketAddr>,
+    /// Where its device hears others that are not where they say.
+    pub heard: BTreeMap<NodeId, SocketAddr>,
+    /// Those that its device does not hear.
+    pub missed: BTreeSet<NodeId>,
     /// The blocks that it claims, each since when.
     pub claims: BTreeMap<Ipv4Net, WallTime>,
+}
+
+impl Place {
+    /// A node of which nothing is known yet.
+    #[must_use]
+    pub fn new(id: NodeId) -> Self {
+        Self {
+            id,
+            key: None,
+            endpoints: vec![],
+            heard: BTreeMap::new(),
+            missed: BTreeSet::new(),
+            claims: BTreeMap::new(),
+        }
+    }
 }
 
 /// A peer of this node's device.
@@ -42,8 +62,14 @@ pub struct Peer {
     pub key: PublicKey,
     /// Where it may be reached, the likeliest first.
     pub endpoints: Vec<SocketAddr>,
-    /// What is behind it.
+    /// Those of which it tells itself.
+    pub told: Vec<SocketAddr>,
+    /// Others hear it elsewhere: its address is translated on the way.
+    pub translated: bool,
+    /// What is behind it: its own, and what it relays.
     pub allowed: BTreeSet<IpNet>,
+    /// What is its own goes by this other one, which relays it.
+    pub by: Option<NodeId>,
 }
 
 /// What this node's kernel is to hold.
@@ -61,17 +87,20 @@ pub struct Mesh {
     pub peers: BTreeMap<PublicKey, Peer>,
     /// What goes through the device.
     pub routes: BTreeSet<IpNet>,
+    /// Others hear this node's device elsewhere than it tells.
+    pub translated: bool,
 }
 
 impl Mesh {
-    /// What this node is to hold, from what all know.
+    /// What this node is to hold, from what all know, but by no relay that it does not reach.
     #[must_use]
-    pub fn of(plan: &Plan, me: NodeId, nodes: &[Place]) -> Self {
+    pub fn of(plan: &Plan, me: NodeId, nodes: &[Place], unreachable: &BTreeSet<NodeId>) -> Self {
         let blocks = decided(plan, nodes);
         let mut mesh = Self {
             addresses: [IpAddr::V6(plan.of_node(me))].into(),
             blocks: blocks.of_node(me).collect(),
             lost: blocks.lost_by(me).collect(),
+            translated: is_translated(me, nodes),
             ..Self::default()
         };
         mesh.gateways = mesh.blocks.iter().flat_map(|it| gateways(plan, *it)).collect();
@@ -81,15 +110,26 @@ impl Mesh {
         for key in nodes.iter().filter_map(|it| it.key) {
             *known.entry(key).or_default() += 1;
         }
+        let relays = relays(me, nodes, unreachable);
+        let mut relayed: BTreeMap<NodeId, BTreeSet<IpNet>> = BTreeMap::new();
         for node in nodes.iter().filter(|it| it.id != me) {
             let Some(key) = node.key.filter(|it| known.get(it) == Some(&1)) else { continue };
             let behind = blocks.of_node(node.id);
             let behind = behind.flat_map(|it| [IpNet::V4(it), IpNet::V6(plan.v6_block(it))]);
-            let allowed: BTreeSet<IpNet> =
+            let mut allowed: BTreeSet<IpNet> =
                 behind.chain([IpNet::from(IpAddr::V6(plan.of_node(node.id)))]).collect();
             mesh.routes.extend(&allowed);
-            let endpoints = node.endpoints.clone();
-            mesh.peers.insert(key, Peer { node: node.id, key, endpoints, allowed });
+            let by = relays.get(&node.id).copied();
+            if let Some(relay) = by {
+                relayed.entry(relay).or_default().append(&mut allowed);
+            }
+            let (endpoints, translated) = (endpoints(node, nodes), is_translated(node.id, nodes));
+            let (node, told) = (node.id, node.endpoints.clone());
+            let peer = Peer { node, key, endpoints, told, translated, allowed, by };
+            mesh.peers.insert(key, peer);
+        }
+        for peer in mesh.peers.values_mut() {
+            peer.allowed.extend(relayed.remove(&peer.node).into_iter().flatten());
         }
         mesh
     }
@@ -100,6 +140,19 @@ impl Mesh {
         let behind = |it: &&Peer| it.allowed.iter().any(|net| net.contains(&address));
         self.peers.values().find(behind).map(|it| it.node)
     }
+}
+
+fn is_translated(node: NodeId, nodes: &[Place]) -> bool {
+    nodes.iter().any(|it| it.heard.contains_key(&node))
+}
+
+/// Where a node may be reached: where others hear it is likelier than where it says itself, which they know then
+/// to be wrong.
+fn endpoints(node: &Place, nodes: &[Place]) -> Vec<SocketAddr> {
+    let heard: BTreeSet<SocketAddr> =
+        nodes.iter().filter_map(|it| it.heard.get(&node.id).copied()).collect();
+    let told = node.endpoints.iter().copied().filter(|it| !heard.contains(it));
+    heard.iter().copied().chain(told).collect()
 }
 
 /// Who has which block, from what all claim.
@@ -137,11 +190,15 @@ mod tests {
 
     fn place(id: u8, claims: &[(u32, u64)]) -> Place {
         Place {
-            id: NodeId(u128::from(id)),
             key: Some(PublicKey([id; 32])),
             endpoints: vec![SocketAddr::from(([192, 0, 2, id], 7373))],
             claims: claims.iter().map(|(it, at)| (plan().block(*it), WallTime(*at))).collect(),
+            ..Place::new(NodeId(id.into()))
         }
+    }
+
+    fn mesh_of(me: u8, nodes: &[Place]) -> Mesh {
+        Mesh::of(&plan(), NodeId(me.into()), nodes, &BTreeSet::new())
     }
 
     fn at(mesh: &Mesh, address: &str) -> Option<NodeId> {
@@ -151,7 +208,7 @@ mod tests {
     #[test]
     fn each_peers_containers_are_behind_it_in_both_families() {
         let nodes = [place(1, &[(4, 0)]), place(2, &[(5, 0), (9, 0)]), place(3, &[])];
-        let mesh = Mesh::of(&plan(), NodeId(1), &nodes);
+        let mesh = mesh_of(1, &nodes);
         assert_eq!(mesh.blocks, [plan().block(4)]);
         assert_eq!(mesh.peers.len(), 2);
         assert_eq!(at(&mesh, "10.100.9.7"), Some(NodeId(2)));
@@ -167,10 +224,10 @@ mod tests {
     #[test]
     fn a_block_that_was_lost_is_behind_its_holder_only() {
         let nodes = [place(1, &[(4, 9)]), place(2, &[(4, 5)])];
-        let loser = Mesh::of(&plan(), NodeId(1), &nodes);
+        let loser = mesh_of(1, &nodes);
         assert_eq!((loser.blocks.len(), loser.lost.as_slice()), (0, &[plan().block(4)][..]));
         assert_eq!(at(&loser, "10.100.4.7"), Some(NodeId(2)));
-        let holder = Mesh::of(&plan(), NodeId(2), &nodes);
+        let holder = mesh_of(2, &nodes);
         assert_eq!((holder.blocks.as_slice(), holder.lost.len()), (&[plan().block(4)][..], 0));
         assert_eq!(at(&holder, "10.100.4.7"), None);
     }
@@ -179,8 +236,25 @@ mod tests {
     fn of_two_nodes_with_one_key_neither_is_a_peer() {
         let copied = Place { id: NodeId(3), ..place(2, &[(6, 0)]) };
         let nodes = [place(1, &[]), place(2, &[(5, 0)]), copied, place(4, &[(7, 0)])];
-        let mesh = Mesh::of(&plan(), NodeId(1), &nodes);
+        let mesh = mesh_of(1, &nodes);
         assert_eq!(mesh.peers.values().map(|it| it.node).collect::<Vec<_>>(), [NodeId(4)]);
+    }
+
+    #[test]
+    fn what_is_relayed_is_behind_the_relay_and_whom_others_hear_is_tried_there_first() {
+        let heard = SocketAddr::from(([203, 0, 113, 3], 1024));
+        let public = Place { heard: [(NodeId(3), heard)].into(), ..place(1, &[(4, 0)]) };
+        let missing = Place { missed: [NodeId(3)].into(), ..place(2, &[(5, 0)]) };
+        let nodes = [public, missing, place(3, &[(6, 0)])];
+        let mesh = mesh_of(2, &nodes);
+        let peer = |id: u8| &mesh.peers[&PublicKey([id; 32])];
+        assert_eq!(at(&mesh, "10.100.6.7"), Some(NodeId(1)));
+        assert_eq!((peer(3).allowed.len(), peer(3).by), (0, Some(NodeId(1))));
+        assert_eq!((peer(1).allowed.len(), peer(1).by), (6, None));
+        assert_eq!(peer(3).endpoints, [heard, place(3, &[]).endpoints[0]]);
+        let back = mesh_of(3, &nodes);
+        assert_eq!(at(&back, "10.100.5.7"), Some(NodeId(1)), "the other way goes the same way");
+        assert_eq!(at(&mesh_of(1, &nodes), "10.100.6.7"), Some(NodeId(3)));
     }
 
     proptest! {
@@ -194,7 +268,7 @@ mod tests {
                 place(id, &mine.collect::<Vec<_>>())
             }).collect();
             let meshes: Vec<Mesh> =
-                nodes.iter().map(|it| Mesh::of(&plan(), it.id, &nodes)).collect();
+                (1..8).map(|it| mesh_of(it, &nodes)).collect();
             for mesh in &meshes {
                 let all: Vec<&IpNet> = mesh.peers.values().flat_map(|it| &it.allowed).collect();
                 for (at, one) in all.iter().enumerate() {

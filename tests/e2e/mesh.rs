@@ -2,7 +2,7 @@
 //! by the kernel (`FIZZ_E2E_MESH=kernel`), as `tests/vm/run.sh` has it in a virtual machine.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     net::{SocketAddr, UdpSocket},
     os::{
@@ -183,10 +183,10 @@ fn node(id: u8) -> NodeId {
 
 fn place(id: u8) -> Place {
     Place {
-        id: node(id),
         key: Some(secret(id).public()),
         endpoints: vec![endpoint(id)],
         claims: [(plan().block(id.into()), WallTime(0))].into(),
+        ..Place::new(node(id))
     }
 }
 
@@ -196,7 +196,7 @@ fn endpoint(id: u8) -> SocketAddr {
 
 fn mesh(me: u8, all: &[u8]) -> Mesh {
     let places: Vec<Place> = all.iter().map(|it| place(*it)).collect();
-    Mesh::of(&plan(), node(me), &places)
+    Mesh::of(&plan(), node(me), &places, &BTreeSet::new())
 }
 
 /// A host's addresses in the mesh.
@@ -272,7 +272,7 @@ async fn a_host_that_gets_another_block_and_loses_it_again_costs_no_packet() {
     assert!(one.reaches(2));
     let with = |blocks: &[u32]| {
         let claims = blocks.iter().map(|it| (plan().block(*it), WallTime(0))).collect();
-        Mesh::of(&plan(), node(1), &[place(1), Place { claims, ..place(2) }])
+        Mesh::of(&plan(), node(1), &[place(1), Place { claims, ..place(2) }], &BTreeSet::new())
     };
     let before = one.peer(2).await;
     let streams = addresses(2).map(|it| one.stream(&it));
@@ -318,7 +318,7 @@ async fn a_block_that_moves_to_another_host_is_reached_there() {
         Place { claims: [2, 3].map(|it| (plan().block(it), WallTime(0))).into(), ..place(3) },
     ];
     for host in site.hosts.values() {
-        host.ensure(&Mesh::of(&plan(), node(host.id), &moved)).await;
+        host.ensure(&Mesh::of(&plan(), node(host.id), &moved, &BTreeSet::new())).await;
     }
     let peers = one.peers().await;
     let block = plan().block(2).into();
@@ -437,20 +437,20 @@ async fn a_device_of_three_hundred_peers_is_seen_whole() {
     // No device minds that nobody has their secrets.
     let key = |it: u16| PublicKey([it.to_be_bytes(); 16].concat().try_into().unwrap());
     let place = |it: u16| Place {
-        id: NodeId(it.into()),
         key: Some(key(it)),
         endpoints: vec![SocketAddr::from(([198, 51, 100, it as u8], PORT))],
         claims: [(plan20().block(it.into()), WallTime(0))].into(),
+        ..Place::new(NodeId(it.into()))
     };
     let places: Vec<Place> = (1..=301).map(place).collect();
-    let mesh = Mesh::of(&plan20(), NodeId(1), &places);
+    let mesh = Mesh::of(&plan20(), NodeId(1), &places, &BTreeSet::new());
     let done = one.ensure(&mesh).await;
     assert_eq!(done, Done { made: true, device_changed: true, peer_changes: 300 });
     let peers = one.peers().await;
     assert_eq!(peers.len(), 300);
     assert!(mesh.peers.iter().all(|(key, it)| peers[key].allowed == it.allowed));
     assert_eq!(one.ensure(&mesh).await, Done::default());
-    let fewer = Mesh::of(&plan20(), NodeId(1), &places[..101]);
+    let fewer = Mesh::of(&plan20(), NodeId(1), &places[..101], &BTreeSet::new());
     assert_eq!(one.ensure(&fewer).await.peer_changes, 200);
     assert_eq!(one.peers().await.len(), 100);
 }

@@ -1,5 +1,7 @@
 //! Of the mesh: a node's place in it, and what names lead to.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -12,6 +14,12 @@ pub struct NodeMesh {
     pub key: String,
     /// Where its device may be reached, the likeliest first.
     pub endpoints: Vec<String>,
+    /// Where others hear its device, where that is not where it may be reached: it is behind a NAT.
+    #[serde(default)]
+    pub heard_at: Vec<String>,
+    /// The nodes that it reaches by another only, and which: that one can read what it relays.
+    #[serde(default)]
+    pub relayed: BTreeMap<String, String>,
     /// Its own address in the mesh.
     pub address: String,
     /// The blocks of the overlay that its containers have addresses of.

@@ -111,7 +111,8 @@ impl Inside {
     fn address_of(&self, id: NodeId) -> Option<SocketAddr> {
         let view = self.office.view();
         let seen = view.cluster.as_ref().and_then(|it| it.endpoints.get(&id).copied());
-        seen.or_else(|| view.state.nodes().get(&id)?.address)
+        let seen = seen.or_else(|| view.state.nodes().get(&id)?.address);
+        self.office.ways_to(id, seen).first().copied()
     }
 
     /// What a member tells by stream, and which run of its daemon that is.

@@ -1,23 +1,34 @@
-//! Where devices can be reached: this node's own endpoints, and which of a peer's are tried.
+//! Where devices can be reached: this node's own endpoints, which of a peer's are tried, and what the others are to
+//! know of it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
+    time::Duration,
 };
 
-use tracing::debug;
+use tokio::time::Instant;
+use tracing::{debug, info};
 
 use crate::{
-    model::PublicKey,
+    model::{NodeId, PublicKey, WallTime},
     network::{
         Namespace, host,
-        wireguard::{Device, Wanted},
+        wireguard::{Device, PeerSeen, Wanted},
     },
-    topology::Plan,
+    topology::{Mesh, Peer, Plan},
 };
 
 /// How many endpoints a node tells of.
 const OWN_MAX: usize = 8;
+
+/// How long an endpoint has: WireGuard sends the first packet of a handshake every five seconds (the paper,
+/// section 6.4).
+const TRY: Duration = Duration::from_secs(6);
+
+/// How long a peer may take until it is heard for the first time. Nobody waits for one that has to be let in from
+/// behind its NAT, by who is behind one, too.
+const FIRST_MAX: Duration = Duration::from_secs(8);
 
 /// Where this node's device may be reached: where members reach the node first, then at each address of its own.
 pub(super) fn own(advertised: Option<IpAddr>, port: u16, plan: &Plan) -> Vec<SocketAddr> {
@@ -30,36 +41,204 @@ pub(super) fn own(advertised: Option<IpAddr>, port: u16, plan: &Plan) -> Vec<Soc
     all.into_iter().take(OWN_MAX).map(|it| SocketAddr::new(it, port)).collect()
 }
 
-/// How many looks an endpoint has: WireGuard sends the first packet of a handshake every five seconds (the paper,
-/// section 6.4), which is as long as from one look to the next.
-const LOOKS_EACH: u32 = 3;
+/// What this node's device knows of the others that they are to know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Where it hears those that are not where they say.
+    pub(super) heard: BTreeMap<NodeId, SocketAddr>,
+    /// Those that it does not hear, though they are there.
+    pub(super) missed: BTreeSet<NodeId>,
+}
 
-/// Which endpoint is tried of each peer that there was no handshake with, and for how many looks already.
+/// How each peer is reached.
 #[derive(Debug, Default)]
-pub(super) struct Endpoints(BTreeMap<PublicKey, (usize, u32)>);
+pub(super) struct Endpoints(BTreeMap<PublicKey, Reached>);
+
+/// How a peer is reached.
+#[derive(Debug)]
+struct Reached {
+    /// Since when it is a peer.
+    begun: Instant,
+    /// When it was last seen that something had come from it.
+    heard: Option<Instant>,
+    received_bytes: u64,
+    handshake: Option<WallTime>,
+    /// The endpoints that it was to have at the last look.
+    endpoints: Vec<SocketAddr>,
+    /// Which of them is tried, and since when.
+    tried: usize,
+    since: Instant,
+}
 
 impl Endpoints {
-    /// Tries the next endpoint of each peer of which one had its looks in vain.
-    pub(super) async fn tend(&mut self, device: &Device, here: &Namespace, wanted: &Wanted<'_>) {
-        let Ok(seen) = device.peers(here, wanted.name).await else { return };
+    /// Looks at the peers, and tries the next endpoint of each that one was tried of in vain. What is known of
+    /// them now, of which `known` was before; of those that nobody reaches nothing new.
+    pub(super) async fn tend(
+        &mut self,
+        device: &Device,
+        here: &Namespace,
+        wanted: &Wanted<'_>,
+        known: &Found,
+        unreachable: &BTreeSet<NodeId>,
+    ) -> Option<Found> {
+        let seen = device.peers(here, wanted.name).await.ok()?;
         self.0.retain(|key, _| wanted.mesh.peers.contains_key(key));
+        let mut found = Found::default();
         for it in seen {
             let Some(peer) = wanted.mesh.peers.get(&it.key) else { continue };
-            if it.handshake.is_some() || peer.endpoints.len() < 2 {
-                self.0.remove(&it.key);
-                continue;
+            let now = Instant::now();
+            let before = known.missed.contains(&peer.node);
+            let reached =
+                self.0.entry(it.key).or_insert_with(|| Reached::new(peer, &it, before, now));
+            reached.note(&it, now);
+            let live = reached.is_live(device, now);
+            if let Some(endpoint) = reached.next(peer, &it, live, now) {
+                debug!(node = %peer.node, %endpoint, "another endpoint is tried");
+                if let Err(error) = device.point(here, wanted, it.key, endpoint).await {
+                    debug!(node = %peer.node, %error, "it was not tried");
+                }
             }
-            let (tried, looks) = self.0.entry(it.key).or_default();
-            *looks += 1;
-            if *looks < LOOKS_EACH {
-                continue;
+            let elsewhere = it.endpoint.filter(|at| live && !peer.told.contains(at));
+            found.heard.extend(elsewhere.map(|at| (peer.node, at)));
+            let missed = if unreachable.contains(&peer.node) {
+                before
+            } else {
+                !live && (before || reached.took_too_long(wanted.mesh, peer, now))
+            };
+            if missed {
+                found.missed.insert(peer.node);
             }
-            (*tried, *looks) = ((*tried + 1) % peer.endpoints.len(), 0);
-            let Some(endpoint) = peer.endpoints.get(*tried) else { continue };
-            debug!(node = %peer.node, %endpoint, "another endpoint is tried");
-            if let Err(error) = device.point(here, wanted, it.key, *endpoint).await {
-                debug!(node = %peer.node, %error, "it was not tried");
+            if missed != before {
+                info!(node = %peer.node, directly = !missed, "a member's device is reached otherwise");
             }
         }
+        Some(found)
+    }
+
+    /// Whether all peers are heard: then nothing changes soon.
+    pub(super) fn are_settled(&self) -> bool {
+        self.0.values().all(|it| it.heard.is_some())
+    }
+}
+
+impl Reached {
+    /// Whoever had sent something when this daemon was started is believed to be there, unless it was missed.
+    fn new(peer: &Peer, seen: &PeerSeen, missed: bool, now: Instant) -> Self {
+        Self {
+            begun: now,
+            heard: seen.handshake.filter(|_| !missed).map(|_| now),
+            received_bytes: seen.received_bytes,
+            handshake: seen.handshake,
+            endpoints: peer.endpoints.clone(),
+            tried: 0,
+            since: now,
+        }
+    }
+
+    fn note(&mut self, seen: &PeerSeen, now: Instant) {
+        if (seen.received_bytes, seen.handshake) != (self.received_bytes, self.handshake) {
+            self.heard = Some(now);
+            (self.received_bytes, self.handshake) = (seen.received_bytes, seen.handshake);
+        }
+    }
+
+    fn is_live(&self, device: &Device, now: Instant) -> bool {
+        self.heard.is_some_and(|at| now - at <= device.silence_max())
+    }
+
+    fn took_too_long(&self, mesh: &Mesh, peer: &Peer, now: Instant) -> bool {
+        let both = mesh.translated && peer.translated;
+        self.heard.is_some() || both || FIRST_MAX <= now - self.begun
+    }
+
+    /// The endpoint that is to be tried now in the place of the one that the device has.
+    fn next(
+        &mut self,
+        peer: &Peer,
+        seen: &PeerSeen,
+        live: bool,
+        now: Instant,
+    ) -> Option<SocketAddr> {
+        let anew = self.endpoints != peer.endpoints;
+        let before = std::mem::replace(&mut self.endpoints, peer.endpoints.clone());
+        // Whom the device followed to a place that nobody tells of is there.
+        let left = |at: SocketAddr| before.contains(&at) && !peer.endpoints.contains(&at);
+        if anew && (!live || seen.endpoint.is_some_and(left)) {
+            self.tried = 0;
+        } else if !live && TRY <= now - self.since {
+            self.tried = (self.tried + 1).checked_rem(peer.endpoints.len()).unwrap_or(0);
+        } else {
+            return None;
+        }
+        self.since = now;
+        let endpoint = peer.endpoints.get(self.tried).copied();
+        endpoint.filter(|it| seen.endpoint != Some(*it))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    fn peer(endpoints: &[&str]) -> Peer {
+        Peer {
+            node: NodeId(2),
+            key: PublicKey([2; 32]),
+            endpoints: endpoints.iter().map(|it| at(it)).collect(),
+            told: vec![],
+            translated: false,
+            allowed: BTreeSet::new(),
+            by: None,
+        }
+    }
+
+    fn seen(endpoint: &str) -> PeerSeen {
+        PeerSeen { endpoint: Some(at(endpoint)), ..PeerSeen::default() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn endpoints_take_turns_until_one_answers() {
+        let begun = Instant::now();
+        let two = peer(&["192.0.2.1:1", "192.0.2.2:2"]);
+        let mut reached = Reached::new(&two, &seen("192.0.2.1:1"), false, begun);
+        assert_eq!(reached.next(&two, &seen("192.0.2.1:1"), false, begun), None);
+        let later = begun + TRY;
+        assert_eq!(reached.next(&two, &seen("192.0.2.1:1"), false, later), Some(at("192.0.2.2:2")));
+        assert_eq!(reached.next(&two, &seen("192.0.2.2:2"), true, later + TRY), None, "it answers");
+        assert_eq!(
+            reached.next(&two, &seen("192.0.2.2:2"), false, later + TRY),
+            Some(at("192.0.2.1:1"))
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_tells_of_other_endpoints_is_tried_there_at_once_unless_it_is_followed_already()
+    {
+        let begun = Instant::now();
+        let (old, new) = (peer(&["192.0.2.1:1"]), peer(&["192.0.2.9:1"]));
+        let moved = |from: &str, live: bool| {
+            let seen = seen(from);
+            Reached::new(&old, &seen, false, begun).next(&new, &seen, live, begun)
+        };
+        assert_eq!(moved("192.0.2.1:1", true), Some(at("192.0.2.9:1")), "it left");
+        assert_eq!(moved("203.0.113.1:7", true), None, "the device followed it");
+        assert_eq!(moved("203.0.113.1:7", false), Some(at("192.0.2.9:1")));
+        assert_eq!(moved("192.0.2.9:1", true), None, "it is there already");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_behind_a_nat_does_not_wait_for_who_is_behind_another() {
+        let begun = Instant::now();
+        let mut far = peer(&["192.0.2.1:1"]);
+        let mut mesh = Mesh::default();
+        let reached = Reached::new(&far, &seen("192.0.2.1:1"), false, begun);
+        assert!(!reached.took_too_long(&mesh, &far, begun));
+        assert!(reached.took_too_long(&mesh, &far, begun + FIRST_MAX));
+        (far.translated, mesh.translated) = (true, true);
+        assert!(reached.took_too_long(&mesh, &far, begun));
     }
 }

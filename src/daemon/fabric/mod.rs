@@ -6,30 +6,32 @@
 
 mod endpoints;
 mod names;
+mod underlay;
 
 use std::{
     collections::BTreeSet,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use ipnet::IpNet;
 use tokio::{
-    sync::watch,
+    sync::{mpsc, watch},
     time::{Instant, Interval, MissedTickBehavior, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{
-    config::{Config, NetworkDriver},
+    config::{ClusterSettings, Config, NetworkDriver},
     disk::DiskError,
-    identity::{self, IdentityError},
-    tasks::Tasks,
+    identity::{self, IdentityError, MeshKey},
+    tasks::{self, Tasks},
 };
 use crate::{
+    gossip::Epoch,
     model::{ClusterId, ContainerId, NodeId},
     network::{
         Gateway, Namespace, NetworkError, Port,
@@ -38,13 +40,13 @@ use crate::{
         host,
         wireguard::{self, Chosen, Device, PeerSeen, SecretKey, Userspace, Wanted},
     },
-    node::{MeshSeat, View},
+    node::{Event, MeshSeat, View},
     state::ClusterState,
     topology::{Known, MTU_BYTES_MIN, Mesh, Plan, PlanError, WIREGUARD_BYTES, gateway},
 };
-use endpoints::Endpoints;
 use names::Names;
 pub(super) use names::{Answering, RESOLV_CONF};
+use underlay::Watch;
 
 /// The links that are this node's own.
 const GATEWAY: &str = "fizz0";
@@ -59,9 +61,7 @@ pub(super) const ANY_PORT: &str = "fz...";
 /// How long changes are collected before they are made.
 const COLLECTED: Duration = Duration::from_millis(20);
 
-/// Between two looks at what failed, and at peers that were not reached yet; and between two at all else, which
-/// somebody may have changed.
-const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+/// Between two looks at all that somebody may have changed.
 const MEND_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How long a container waits for its place before it is not started.
@@ -103,7 +103,10 @@ pub(super) struct Fabric(Arc<Inner>);
 struct Inner {
     me: NodeId,
     plan: Plan,
-    secret: SecretKey,
+    /// Where its key is kept.
+    data_dir: PathBuf,
+    key: Mutex<MeshKey>,
+    settings: ClusterSettings,
     device: Device,
     /// It is slower than this host could be.
     degraded: bool,
@@ -124,6 +127,7 @@ impl Fabric {
     pub(super) async fn open(
         config: &Config,
         cluster: ClusterId,
+        newest: Epoch,
         me: NodeId,
     ) -> Result<Option<Self>, FabricError> {
         let driver = match config.network.driver {
@@ -136,7 +140,7 @@ impl Fabric {
         let host = Namespace::here()?;
         let routes = host::ways(&host, is_ours).await?.into_iter().filter(|it| !it.own);
         plan.check(routes.map(|it| it.to))?;
-        let secret = identity::load_or_make_mesh_key(&config.data_dir)?;
+        let key = Mutex::new(identity::load_or_make_mesh_key(&config.data_dir, newest)?);
         let folder = config.run_dir.join("wireguard");
         let userspace = Userspace::new("/proc/self/exe", folder);
         let Chosen { device, degraded } = wireguard::choose(driver, userspace, &host).await?;
@@ -159,7 +163,9 @@ impl Fabric {
         let inner = Inner {
             me,
             plan,
-            secret,
+            data_dir: config.data_dir.clone(),
+            key,
+            settings: config.cluster.clone(),
             device,
             degraded,
             host,
@@ -176,7 +182,7 @@ impl Fabric {
     pub(super) fn seat(&self, advertised: Option<SocketAddr>) -> MeshSeat {
         MeshSeat {
             plan: self.0.plan,
-            key: self.0.secret.public(),
+            key: self.0.key().secret.public(),
             endpoints: endpoints::own(advertised.map(|it| it.ip()), self.0.port, &self.0.plan),
             degraded: self.0.degraded,
         }
@@ -218,20 +224,22 @@ impl Fabric {
         }
     }
 
-    /// Follows what is agreed until it is told to stop.
+    /// Follows what is agreed until it is told to stop, and tells the node what changes under the mesh.
     pub(super) async fn run(
         self,
         mut view: watch::Receiver<Arc<View>>,
+        events: mpsc::Sender<Event>,
         tasks: Tasks,
         stop: CancellationToken,
     ) {
         let mut made = Made::default();
         let mut names = Names::new(tasks);
-        let mut endpoints = Endpoints::default();
-        let mut look = every(LOOK_INTERVAL);
+        let mut watch = Watch::new(&self.0.host);
         let mut mend = every(MEND_INTERVAL);
         loop {
             let seen = view.borrow_and_update().clone();
+            self.renew_key(&seen, &mut made).await;
+            let before = made.mesh.clone();
             match self.follow(&seen, &mut made, &mut names).await {
                 Ok(()) => made.complaint = None,
                 Err(why) => {
@@ -244,6 +252,11 @@ impl Fabric {
                     made.complaint = Some(why);
                 }
             }
+            if made.next_look.is_none_or(|at| at <= Instant::now()) || made.mesh != before {
+                self.look_under(&seen, &made, &mut watch, &events).await;
+                made.next_look = Some(Instant::now() + watch.until_next());
+            }
+            let next_look = made.next_look.unwrap_or_else(Instant::now);
             tokio::select! {
                 () = stop.cancelled() => return,
                 changed = view.changed() => {
@@ -252,13 +265,51 @@ impl Fabric {
                     }
                     tokio::time::sleep(COLLECTED).await;
                 }
-                _ = look.tick() => {
-                    if let Some(mesh) = &made.mesh {
-                        endpoints.tend(&self.0.device, &self.0.host, &self.wanted(mesh)).await;
-                    }
+                () = tokio::time::sleep_until(next_look) => {}
+                () = watch.moved() => made.next_look = None,
+                _ = mend.tick() => {
+                    let Made { complaint, next_look, .. } = made;
+                    made = Made { complaint, next_look, ..Made::default() };
                 }
-                _ = mend.tick() => made = Made { complaint: made.complaint, ..Made::default() },
             }
+        }
+    }
+
+    /// With each of the cluster's keys the device gets another, too.
+    async fn renew_key(&self, view: &View, made: &mut Made) {
+        let inner = &*self.0;
+        let record = view.state.nodes().get(&inner.me);
+        let newest = record.map_or(Epoch(0), |it| Epoch(it.key_epoch));
+        if newest <= inner.key().epoch {
+            return;
+        }
+        let folder = inner.data_dir.clone();
+        let renewed =
+            tasks::blocking(move || identity::load_or_make_mesh_key(&folder, newest)).await;
+        match renewed {
+            Ok(Ok(key)) => {
+                info!(epoch = %newest, "the mesh's device has another key");
+                *inner.key.lock().unwrap_or_else(PoisonError::into_inner) = key;
+                (made.mesh, made.known, made.next_look) = (None, None, None);
+            }
+            Ok(Err(error)) => warn!(%error, "the mesh's device keeps its key"),
+            Err(error) => warn!(%error, "the mesh's device keeps its key"),
+        }
+    }
+
+    /// Tells the node what has changed under the mesh.
+    async fn look_under(
+        &self,
+        view: &View,
+        made: &Made,
+        watch: &mut Watch,
+        events: &mpsc::Sender<Event>,
+    ) {
+        let Some(mesh) = &made.mesh else { return };
+        let unreachable: BTreeSet<NodeId> = view.unreachable().collect();
+        if let Some(underlay) = watch.look(&self.0, mesh, view, &unreachable).await {
+            // A node that is gone needs to be told nothing.
+            let _ = events.send(Event::Underlay(Box::new(underlay))).await;
         }
     }
 
@@ -331,19 +382,8 @@ impl Fabric {
         let inner = &*self.0;
         let (name, addresses) = (GATEWAY.to_owned(), mesh.gateways.clone());
         Gateway { name, addresses, mtu: inner.mtu }.ensure(&inner.host).await?;
-        inner.device.ensure(&inner.host, &self.wanted(mesh)).await?;
+        inner.device.ensure(&inner.host, &inner.wanted(mesh, &inner.key().secret)).await?;
         host::lead_on(MESH).map_err(FabricError::Forward)
-    }
-
-    fn wanted<'a>(&'a self, mesh: &'a Mesh) -> Wanted<'a> {
-        Wanted {
-            name: MESH,
-            secret: &self.0.secret,
-            port: self.0.port,
-            mtu: self.0.mtu,
-            mesh,
-            keepalive_seconds: KEEPALIVE_SECONDS,
-        }
     }
 
     /// Where names are answered, and which resolvers ask there in turn.
@@ -376,6 +416,24 @@ impl Fabric {
     }
 }
 
+impl Inner {
+    /// The device's key as it is now.
+    fn key(&self) -> MeshKey {
+        self.key.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn wanted<'a>(&self, mesh: &'a Mesh, secret: &'a SecretKey) -> Wanted<'a> {
+        Wanted {
+            name: MESH,
+            secret,
+            port: self.port,
+            mtu: self.mtu,
+            mesh,
+            keepalive_seconds: KEEPALIVE_SECONDS,
+        }
+    }
+}
+
 /// What was made last, as far as nobody else can have changed it since.
 #[derive(Default)]
 struct Made {
@@ -384,6 +442,8 @@ struct Made {
     mesh: Option<Mesh>,
     rules: Option<Rules>,
     complaint: Option<String>,
+    /// When peers are to be looked at next.
+    next_look: Option<Instant>,
 }
 
 /// Ticks from the first interval's end on; those that were missed are left out.

@@ -14,8 +14,9 @@ use std::{
     time::Duration,
 };
 
+use nix::sys::socket::{setsockopt, sockopt};
 use tokio::{
-    net::{TcpListener, TcpStream, UdpSocket},
+    net::{TcpListener, TcpSocket, TcpStream, UdpSocket},
     sync::{Semaphore, mpsc},
 };
 use tracing::{debug, warn};
@@ -23,7 +24,7 @@ use tracing::{debug, warn};
 pub(super) use office::Office;
 
 use super::{
-    config::Config,
+    config::{ClusterSettings, Config},
     stream::{self, Purpose},
     tasks::Tasks,
 };
@@ -39,6 +40,9 @@ use crate::{
 /// Streams to and from other members at a time.
 const STREAMS_MAX: usize = 256;
 const FETCHES_MAX: usize = 16;
+
+/// Connections that wait to be taken.
+const BACKLOG: u32 = 1_024;
 
 /// How long to wait after a connection could not be taken.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -80,12 +84,14 @@ pub(super) struct Members {
 /// The way in, for streams.
 pub(super) struct Listener {
     line: Line,
-    tcp: TcpListener,
+    tcp: Vec<TcpListener>,
 }
 
-/// Opens both.
+/// Opens both. Streams come in by the mesh, too, where the node has this address there: so those are reached that
+/// are behind a NAT.
 pub(super) async fn open(
     config: &Config,
+    mesh: Option<Ipv6Addr>,
     line: Line,
     datagrams: mpsc::Sender<(SocketAddr, Vec<u8>)>,
     tasks: &Tasks,
@@ -93,10 +99,24 @@ pub(super) async fn open(
     let address = config.cluster.listen;
     let refused = |protocol| move |why: io::Error| MembersError::Listen { address, protocol, why };
     let socket = Arc::new(UdpSocket::bind(address).await.map_err(refused("UDP"))?);
-    let tcp = TcpListener::bind(address).await.map_err(refused("TCP"))?;
+    let mut tcp = vec![TcpListener::bind(address).await.map_err(refused("TCP"))?];
+    if let Some(mesh) = mesh.filter(|_| address.ip() != IpAddr::V6(Ipv6Addr::UNSPECIFIED)) {
+        let address = SocketAddr::from((mesh, address.port()));
+        let listener = listen_early(address);
+        tcp.push(listener.map_err(|why| MembersError::Listen { address, protocol: "TCP", why })?);
+    }
     tasks.spawn("datagrams", receive(Arc::clone(&socket), datagrams));
     let members = Members { line: line.clone(), socket, fetches: tasks.group(FETCHES_MAX) };
     Ok((members, Listener { line, tcp }))
+}
+
+/// Listens at an address that this machine may have later only (ip(7), `IP_FREEBIND`).
+fn listen_early(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = TcpSocket::new_v6()?;
+    socket.set_reuseaddr(true)?;
+    setsockopt(&socket, sockopt::IpFreebind, &true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 async fn receive(socket: Arc<UdpSocket>, datagrams: mpsc::Sender<(SocketAddr, Vec<u8>)>) {
@@ -172,30 +192,42 @@ impl Line {
 
 impl Listener {
     /// Takes streams until the daemon stops.
-    pub(super) fn start(self, api: mpsc::Sender<(MemberStream, NodeId)>, tasks: &Tasks) {
+    pub(super) fn start(self, api: &mpsc::Sender<(MemberStream, NodeId)>, tasks: &Tasks) {
         let streams = tasks.group(STREAMS_MAX);
-        tasks.spawn("members", async move {
-            let handshakes = Arc::new(Semaphore::new(stream::HANDSHAKES_MAX));
-            loop {
-                let tcp = match self.tcp.accept().await {
-                    Ok((tcp, _)) => tcp,
-                    Err(error) => {
-                        debug!(%error, "no connection");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                        continue;
-                    }
-                };
-                let Ok(permit) = Arc::clone(&handshakes).try_acquire_owned() else {
-                    stream::turn_away(tcp);
-                    continue;
-                };
-                let (line, api) = (self.line.clone(), api.clone());
-                streams.spawn("stream", async move {
-                    serve(line, api, tcp, permit).await;
-                });
-            }
-        });
+        let handshakes = Arc::new(Semaphore::new(stream::HANDSHAKES_MAX));
+        for tcp in self.tcp {
+            let (line, api) = (self.line.clone(), api.clone());
+            let (streams, handshakes) = (streams.clone(), Arc::clone(&handshakes));
+            tasks.spawn("members", async move {
+                loop {
+                    let (line, api) = (line.clone(), api.clone());
+                    take_next(&tcp, line, api, &streams, &handshakes).await;
+                }
+            });
+        }
     }
+}
+
+async fn take_next(
+    listener: &TcpListener,
+    line: Line,
+    api: mpsc::Sender<(MemberStream, NodeId)>,
+    streams: &Tasks,
+    handshakes: &Arc<Semaphore>,
+) {
+    let tcp = match listener.accept().await {
+        Ok((tcp, _)) => tcp,
+        Err(error) => {
+            debug!(%error, "no connection");
+            return tokio::time::sleep(ACCEPT_PAUSE).await;
+        }
+    };
+    let Ok(permit) = Arc::clone(handshakes).try_acquire_owned() else {
+        return stream::turn_away(tcp);
+    };
+    streams.spawn("stream", async move {
+        serve(line, api, tcp, permit).await;
+    });
 }
 
 async fn serve(
@@ -226,9 +258,13 @@ async fn serve(
 }
 
 /// Where other members reach this node, as far as that can be told.
-pub(super) fn advertised(config: &Config, state: &ClusterState, me: NodeId) -> Option<SocketAddr> {
-    let listen = config.cluster.listen;
-    if let Some(address) = config.cluster.advertise {
+pub(super) fn advertised(
+    settings: &ClusterSettings,
+    state: &ClusterState,
+    me: NodeId,
+) -> Option<SocketAddr> {
+    let listen = settings.listen;
+    if let Some(address) = settings.advertise {
         return Some(address);
     }
     if !listen.ip().is_unspecified() {

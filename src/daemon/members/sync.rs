@@ -31,7 +31,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(15);
 
 /// Fetches what a member has and this node lacks.
 pub(super) async fn fetch(line: &Line, fetch: Fetch) -> Result<Fetched, String> {
-    let mut stream = line.office.open_to(fetch.from, fetch.address, Purpose::Sync).await?;
+    let mut stream = line.office.open_to_any(fetch.from, fetch.address, Purpose::Sync).await?;
     let want = Want::new(&fetch.seen, fetch.enter).map_err(|error| error.to_string())?;
     send(&mut stream, &want).await?;
     loop {

@@ -91,6 +91,8 @@ impl Rules {
     oifname {port} drop
     oifname "{mesh}" iifname {port} accept
     oifname "{mesh}" ct status dnat accept
+    iifname "{mesh}" oifname "{mesh}" ip saddr {v4} ip daddr {v4} accept
+    iifname "{mesh}" oifname "{mesh}" ip6 saddr {v6} ip6 daddr {v6} accept
     oifname "{mesh}" drop
     ip daddr {v4} drop
     ip6 daddr {v6} drop
@@ -113,6 +115,8 @@ impl Rules {
     type filter hook output priority filter; policy accept;
     oifname {port} icmp type redirect drop
     oifname {port} icmpv6 type nd-redirect drop
+    oifname "{mesh}" icmp type redirect drop
+    oifname "{mesh}" icmpv6 type nd-redirect drop
   }}
   chain mss {{
     type filter hook forward priority mangle; policy accept;

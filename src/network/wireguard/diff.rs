@@ -207,7 +207,15 @@ mod tests {
     }
 
     fn peer(id: u8, allowed: BTreeSet<IpNet>) -> Peer {
-        Peer { node: NodeId(id.into()), key: key(id), endpoints: vec![endpoint(id)], allowed }
+        Peer {
+            node: NodeId(id.into()),
+            key: key(id),
+            endpoints: vec![endpoint(id)],
+            told: vec![endpoint(id)],
+            translated: false,
+            allowed,
+            by: None,
+        }
     }
 
     fn mesh(peers: impl IntoIterator<Item = Peer>) -> Mesh {

@@ -46,6 +46,8 @@ fn node() -> NodeRecord {
         mesh: Some(MeshRecord {
             key: PublicKey([7; 32]),
             endpoints: vec![([10, 0, 0, 1], 7781).into()],
+            heard: BTreeMap::from([(NodeId(8), ([192, 0, 2, 8], 7781).into())]),
+            missed: [NodeId(9)].into(),
             degraded: true,
             claims: BTreeMap::from([("10.100.4.0/24".parse().unwrap(), WallTime(6))]),
         }),

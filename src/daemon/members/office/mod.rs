@@ -28,6 +28,7 @@ use crate::{
     node::{Refusal, Request, Response, Rotation, View},
     secrets::Vault,
     state::{ClusterState, SealedSecret, SecretPath},
+    topology::is_translated,
 };
 
 /// How many ask at a time for this node to leave.
@@ -322,8 +323,45 @@ impl Office {
         api::ask_member(stream, "DELETE", &path).await
     }
 
+    /// Where a stream to a member may be opened, the likeliest first: at its address, and through the mesh, by which
+    /// those are reached that are behind a NAT.
+    pub(in crate::daemon) fn ways_to(
+        &self,
+        node: NodeId,
+        address: Option<SocketAddr>,
+    ) -> Vec<SocketAddr> {
+        let view = self.view.borrow();
+        let record = view.state.nodes().get(&node);
+        let meshed = record.filter(|it| it.mesh.is_some()).and_then(|it| it.address);
+        let through = view.overlay.zip(meshed);
+        let through = through.map(|(plan, it)| SocketAddr::from((plan.of_node(node), it.port())));
+        let mut ways: Vec<SocketAddr> = address.into_iter().chain(through).collect();
+        if is_translated(&view.state, node) {
+            ways.reverse();
+        }
+        ways
+    }
+
+    /// Opens a stream to a member, which is at this address, or else is reached through the mesh.
+    pub(super) async fn open_to_any(
+        &self,
+        node: NodeId,
+        address: Option<SocketAddr>,
+        purpose: Purpose,
+    ) -> Result<SecureStream, String> {
+        let mut failed = None;
+        for way in self.ways_to(node, address) {
+            match self.open_to(node, Some(way), purpose).await {
+                Ok(stream) => return Ok(stream),
+                // That of the likeliest way says most.
+                Err(why) => failed = failed.or(Some(why)),
+            }
+        }
+        Err(failed.unwrap_or_else(|| "nobody knows where it is".to_owned()))
+    }
+
     /// Opens a stream to a member, which is at this address.
-    pub(super) async fn open_to(
+    async fn open_to(
         &self,
         node: NodeId,
         address: Option<SocketAddr>,
@@ -371,7 +409,7 @@ impl Office {
         if !known {
             return Err(format!("{node} is no member of this cluster"));
         }
-        let stream = self.open_to(node, address, Purpose::Api).await?;
+        let stream = self.open_to_any(node, address, Purpose::Api).await?;
         Ok(Box::new(stream))
     }
 }

@@ -4,6 +4,7 @@
 
 mod away;
 mod five;
+mod nat;
 mod seats;
 mod wire;
 
