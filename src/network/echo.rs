@@ -60,6 +60,11 @@ pub async fn largest(from: Ipv6Addr, to: Ipv6Addr, bytes_max: u32) -> io::Result
     Ok(Some(passes))
 }
 
+/// Has another host answer, and waits for nothing: that something comes from it is seen elsewhere.
+pub async fn ask(from: Ipv6Addr, to: Ipv6Addr) -> io::Result<()> {
+    Echoes::new(from, to)?.send(SMALL_BYTES, [0; 4]).await.map(drop)
+}
+
 /// tokio's sockets of datagrams ask the kernel for nothing that a raw one has not, too.
 struct Echoes {
     socket: UdpSocket,

@@ -257,7 +257,11 @@ pub(super) async fn route(
         if wanted.get(&net) == Some(&source(&message)) {
             there.insert(net);
         } else {
-            links.route().del(message).execute().await?;
+            match links.route().del(message).execute().await {
+                // It has gone by itself.
+                Err(Error::NetlinkError(why)) if why.raw_code() == -nix::libc::ESRCH => {}
+                done => done?,
+            }
         }
     }
     for (net, source) in wanted.iter().filter(|(it, _)| !there.contains(it)) {
@@ -289,10 +293,12 @@ pub(super) async fn route(
     Ok(())
 }
 
-/// What a route sends through a link, unless the kernel made it.
+/// What a route sends through a link, unless the kernel made it, or noted by it what it learnt of a way, as how large
+/// a packet may be there (rtnetlink(7), `RTM_F_CLONED`).
 fn net_through(index: u32, message: &RouteMessage) -> Option<IpNet> {
     let header = &message.header;
     let ours = header.table == RouteHeader::RT_TABLE_MAIN
+        && !header.flags.contains(RouteFlags::Cloned)
         && header.kind == RouteType::Unicast
         && header.protocol != RouteProtocol::Kernel
         && message.attributes.contains(&RouteAttribute::Oif(index));

@@ -10,12 +10,10 @@ use std::{
 use tokio::time::Instant;
 use tracing::{debug, info};
 
+use super::{Inner, MESH};
 use crate::{
     model::{NodeId, PublicKey, WallTime},
-    network::{
-        Namespace, host,
-        wireguard::{Device, PeerSeen, Wanted},
-    },
+    network::{echo, host, wireguard::PeerSeen},
     topology::{Mesh, Peer, Plan},
 };
 
@@ -29,6 +27,14 @@ const TRY: Duration = Duration::from_secs(6);
 /// How long a peer may take until it is heard for the first time. Nobody waits for one that has to be let in from
 /// behind its NAT, by who is behind one, too.
 const FIRST_MAX: Duration = Duration::from_secs(8);
+
+/// How long nothing may come from a peer. Its keepalives are 25 s apart (`KEEPALIVE_SECONDS`), but not every device
+/// counts them: it is asked for something before.
+const SILENCE_MAX: Duration = Duration::from_secs(35);
+const ASKED_AFTER: Duration = Duration::from_secs(20);
+
+/// How long a peer may take to answer that others hear elsewhere of late.
+const DOUBT_MAX: Duration = Duration::from_secs(3);
 
 /// Where this node's device may be reached: where members reach the node first, then at each address of its own.
 pub(super) fn own(advertised: Option<IpAddr>, port: u16, plan: &Plan) -> Vec<SocketAddr> {
@@ -61,6 +67,8 @@ struct Reached {
     begun: Instant,
     /// When it was last seen that something had come from it.
     heard: Option<Instant>,
+    /// Since when others hear it elsewhere, and nothing came from it.
+    doubted: Option<Instant>,
     received_bytes: u64,
     handshake: Option<WallTime>,
     /// The endpoints that it was to have at the last look.
@@ -75,35 +83,34 @@ impl Endpoints {
     /// them now, of which `known` was before; of those that nobody reaches nothing new.
     pub(super) async fn tend(
         &mut self,
-        device: &Device,
-        here: &Namespace,
-        wanted: &Wanted<'_>,
+        fabric: &Inner,
+        mesh: &Mesh,
         known: &Found,
         unreachable: &BTreeSet<NodeId>,
     ) -> Option<Found> {
-        let seen = device.peers(here, wanted.name).await.ok()?;
-        self.0.retain(|key, _| wanted.mesh.peers.contains_key(key));
+        let seen = fabric.device.peers(&fabric.host, MESH).await.ok()?;
+        self.0.retain(|key, _| mesh.peers.contains_key(key));
         let mut found = Found::default();
         for it in seen {
-            let Some(peer) = wanted.mesh.peers.get(&it.key) else { continue };
+            let Some(peer) = mesh.peers.get(&it.key) else { continue };
             let now = Instant::now();
             let before = known.missed.contains(&peer.node);
             let reached =
                 self.0.entry(it.key).or_insert_with(|| Reached::new(peer, &it, before, now));
             reached.note(&it, now);
-            let live = reached.is_live(device, now);
+            let live = reached.is_live(now);
             if let Some(endpoint) = reached.next(peer, &it, live, now) {
-                debug!(node = %peer.node, %endpoint, "another endpoint is tried");
-                if let Err(error) = device.point(here, wanted, it.key, endpoint).await {
-                    debug!(node = %peer.node, %error, "it was not tried");
-                }
+                point(fabric, mesh, peer, endpoint).await;
+            }
+            if live && peer.by.is_none() && reached.is_to_be_asked(now) {
+                ask(fabric, peer.node).await;
             }
             let elsewhere = it.endpoint.filter(|at| live && !peer.told.contains(at));
             found.heard.extend(elsewhere.map(|at| (peer.node, at)));
             let missed = if unreachable.contains(&peer.node) {
                 before
             } else {
-                !live && (before || reached.took_too_long(wanted.mesh, peer, now))
+                !live && (before || reached.took_too_long(mesh, peer, now))
             };
             if missed {
                 found.missed.insert(peer.node);
@@ -117,7 +124,23 @@ impl Endpoints {
 
     /// Whether all peers are heard: then nothing changes soon.
     pub(super) fn are_settled(&self) -> bool {
-        self.0.values().all(|it| it.heard.is_some())
+        self.0.values().all(|it| it.heard.is_some() && it.doubted.is_none())
+    }
+}
+
+async fn point(fabric: &Inner, mesh: &Mesh, peer: &Peer, endpoint: SocketAddr) {
+    debug!(node = %peer.node, %endpoint, "another endpoint is tried");
+    let key = fabric.key();
+    let wanted = fabric.wanted(mesh, &key.secret);
+    if let Err(error) = fabric.device.point(&fabric.host, &wanted, peer.key, endpoint).await {
+        debug!(node = %peer.node, %error, "it was not tried");
+    }
+}
+
+async fn ask(fabric: &Inner, node: NodeId) {
+    let (from, to) = (fabric.plan.of_node(fabric.me), fabric.plan.of_node(node));
+    if let Err(error) = echo::ask(from, to).await {
+        debug!(%node, %error, "it was asked for nothing");
     }
 }
 
@@ -127,6 +150,7 @@ impl Reached {
         Self {
             begun: now,
             heard: seen.handshake.filter(|_| !missed).map(|_| now),
+            doubted: None,
             received_bytes: seen.received_bytes,
             handshake: seen.handshake,
             endpoints: peer.endpoints.clone(),
@@ -137,13 +161,18 @@ impl Reached {
 
     fn note(&mut self, seen: &PeerSeen, now: Instant) {
         if (seen.received_bytes, seen.handshake) != (self.received_bytes, self.handshake) {
-            self.heard = Some(now);
+            (self.heard, self.doubted) = (Some(now), None);
             (self.received_bytes, self.handshake) = (seen.received_bytes, seen.handshake);
         }
     }
 
-    fn is_live(&self, device: &Device, now: Instant) -> bool {
-        self.heard.is_some_and(|at| now - at <= device.silence_max())
+    fn is_live(&self, now: Instant) -> bool {
+        self.heard.is_some_and(|at| now - at <= SILENCE_MAX)
+            && self.doubted.is_none_or(|at| now - at <= DOUBT_MAX)
+    }
+
+    fn is_to_be_asked(&self, now: Instant) -> bool {
+        self.doubted.is_some() || self.heard.is_some_and(|at| ASKED_AFTER <= now - at)
     }
 
     fn took_too_long(&self, mesh: &Mesh, peer: &Peer, now: Instant) -> bool {
@@ -163,6 +192,10 @@ impl Reached {
         let before = std::mem::replace(&mut self.endpoints, peer.endpoints.clone());
         // Whom the device followed to a place that nobody tells of is there.
         let left = |at: SocketAddr| before.contains(&at) && !peer.endpoints.contains(&at);
+        if anew && peer.translated {
+            // Or is not any more, where its router lets in only what it was sent before.
+            self.doubted = self.doubted.or(Some(now));
+        }
         if anew && (!live || seen.endpoint.is_some_and(left)) {
             self.tried = 0;
         } else if !live && TRY <= now - self.since {
@@ -240,5 +273,20 @@ mod tests {
         assert!(reached.took_too_long(&mesh, &far, begun + FIRST_MAX));
         (far.translated, mesh.translated) = (true, true);
         assert!(reached.took_too_long(&mesh, &far, begun));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whom_others_hear_elsewhere_is_to_answer_soon() {
+        let begun = Instant::now();
+        let (old, mut new) = (peer(&["192.0.2.1:1"]), peer(&["192.0.2.1:1", "192.0.2.9:1"]));
+        new.translated = true;
+        let known = PeerSeen { handshake: Some(WallTime(1)), ..seen("192.0.2.1:1") };
+        let mut reached = Reached::new(&old, &known, false, begun);
+        assert!(reached.is_live(begun) && !reached.is_to_be_asked(begun));
+        assert_eq!(reached.next(&new, &known, true, begun), None);
+        let late = begun + DOUBT_MAX + Duration::from_millis(1);
+        assert!(reached.is_to_be_asked(begun) && reached.is_live(begun) && !reached.is_live(late));
+        reached.note(&PeerSeen { received_bytes: 1, ..known }, late);
+        assert!(reached.is_live(late) && !reached.is_to_be_asked(late), "it has answered");
     }
 }

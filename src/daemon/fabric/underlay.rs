@@ -68,10 +68,8 @@ impl Watch {
             Some(Found { heard: it.heard, missed: it.missed })
         });
         let known = known.unwrap_or_default();
-        let wanted = fabric.wanted(mesh, &key.secret);
-        let tended =
-            self.endpoints.tend(&fabric.device, &fabric.host, &wanted, &known, unreachable);
-        let found = tended.await.unwrap_or(known);
+        let tended = self.endpoints.tend(fabric, mesh, &known, unreachable).await;
+        let found = tended.unwrap_or(known);
         let address = members::advertised(&fabric.settings, &view.state, fabric.me);
         let now = Underlay {
             address,

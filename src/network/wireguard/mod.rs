@@ -25,7 +25,6 @@ use std::{
     collections::BTreeSet,
     io,
     net::{IpAddr, SocketAddr},
-    time::Duration,
 };
 
 use ipnet::IpNet;
@@ -168,16 +167,6 @@ impl Device {
         match self {
             Self::Kernel => wanted,
             Self::Userspace(_) => wanted.min(userspace::MTU_BYTES_MAX),
-        }
-    }
-
-    /// How long nothing may be seen to come from a peer that is there, where keepalives are 25 s apart. The kernel
-    /// counts these; a process shows only the handshakes, of which there is one in 120 s (the paper, section 6.1).
-    #[must_use]
-    pub fn silence_max(&self) -> Duration {
-        match self {
-            Self::Kernel => Duration::from_secs(35),
-            Self::Userspace(_) => Duration::from_secs(150),
         }
     }
 

@@ -5,10 +5,11 @@
 use std::{
     fs,
     process::{Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::{cluster, up};
 use crate::{cluster::nodes::Nodes, harness::Kind};
