@@ -23,6 +23,7 @@
 //! | `POST /v1/deployments/{project}/actions` | [`wire::ServiceAction`] to [`wire::Accepted`] |
 //! | `GET /v1/deployments/{project}/revisions` | [`wire::Revision`], newest first |
 //! | `POST /v1/deployments/{project}/rollback` | [`wire::Rollback`] to [`wire::Deployed`]; with `dry_run` to [`wire::Plan`] |
+//! | `POST /v1/deployments/{project}/migrate` | [`wire::Migrate`] to [`wire::Deployed`]; with `dry_run` to [`wire::Plan`] |
 //! | `POST /v1/deployments/{project}/rollout` | [`wire::RolloutAction`] to [`wire::Accepted`] |
 //! | `POST /v1/rebalance` | [`wire::Rebalance`] to [`wire::Move`] |
 //! | `GET /v1/deployments/{project}/services/{service}/explain` | [`wire::Explanation`] |

@@ -33,6 +33,7 @@ mod history;
 mod images;
 mod lab;
 mod logs;
+mod network;
 mod nodes;
 mod output;
 mod plan;
@@ -182,6 +183,7 @@ async fn dispatch<D: clap::Args>(
         Command::Explain(args) => explain::explain(it, args).await,
         Command::Dns(command) => dns::dns(it, command).await,
         Command::History(args) => history::history(it, args).await,
+        Command::Network(command) => network::network(it, command).await,
         Command::Rollback(args) => rollout::rollback(it, args).await,
         Command::Rollout(command) => rollout::rollout(it, command).await,
         Command::Watch(args) => rollout::watch(it, args).await,

@@ -1,6 +1,7 @@
 //! Changes that go on, and going back: `rollout`, `rollback`, `watch`.
 
 use clap::{Args, Subcommand};
+use serde::Serialize;
 
 use super::{
     Invocation,
@@ -174,21 +175,48 @@ pub(super) async fn rollback(invocation: &Invocation, args: RollbackArgs) -> Res
         content: args.version.and_then(|it| it.content),
         ..Rollback::default()
     };
+    let asked = |dry_run, if_version| Rollback { dry_run, if_version, ..request.clone() };
+    plan_and_do(
+        invocation,
+        project,
+        &route,
+        asked,
+        How { dry_run: args.dry_run, detach: args.detach },
+    )
+    .await
+}
+
+/// How something that is planned first is done.
+#[derive(Clone, Copy)]
+pub(super) struct How {
+    /// The plan is all that is wanted.
+    pub(super) dry_run: bool,
+    /// Nobody waits for its end.
+    pub(super) detach: bool,
+}
+
+/// Shows the plan of what is asked, and has it done and waits for it, unless told otherwise. A request is made for
+/// a dry run, or for the version that the plan is about.
+pub(super) async fn plan_and_do<R: Serialize>(
+    invocation: &Invocation,
+    project: &str,
+    route: &Route,
+    request: impl Fn(bool, Option<u64>) -> R,
+    how: How,
+) -> Result<(), CliError> {
     let before = deployments::get(&invocation.client, project).await?.services;
-    let planned = Rollback { dry_run: true, ..request.clone() };
-    let shown: Plan = invocation.client.post(&route, &planned).await?;
+    let shown: Plan = invocation.client.post(route, &request(true, None)).await?;
     let output = &invocation.output;
-    if args.dry_run {
+    if how.dry_run {
         return output.line(&plan::text(&shown, output.colour));
     }
     if output.progress != ProgressMode::Quiet {
         output.note(&plan::text(&shown, output.colour_err));
     }
     let mut watch = Watch::begin(invocation, project).await?;
-    let request = Rollback { if_version: Some(shown.version), ..request };
-    let deployed = invocation.client.post(&route, &request).await;
+    let deployed = invocation.client.post(route, &request(false, Some(shown.version))).await;
     let deployed: Deployed = deploy::or_overtaken(invocation, project, &shown, deployed).await?;
-    if args.detach {
+    if how.detach {
         output.note(&format!("It goes on; `fizz watch {project}` shows it."));
         return Ok(());
     }

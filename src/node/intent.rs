@@ -40,6 +40,7 @@ impl Node {
             }
             Request::Rollout(project, services, verb) => self.steer(&project, &services, verb, now),
             Request::Rollback(request) => self.roll_back(&request, now),
+            Request::Migrate(request) => self.migrate(&request, now),
             Request::Explain(key) => self.explain(&key, now),
             Request::Rebalance { dry_run } => Ok(self.rebalance(dry_run, now)),
             Request::Avail(availability) => Ok(self.take_only(availability, now)),

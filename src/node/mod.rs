@@ -17,6 +17,7 @@ mod job;
 mod layout;
 mod local;
 mod membership;
+mod migrate;
 mod news;
 mod overlay;
 mod peers;
@@ -48,8 +49,8 @@ pub use event::{Event, Failure, ProbeResult, Sight, Underlay};
 pub use membership::{AdmitRequest, Rotation};
 pub use placement::Places;
 pub use request::{
-    DeployRequest, DownRequest, Explained, Planned, PlannedAction, PlannedService, Refusal,
-    Request, RequestId, Response, RollbackRequest, RolloutVerb, RunRequest, ServiceVerb,
+    DeployRequest, DownRequest, Explained, MigrateRequest, Planned, PlannedAction, PlannedService,
+    Refusal, Request, RequestId, Response, RollbackRequest, RolloutVerb, RunRequest, ServiceVerb,
 };
 pub use view::{CheckResult, ClusterView, Contact, RuntimeStatus, Standing, Traffic, View};
 pub use volumes::Holdings;

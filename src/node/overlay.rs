@@ -66,12 +66,27 @@ impl Overlay {
 impl Node {
     /// Whether networks can span the nodes: all of them are in the mesh.
     pub(super) fn is_meshed(&self) -> bool {
+        self.why_not_meshed().is_none()
+    }
+
+    /// Why they cannot.
+    pub(super) fn why_not_meshed(&self) -> Option<String> {
+        if self.cluster.is_none() {
+            return Some("this node is in no cluster, so that there is no mesh".to_owned());
+        }
+        if self.overlay.is_none() {
+            return Some("`network.driver` is `bridge` here, so that there is no mesh".to_owned());
+        }
         let mut members = self
             .state
             .nodes()
             .iter()
             .filter(|(id, it)| **id != self.me && it.is_member() && !self.state.has_left(**id));
-        self.overlay.is_some() && members.all(|(_, it)| it.mesh.is_some())
+        let (_, outside) = members.find(|(_, it)| it.mesh.is_none())?;
+        Some(format!(
+            "node `{}` is not in the mesh yet: its log says why, or `network.driver` is `bridge` there",
+            outside.name
+        ))
     }
 
     /// Sees to it that this node has a block, and that its containers have addresses of its blocks.

@@ -30,6 +30,8 @@ pub enum Request {
     Rollout(ProjectName, Vec<ServiceName>, RolloutVerb),
     /// Go back to what a deployment was.
     Rollback(Box<RollbackRequest>),
+    /// Have a deployment's networks span the nodes.
+    Migrate(MigrateRequest),
     /// Say why a service's replicas are where they are.
     Explain(ServiceKey),
     /// Give nodes that came late their share.
@@ -87,6 +89,7 @@ impl Request {
             | Self::Services(..)
             | Self::Rollout(..)
             | Self::Rollback(_)
+            | Self::Migrate(_)
             | Self::Rebalance { .. }
             | Self::Avail(_)
             | Self::Run(_)
@@ -236,6 +239,17 @@ pub struct RollbackRequest {
     pub version: Option<u64>,
     /// Of several of one version the one whose content begins so.
     pub content: Option<String>,
+    /// Refuse if the deployment is no longer at this version.
+    pub if_version: Option<u64>,
+    /// Only plan.
+    pub dry_run: bool,
+}
+
+/// Whose networks are to span the nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MigrateRequest {
+    /// Whose.
+    pub project: ProjectName,
     /// Refuse if the deployment is no longer at this version.
     pub if_version: Option<u64>,
     /// Only plan.

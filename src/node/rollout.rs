@@ -147,7 +147,7 @@ impl Node {
         }
     }
 
-    fn decide_back(
+    pub(super) fn decide_back(
         &self,
         key: &ServiceKey,
         template: &Template,

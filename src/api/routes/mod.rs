@@ -150,6 +150,11 @@ fn rollouts() -> Vec<Route> {
             .takes::<wire::Rollback>()
             .answers::<wire::Plan>("200", "The plan: with `dry_run`")
             .answers::<wire::Deployed>("202", "It is durable, and being carried out"),
+        Route::post("/v1/deployments/{project}/migrate", rollouts::migrate)
+            .says("Has a deployment's networks span the nodes")
+            .takes::<wire::Migrate>()
+            .answers::<wire::Plan>("200", "The plan: with `dry_run`")
+            .answers::<wire::Deployed>("202", "It is durable, and being carried out"),
         Route::post("/v1/deployments/{project}/rollout", rollouts::steer)
             .says("Pauses, resumes, promotes or aborts changes that go on")
             .takes::<wire::RolloutAction>()

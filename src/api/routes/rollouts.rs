@@ -17,7 +17,7 @@ use crate::{
         render, rollouts, wire,
     },
     model::ProjectName,
-    node::{Request, Response as NodeResponse, RollbackRequest, RolloutVerb},
+    node::{MigrateRequest, Request, Response as NodeResponse, RollbackRequest, RolloutVerb},
 };
 
 pub(super) async fn history(
@@ -44,9 +44,24 @@ pub(super) async fn roll_back(
 ) -> Answer<Response> {
     let dry_run = asked.dry_run;
     let request = rollback_request(&project, asked)?;
+    planned(&app, project, Request::Rollback(Box::new(request)), dry_run).await
+}
+
+pub(super) async fn migrate(
+    State(app): State<App>,
+    At(project): At<String>,
+    extract::Json(asked): extract::Json<wire::Migrate>,
+) -> Answer<Response> {
+    let wire::Migrate { if_version, dry_run } = asked;
+    let name = lookup::parse_project(&project)?;
+    let request = Request::Migrate(MigrateRequest { project: name, if_version, dry_run });
+    planned(&app, project, request, dry_run).await
+}
+
+/// Asks for what is planned first: the plan, or what it came to.
+async fn planned(app: &App, project: String, request: Request, dry_run: bool) -> Answer<Response> {
     let event = app.backend.events.last();
-    let NodeResponse::Planned(planned) = app.ask(Request::Rollback(Box::new(request))).await?
-    else {
+    let NodeResponse::Planned(planned) = app.ask(request).await? else {
         return Err(unexpected());
     };
     let version = planned.version;

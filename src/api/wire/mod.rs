@@ -22,8 +22,8 @@ pub use cluster::{
 pub use doctor::{Check, Examination, Finding, Sight, SightOf};
 pub use mesh::{NameAnswer, NameRecord, NodeMesh};
 pub use rollouts::{
-    Availability, Explanation, FailedChange, Move, NodeVerdict, Rebalance, ReplicaPlace, Revision,
-    RevisionChange, Rollback, RolloutAction, ServiceNode,
+    Availability, Explanation, FailedChange, Migrate, Move, NodeVerdict, Rebalance, ReplicaPlace,
+    Revision, RevisionChange, Rollback, RolloutAction, ServiceNode,
 };
 
 /// An error as RFC 9457 has it.

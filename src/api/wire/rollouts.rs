@@ -124,6 +124,18 @@ pub struct Rollback {
     pub dry_run: bool,
 }
 
+/// Has a deployment's networks span the nodes. Answered with a plan, or with what was deployed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Migrate {
+    /// Refuse if the deployment is no longer at this version (see [`Plan::version`](super::Plan::version)).
+    #[serde(default)]
+    pub if_version: Option<u64>,
+    /// Only answer with the plan.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
 /// Something to do to changes that go on.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

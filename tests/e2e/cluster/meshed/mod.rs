@@ -161,3 +161,44 @@ fn a_daemon_that_restarts_costs_the_containers_no_packet() {
     let said = String::from_utf8(ping.wait_with_output().unwrap().stdout).unwrap();
     assert!(said.contains("200 packets received, 0% packet loss"), "{said}");
 }
+
+#[test]
+fn what_one_node_ran_alone_goes_over_to_the_mesh_when_told_to() {
+    let nodes = Nodes::apart_with(2, Kind::chosen());
+    nodes.give_busybox(&["a", "b"].map(str::to_owned));
+    up(&nodes, "a", &SHOP.replace("replicas: 3", "replicas: 2"));
+    nodes.ok("a", &["-p", "shop", "stop", "db"]);
+    let refused = |words: &[&str]| nodes.refused("a", words);
+    let alone = refused(&["network", "migrate", "shop"]);
+    assert!(alone.contains("this node is in no cluster"), "{alone}");
+    nodes.ok("a", &["init"]);
+    let token = nodes.ok("a", &["token", "create"]);
+    nodes.ok("b", &["join", &nodes.address("a"), "--token", &token]);
+    nodes.until_seen("a", &[("a", "alive"), ("b", "alive")]);
+    let webs = || nodes.json("a", &["-p", "shop", "ps", "web"]).as_array().unwrap().clone();
+    assert!(webs().iter().all(|it| it["node_name"] == "a"), "{:?}", webs());
+    let ids = |all: &[serde_json::Value]| -> BTreeSet<String> {
+        all.iter().map(|it| it["id"].to_string()).collect()
+    };
+    let before = ids(&webs());
+    let plan = nodes.ok("b", &["network", "migrate", "shop", "--dry-run"]);
+    assert!(plan.contains("web"), "{plan}");
+    assert_eq!(ids(&webs()), before, "a plan changes nothing");
+    nodes.ok("b", &["network", "migrate", "shop"]);
+    nodes.until("web is on both nodes, and new", || {
+        let on: BTreeSet<String> = webs().iter().map(|it| it["node_name"].to_string()).collect();
+        on.len() == 2 && ids(&webs()).is_disjoint(&before)
+    });
+    for node in ["a", "b"] {
+        nodes.until(&format!("{node} reaches both"), || {
+            let line = "ping -c 1 -W 2 1.web && ping -c 1 -W 2 2.web";
+            nodes.inside(node, "client", line).is_some()
+        });
+    }
+    let db = nodes.json("a", &["-p", "shop", "ps", "-a", "db"]);
+    assert!(db.as_array().unwrap().iter().all(|it| it["state"] != "running"), "{db}");
+    let again = refused(&["network", "migrate", "shop"]);
+    assert!(again.contains("span the nodes already"), "{again}");
+    let nothing = refused(&["network", "migrate", "nothing"]);
+    assert!(nothing.contains("nothing"), "{nothing}");
+}
