@@ -16,6 +16,7 @@ use crate::{
     node::{Now, Refusal, Request, Response, View},
     runtime::Runtime,
     state::{SealedSecret, SecretPath},
+    topology::zone::Order,
 };
 
 /// A request on its way to the node, and where its answer goes.
@@ -146,6 +147,8 @@ pub struct Backend {
     pub metrics: Arc<Metrics>,
     /// What is wrong here.
     pub doctor: Arc<dyn Doctor>,
+    /// Which of a service's addresses its DNS server has first.
+    pub order: Order,
 }
 
 impl Backend {

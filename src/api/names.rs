@@ -54,6 +54,7 @@ pub(super) fn answer(
     plan: Plan,
     asker: Option<&ContainerRecord>,
     question: &NameQuestion,
+    order: Order,
 ) -> NameAnswer {
     let unreachable: BTreeSet<NodeId> = view.unreachable().collect();
     let known = Known::new(plan, view.me, &view.state, &view.projects, &unreachable);
@@ -71,7 +72,7 @@ pub(super) fn answer(
         resolvers: vec![],
     };
     let Some(from) = from else { return told };
-    let zone = Zone::new(&known.facts(Order::default()));
+    let zone = Zone::new(&known.facts(order));
     let asked = Question { name: question.name.clone(), kind: kind.1 };
     let outcome = match zone.answer(from, &asked, 0) {
         Answer::Found { records, further } => {

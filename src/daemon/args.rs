@@ -6,7 +6,8 @@ use clap::Args;
 use ipnet::Ipv4Net;
 
 use super::config::{
-    LogFormat, LogLevel, NetworkDriver, RuntimeKind, address_range, label, mode, socket_address,
+    DnsOrder, LogFormat, LogLevel, NetworkDriver, RuntimeKind, address_range, label, mode,
+    socket_address,
 };
 use crate::model::NodeName;
 
@@ -60,6 +61,10 @@ pub struct DaemonArgs {
     /// Largest packet of the mesh, where it is not to be found out
     #[arg(long, value_name = "BYTES", env = "FIZZ_NETWORK_MTU")]
     pub network_mtu: Option<u32>,
+
+    /// Which of a service's addresses names lead to first
+    #[arg(long, value_name = "ORDER", env = "FIZZ_NETWORK_DNS_ORDER")]
+    pub network_dns_order: Option<DnsOrder>,
 
     /// Container runtime
     #[arg(long, value_name = "KIND", env = "FIZZ_RUNTIME_KIND")]

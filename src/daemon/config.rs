@@ -16,7 +16,7 @@ use super::{args::DaemonArgs, facts, membership::MembershipFile};
 use crate::{
     model::{ClusterId, NodeName, check_label},
     swim,
-    topology::{MTU_BYTES_MIN, Plan},
+    topology::{MTU_BYTES_MIN, Plan, zone::Order},
 };
 
 /// Where the file is looked for when none is named.
@@ -117,6 +117,8 @@ pub struct NetworkSettings {
     pub port: u16,
     /// The mesh's largest packet, where it is not found out.
     pub mtu: Option<u32>,
+    /// Which of a service's addresses come first, for containers of this node.
+    pub dns_order: DnsOrder,
 }
 
 /// The container runtime.
@@ -161,6 +163,26 @@ pub enum NetworkDriver {
     Wireguard,
     /// Over all nodes, by a WireGuard process: slower, for kernels that have none.
     Userspace,
+}
+
+/// Which of a service's addresses come first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DnsOrder {
+    /// Each in its turn.
+    #[default]
+    Rotated,
+    /// Those on the asker's node.
+    NearestFirst,
+}
+
+impl From<DnsOrder> for Order {
+    fn from(it: DnsOrder) -> Self {
+        match it {
+            DnsOrder::Rotated => Self::Rotated,
+            DnsOrder::NearestFirst => Self::NearestFirst,
+        }
+    }
 }
 
 /// Which container runtime.
@@ -259,6 +281,7 @@ struct NetworkFile {
     node_prefix: Option<u8>,
     port: Option<u16>,
     mtu: Option<u32>,
+    dns_order: Option<DnsOrder>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -341,6 +364,7 @@ impl Config {
                     .unwrap_or(NODE_PREFIX),
                 port: args.network_port.or(file.network.port).unwrap_or(NETWORK_PORT),
                 mtu: args.network_mtu.or(file.network.mtu),
+                dns_order: args.network_dns_order.or(file.network.dns_order).unwrap_or_default(),
             }
             .fit()?,
             runtime: RuntimeSettings {
@@ -539,6 +563,7 @@ mod tests {
             node_prefix: Some(_),
             port: Some(_),
             mtu: Some(_),
+            dns_order: Some(_),
         } = network
         else {
             panic!("{network:?}")

@@ -337,9 +337,10 @@ async fn assemble(
         Observer { node: me, runtime: Arc::clone(&runtime), eyes, events: events.clone() };
     let cluster: Arc<dyn api::Cluster> = Arc::clone(&office) as _;
     let (view, seen) = (picture.clone(), picture);
+    let order = config.network.dns_order.into();
     let clock: api::Clock = Arc::new(move || clock.now());
     let backend =
-        Backend { asks, view, events: log, runtime, seal, cluster, clock, metrics, doctor };
+        Backend { asks, view, events: log, runtime, seal, cluster, clock, metrics, doctor, order };
     Ok(Assembly { core, backend, observer, office, listener, fabric, events, view: seen })
 }
 

@@ -82,7 +82,7 @@ impl Node {
         };
         let template = Template { revision, ..before.clone() };
         let mut decision = self.decide_back(key, &template, spec, now);
-        decision.record.intent = known.intent.clone();
+        decision.record.intent = known.intent;
         decision.record.starts = known.starts;
         decision
     }

@@ -33,5 +33,5 @@ pub(super) async fn one(
     let question = question.map_err(|why| Failure::Invalid(vec![why]))?;
     let asker = asked.container.map(|it| lookup::container(&view, &it)).transpose()?;
     let plan = view.overlay.ok_or(Failure::NoMesh)?;
-    Ok(Json(names::answer(&view, plan, asker.as_deref(), &question)))
+    Ok(Json(names::answer(&view, plan, asker.as_deref(), &question, app.backend.order)))
 }

@@ -42,7 +42,9 @@ use crate::{
     },
     node::{Event, MeshSeat, View},
     state::ClusterState,
-    topology::{Known, MTU_BYTES_MIN, Mesh, Plan, PlanError, WIREGUARD_BYTES, gateway},
+    topology::{
+        Known, MTU_BYTES_MIN, Mesh, Plan, PlanError, WIREGUARD_BYTES, gateway, zone::Order,
+    },
 };
 use names::Names;
 pub(super) use names::{Answering, RESOLV_CONF};
@@ -107,6 +109,8 @@ struct Inner {
     data_dir: PathBuf,
     key: Mutex<MeshKey>,
     settings: ClusterSettings,
+    /// Which of a service's addresses come first.
+    order: Order,
     device: Device,
     /// It is slower than this host could be.
     degraded: bool,
@@ -166,6 +170,7 @@ impl Fabric {
             data_dir: config.data_dir.clone(),
             key,
             settings: config.cluster.clone(),
+            order: config.network.dns_order.into(),
             device,
             degraded,
             host,
@@ -233,7 +238,7 @@ impl Fabric {
         stop: CancellationToken,
     ) {
         let mut made = Made::default();
-        let mut names = Names::new(tasks);
+        let mut names = Names::new(tasks, self.0.order);
         let mut watch = Watch::new(&self.0.host);
         let mut mend = every(MEND_INTERVAL);
         loop {

@@ -31,6 +31,7 @@ pub(in crate::daemon) const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// The names of this node.
 pub(super) struct Names {
     tasks: Tasks,
+    order: Order,
     running: Option<Running>,
 }
 
@@ -62,13 +63,13 @@ impl Names {
         })
     }
 
-    pub(super) fn new(tasks: Tasks) -> Self {
-        Self { tasks, running: None }
+    pub(super) fn new(tasks: Tasks, order: Order) -> Self {
+        Self { tasks, order, running: None }
     }
 
     /// Answers from what is agreed now, where the node is now.
     pub(super) async fn follow(&mut self, known: &Known<'_>) -> Result<(), DnsError> {
-        let zone = Arc::new(Zone::new(&known.facts(Order::default())));
+        let zone = Arc::new(Zone::new(&known.facts(self.order)));
         let (plan, mesh) = (known.plan(), known.mesh());
         let gateways = mesh.gateways.iter().map(IpNet::addr);
         let at: BTreeSet<IpAddr> = gateways.chain(mesh.addresses.iter().copied()).collect();
