@@ -388,10 +388,13 @@ impl Node {
                 record.volumes.clone_from(&known.volumes);
             }
         }
+        let is_news = known.is_none_or(|known| known.state != record.state);
         if known.is_none_or(|known| **known != record) {
             let state = Some(record.state.to_string());
             self.commit(Change::Node(self.me, Some(Arc::new(record))), now);
-            self.notify("node.state", Subject::Node, state, None);
+            if is_news {
+                self.notify("node.state", Subject::Node, state, None);
+            }
         }
     }
 

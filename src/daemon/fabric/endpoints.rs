@@ -28,6 +28,9 @@ const TRY: Duration = Duration::from_secs(6);
 /// behind its NAT, by who is behind one, too.
 const FIRST_MAX: Duration = Duration::from_secs(8);
 
+/// For how long a new peer is looked at often.
+const SOON_MAX: Duration = Duration::from_secs(60);
+
 /// How long nothing may come from a peer. Its keepalives are 25 s apart (`KEEPALIVE_SECONDS`), but not every device
 /// counts them: it is asked for something before.
 const SILENCE_MAX: Duration = Duration::from_secs(35);
@@ -122,9 +125,10 @@ impl Endpoints {
         Some(found)
     }
 
-    /// Whether all peers are heard: then nothing changes soon.
+    /// Whether all peers are heard, or were not for long: then nothing changes soon.
     pub(super) fn are_settled(&self) -> bool {
-        self.0.values().all(|it| it.heard.is_some() && it.doubted.is_none())
+        let late = |it: &Reached| SOON_MAX <= it.begun.elapsed();
+        self.0.values().all(|it| (it.heard.is_some() || late(it)) && it.doubted.is_none())
     }
 }
 

@@ -244,7 +244,6 @@ impl Fabric {
         loop {
             let seen = view.borrow_and_update().clone();
             self.renew_key(&seen, &mut made).await;
-            let before = made.mesh.clone();
             match self.follow(&seen, &mut made, &mut names).await {
                 Ok(()) => made.complaint = None,
                 Err(why) => {
@@ -257,7 +256,7 @@ impl Fabric {
                     made.complaint = Some(why);
                 }
             }
-            if made.next_look.is_none_or(|at| at <= Instant::now()) || made.mesh != before {
+            if made.next_look.is_none_or(|at| at <= Instant::now()) {
                 self.look_under(&seen, &made, &mut watch, &events).await;
                 made.next_look = Some(Instant::now() + watch.until_next());
             }
@@ -340,7 +339,7 @@ impl Fabric {
         let anew = gateways != Some(&known.mesh().gateways);
         if made.mesh.as_ref() != Some(known.mesh()) {
             self.ensure_links(known.mesh()).await?;
-            made.mesh = Some(known.mesh().clone());
+            (made.mesh, made.next_look) = (Some(known.mesh().clone()), None);
         }
         let rules = self.rules(&known);
         let here: BTreeSet<Ipv4Addr> = rules.isolation.here.keys().copied().collect();
@@ -447,7 +446,7 @@ struct Made {
     mesh: Option<Mesh>,
     rules: Option<Rules>,
     complaint: Option<String>,
-    /// When peers are to be looked at next.
+    /// When peers are to be looked at next; now where not set.
     next_look: Option<Instant>,
 }
 

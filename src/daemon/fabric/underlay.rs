@@ -28,6 +28,8 @@ const MOVES: Duration = Duration::from_millis(200);
 pub(super) struct Watch {
     endpoints: Endpoints,
     changes: Option<AddressChanges>,
+    /// They have changed, and it was not told yet.
+    moving: bool,
     found: Option<Found>,
     told: Option<Underlay>,
 }
@@ -36,16 +38,20 @@ impl Watch {
     pub(super) fn new(host: &Namespace) -> Self {
         let changes = AddressChanges::new(host)
             .inspect_err(|error| warn!(%error, "addresses that change are seen later"));
-        Self { endpoints: Endpoints::default(), changes: changes.ok(), found: None, told: None }
+        let (changes, endpoints) = (changes.ok(), Endpoints::default());
+        Self { endpoints, changes, moving: false, found: None, told: None }
     }
 
-    /// Waits until the machine's addresses have changed.
+    /// Waits until the machine's addresses have changed. Whoever stops waiting is told the next time.
     pub(super) async fn moved(&mut self) {
         match &mut self.changes {
-            Some(changes) => changes.next().await,
+            Some(changes) if !self.moving => changes.next().await,
+            Some(_) => {}
             None => std::future::pending().await,
         }
+        self.moving = true;
         tokio::time::sleep(MOVES).await;
+        self.moving = false;
     }
 
     /// How long until the next look.
@@ -71,6 +77,8 @@ impl Watch {
         let tended = self.endpoints.tend(fabric, mesh, &known, unreachable).await;
         let found = tended.unwrap_or(known);
         let address = members::advertised(&fabric.settings, &view.state, fabric.me);
+        // One that has no way out for now comes back where it was, more often than not.
+        let address = address.or_else(|| record?.address);
         let now = Underlay {
             address,
             key: key.secret.public(),
