@@ -22,7 +22,9 @@ use super::{
 };
 use crate::{
     model::{ContainerName, Millis, NodeId},
-    runtime::{CreateContainer, Observed, ProcessList, RuntimeError, RuntimeId, labels},
+    runtime::{
+        CreateContainer, Observed, ProcessList, RuntimeError, RuntimeId, RuntimeState, labels,
+    },
 };
 
 /// How many containers are asked about at a time.
@@ -71,9 +73,28 @@ pub(super) async fn list(engine: &Engine, node: NodeId) -> Result<Vec<Observed>,
 }
 
 pub(super) async fn observe(engine: &Engine, id: &str) -> Result<Option<Observed>, RuntimeError> {
+    let answer = match inspect(engine, id).await {
+        Ok(answer) => answer,
+        Err(refusal) if refusal.is_missing() => return Ok(None),
+        Err(refusal) => return Err(engine.error(refusal, about("inspect", "container", id))),
+    };
+    let labels = answer.config.as_ref().and_then(|it| it.labels.as_ref());
+    let sandbox = labels.and_then(|it| it.get(labels::SANDBOX)).cloned();
+    let mut seen = observed(answer);
+    if let (Some(seen), Some(sandbox)) = (&mut seen, sandbox)
+        && !matches!(seen.state, RuntimeState::Running { .. })
+        && is_gone(engine, &sandbox).await?
+    {
+        // While its process runs, that keeps its network. Now it will not be started there again.
+        seen.shares.push(RuntimeId(sandbox.into()));
+    }
+    Ok(seen)
+}
+
+async fn is_gone(engine: &Engine, id: &str) -> Result<bool, RuntimeError> {
     match inspect(engine, id).await {
-        Ok(answer) => Ok(observed(answer)),
-        Err(refusal) if refusal.is_missing() => Ok(None),
+        Ok(_) => Ok(false),
+        Err(refusal) if refusal.is_missing() => Ok(true),
         Err(refusal) => Err(engine.error(refusal, about("inspect", "container", id))),
     }
 }

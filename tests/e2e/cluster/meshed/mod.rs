@@ -199,3 +199,22 @@ fn what_one_node_ran_alone_goes_over_to_the_mesh_when_told_to() {
     let nothing = refused(&["network", "migrate", "nothing"]);
     assert!(nothing.contains("nothing"), "{nothing}");
 }
+
+#[test]
+fn a_container_whose_network_was_removed_by_hand_is_made_anew_once_it_ends() {
+    let nodes = cluster(2, Kind::Docker);
+    up(&nodes, "a", &SHOP.replace("replicas: 3", "replicas: 2").replace("8080:", ""));
+    let id = nodes.running("b", "web").pop().unwrap();
+    let words = ["inspect", "-f", "{{.HostConfig.NetworkMode}}", &id];
+    let pause = String::from_utf8(nodes.docker("b", &words).output().unwrap().stdout).unwrap();
+    let pause = pause.trim().strip_prefix("container:").unwrap().to_owned();
+    assert!(nodes.docker("b", &["rm", "-f", &pause]).output().unwrap().status.success());
+    let line = "ping -c 1 -W 2 1.web && ping -c 1 -W 2 2.web";
+    nodes.until("it is still reached", || nodes.inside("a", "client", line).is_some());
+    assert_eq!(nodes.running("b", "web"), [id.clone()], "it runs on");
+    assert!(nodes.docker("b", &["kill", &id]).output().unwrap().status.success());
+    nodes.until("another is there and reached", || {
+        let now = nodes.running("b", "web");
+        !now.is_empty() && now != [id.clone()] && nodes.inside("a", "client", line).is_some()
+    });
+}
