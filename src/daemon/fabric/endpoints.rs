@@ -66,8 +66,10 @@ pub(super) struct Endpoints(BTreeMap<PublicKey, Reached>);
 /// How a peer is reached.
 #[derive(Debug)]
 struct Reached {
-    /// Since when it is a peer.
+    /// Since when it is a peer that is there.
     begun: Instant,
+    /// Nobody reaches it now.
+    absent: bool,
     /// When it was last seen that something had come from it.
     heard: Option<Instant>,
     /// Since when others hear it elsewhere, and nothing came from it.
@@ -110,7 +112,10 @@ impl Endpoints {
             }
             let elsewhere = it.endpoint.filter(|at| live && !peer.told.contains(at));
             found.heard.extend(elsewhere.map(|at| (peer.node, at)));
-            let missed = if unreachable.contains(&peer.node) {
+            reached.absent = unreachable.contains(&peer.node);
+            let missed = if reached.absent {
+                // Once it is back, it has as long as a new one.
+                (reached.begun, reached.heard) = (now, reached.heard.filter(|_| live));
                 before
             } else {
                 !live && (before || reached.took_too_long(mesh, peer, now))
@@ -128,7 +133,8 @@ impl Endpoints {
     /// Whether all peers are heard, or were not for long: then nothing changes soon.
     pub(super) fn are_settled(&self) -> bool {
         let late = |it: &Reached| SOON_MAX <= it.begun.elapsed();
-        self.0.values().all(|it| (it.heard.is_some() || late(it)) && it.doubted.is_none())
+        let settled = |it: &Reached| it.absent || it.heard.is_some() || late(it);
+        self.0.values().all(|it| settled(it) && it.doubted.is_none())
     }
 }
 
@@ -153,6 +159,7 @@ impl Reached {
     fn new(peer: &Peer, seen: &PeerSeen, missed: bool, now: Instant) -> Self {
         Self {
             begun: now,
+            absent: false,
             heard: seen.handshake.filter(|_| !missed).map(|_| now),
             doubted: None,
             received_bytes: seen.received_bytes,
