@@ -34,7 +34,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import real
@@ -72,6 +71,8 @@ def main():
     wrong = set(asked.tables) - set(tables)
     if wrong:
         sys.exit(f"there is no table {', '.join(sorted(wrong))}")
+    if not Path(asked.fizz).is_file():
+        sys.exit(f"there is no {asked.fizz}; run `cargo build --release`")
     in_memory()
     bench = Bench(asked)
     try:
@@ -183,12 +184,17 @@ class Bench:
         file.write_text(json.dumps({"services": {"web": service}}))
         lab.fizz("-p", "bench", "up", "-f", str(file), "--wait", host="a")
 
-    @staticmethod
-    def inside(lab, node):
+    def inside(self, lab, node):
         """The network of the only container of the service on a node, as this process sees it."""
-        container = lab.on(node, "docker", "ps", "-q", "--filter", "label=fizz.service=web").strip()
-        process = lab.on(node, "docker", "inspect", "-f", "{{.State.Pid}}", container).strip()
-        return f"/proc/{lab.nodes[node]['pid']}/root/proc/{process}/ns/net"
+        found = []
+
+        def is_there():
+            listed = lab.on(node, "docker", "ps", "-q", "--filter", "label=fizz.service=web").split()
+            found[:] = listed and lab.on(node, "docker", "inspect", "-f", "{{.State.Pid}}", *listed).split()
+            return len(found) == 1
+
+        wait(f"one container runs on {node}", is_there)
+        return f"/proc/{lab.nodes[node]['pid']}/root/proc/{found[0]}/ns/net"
 
     def device(self, kind):
         """Two nodes that are in no cluster, whose daemons are paused, with a device between them."""
@@ -359,8 +365,9 @@ def joining(bench):
     token = lab.fizz("token", "create", "--uses", "0", host=first).strip()
     address = f"{lab.nodes[first]['address']}:{real.PORT}"
     begun = time.monotonic()
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda it: lab.fizz("join", address, "--token", token, host=it), others))
+    # As `lab up` does it: what is measured comes after.
+    for it in others:
+        lab.fizz("join", address, "--token", token, host=it)
     members = [first, *others]
     wait("all see all", lambda: settled(lab, members), 300)
     print(f"  {nodes} are one cluster after {time.monotonic() - begun:.1f} s   (load {load()})", flush=True)
