@@ -205,9 +205,7 @@ fn behind_routers_that_keep_their_mapping_both_reach_each_other_directly() {
 
 /// What b's container sends to c's does not come by a node.
 fn nothing_goes_through(nodes: &Nodes, node: &str) {
-    let there = nodes.json("b", &["-p", "far", "ps", "web"]);
-    let there = there.as_array().unwrap().iter().find(|it| it["node_name"] == "c").unwrap();
-    let address = there["addresses"]["far_default"].as_str().unwrap();
+    let address = there(nodes, "c");
     let counted = || {
         let line = "nft list table inet seen-nat | grep -o 'packets [0-9]*'";
         nodes.on(node, line)
@@ -237,9 +235,7 @@ fn a_node_that_gets_another_address_is_found_there() {
         nodes.until_seen(node, &[("a", "alive"), ("b", "alive")]);
     }
     up(&nodes, "a", &STACK.replace("replicas: 3", "replicas: 2"));
-    let there = nodes.json("a", &["-p", "far", "ps", "web"]);
-    let there = there.as_array().unwrap().iter().find(|it| it["node_name"] == "b").unwrap();
-    let address = there["addresses"]["far_default"].as_str().unwrap().to_owned();
+    let address = there(&nodes, "b");
     nodes.until("a reaches b", || {
         nodes.inside("a", "web", &format!("ping -c 1 -W 2 {address}")).is_some()
     });
@@ -275,9 +271,7 @@ fn with_the_clusters_keys_the_devices_get_others_and_are_found_by_them() {
     let keys =
         || ["a", "b", "c"].map(|it| mesh(&nodes, "a", it)["key"].as_str().unwrap().to_owned());
     let before = keys();
-    let there = nodes.json("a", &["-p", "far", "ps", "web"]);
-    let there = there.as_array().unwrap().iter().find(|it| it["node_name"] == "c").unwrap();
-    let address = there["addresses"]["far_default"].as_str().unwrap();
+    let address = there(&nodes, "c");
     let client = nodes.running("b", "web").pop().unwrap();
     let line = format!("ping -c 400 -i 0.02 -W 2 {address}");
     let ping = nodes.exec("b", &client, &line).stdout(Stdio::piped()).spawn().unwrap();
@@ -297,7 +291,14 @@ fn with_the_clusters_keys_the_devices_get_others_and_are_found_by_them() {
             !with_c.contains(&key)
         })
     });
-    nodes.until("a and b reach each other", || {
-        nodes.inside("a", "web", "ping -c 1 -W 2 2.web && ping -c 1 -W 2 1.web").is_some()
-    });
+    let left = there(&nodes, "b");
+    let line = format!("ping -c 1 -W 2 {left}");
+    nodes.until("a reaches b", || nodes.inside("a", "web", &line).is_some());
+}
+
+/// The address of the container on a node.
+fn there(nodes: &Nodes, node: &str) -> String {
+    let all = nodes.json("a", &["-p", "far", "ps", "web"]);
+    let there = all.as_array().unwrap().iter().find(|it| it["node_name"] == node).unwrap();
+    there["addresses"]["far_default"].as_str().unwrap().to_owned()
 }
