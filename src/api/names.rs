@@ -1,7 +1,7 @@
 //! What names lead to, as the node's DNS server answers them.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, SocketAddr},
 };
 
@@ -13,7 +13,7 @@ use crate::{
     node::View,
     state::{ContainerRecord, NodeRecord},
     topology::{
-        Blocks, Known, Place, Plan, decided, places, relays,
+        Blocks, Known, Place, Plan, decided, heard, places, relays,
         zone::{Answer, Data, DnsName, Kind, Order, Question, Resolvers, TTL_SECONDS, Zone},
     },
 };
@@ -111,6 +111,7 @@ pub(super) struct Decided<'a> {
     view: &'a View,
     plan: Plan,
     places: Vec<Place>,
+    heard: BTreeMap<NodeId, BTreeSet<SocketAddr>>,
     unreachable: BTreeSet<NodeId>,
     blocks: Blocks,
 }
@@ -118,8 +119,9 @@ pub(super) struct Decided<'a> {
 impl<'a> Decided<'a> {
     pub(super) fn of(view: &'a View) -> Option<Self> {
         let (plan, places) = (view.overlay?, places(&view.state));
+        let (blocks, heard) = (decided(&plan, &places), heard(&places));
         let unreachable = view.unreachable().collect();
-        Some(Self { view, plan, blocks: decided(&plan, &places), places, unreachable })
+        Some(Self { view, plan, places, heard, unreachable, blocks })
     }
 
     fn name(&self, id: NodeId) -> String {
@@ -130,15 +132,14 @@ impl<'a> Decided<'a> {
 
 /// A node's place in the mesh, if it has one.
 pub(super) fn place(all: &Decided<'_>, id: NodeId, record: &NodeRecord) -> Option<NodeMesh> {
-    let (Decided { plan, blocks, places, unreachable, .. }, mesh) = (all, record.mesh.as_ref()?);
-    let heard_at: BTreeSet<SocketAddr> =
-        places.iter().filter_map(|it| it.heard.get(&id).copied()).collect();
-    let relays = relays(id, places, unreachable).into_iter();
+    let (Decided { plan, blocks, .. }, mesh) = (all, record.mesh.as_ref()?);
+    let heard_at = all.heard.get(&id).into_iter().flatten();
+    let relays = relays(id, &all.places, &all.unreachable).into_iter();
     Some(NodeMesh {
         driver: if mesh.degraded { "userspace" } else { "wireguard" }.to_owned(),
         key: BASE64.encode(mesh.key.0),
         endpoints: mesh.endpoints.iter().map(ToString::to_string).collect(),
-        heard_at: heard_at.iter().map(ToString::to_string).collect(),
+        heard_at: heard_at.map(ToString::to_string).collect(),
         relayed: relays.map(|(to, by)| (all.name(to), all.name(by))).collect(),
         address: plan.of_node(id).to_string(),
         blocks: blocks.of_node(id).map(|it| it.to_string()).collect(),

@@ -21,13 +21,8 @@ impl Node {
     ) -> Result<Response, Refusal> {
         let name = &request.project;
         self.refuse_while_removed(name)?;
-        let Some(deployment) = self.state.deployments().get(name).cloned() else {
-            return Err(Refusal::NotFound { what: "deployment", name: name.to_string() });
-        };
+        let deployment = self.deployment_at(name, request.if_version)?;
         let version = deployment.version;
-        if let Some(planned) = request.if_version.filter(|it| *it != version) {
-            return Err(Refusal::Overtaken { project: name.clone(), version, planned });
-        }
         if deployment.overlay {
             let why = format!("the networks of `{name}` span the nodes already");
             return Err(Refusal::Conflict(why));

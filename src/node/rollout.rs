@@ -15,7 +15,10 @@ use crate::{
     compose::diff,
     model::{ProjectName, Revision, ServiceKey, ServiceName, spec::ServiceSpec},
     reconcile,
-    state::{Change, Intent, RevisionKey, RevisionRecord, Rollout, ServiceRecord, Stage, Template},
+    state::{
+        Change, DeploymentRecord, Intent, RevisionKey, RevisionRecord, Rollout, ServiceRecord,
+        Stage, Template,
+    },
 };
 
 /// How many versions of a deployment are kept.
@@ -61,13 +64,7 @@ impl Node {
         let name = &request.project;
         self.refuse_while_removed(name)?;
         let keys = self.keys(name, request.service.as_slice())?;
-        let Some(deployment) = self.state.deployments().get(name).cloned() else {
-            return Err(Refusal::NotFound { what: "deployment", name: name.to_string() });
-        };
-        let version = deployment.version;
-        if let Some(planned) = request.if_version.filter(|it| *it != version) {
-            return Err(Refusal::Overtaken { project: name.clone(), version, planned });
-        }
+        let deployment = self.deployment_at(name, request.if_version)?;
         let (target, record) = self.target(request, &keys)?;
         let services = record.services.iter().map(|(name, it)| (name.clone(), &*it.definition));
         let then = definition::assemble(&record.model, services)?;
@@ -101,6 +98,22 @@ impl Node {
             self.apply(name, &next, decisions, &[], now);
         }
         Ok(Response::Planned(Box::new(planned)))
+    }
+
+    /// A deployment, if it is still at the version that the plan was about.
+    pub(super) fn deployment_at(
+        &self,
+        name: &ProjectName,
+        planned: Option<u64>,
+    ) -> Result<Arc<DeploymentRecord>, Refusal> {
+        let Some(deployment) = self.state.deployments().get(name).cloned() else {
+            return Err(Refusal::NotFound { what: "deployment", name: name.to_string() });
+        };
+        let version = deployment.version;
+        match planned.filter(|it| *it != version) {
+            Some(planned) => Err(Refusal::Overtaken { project: name.clone(), version, planned }),
+            None => Ok(deployment),
+        }
     }
 
     /// The version to go back to: the one that was asked for, or the last that was different.

@@ -95,12 +95,12 @@ impl Mesh {
     /// What this node is to hold, from what all know, but by no relay that it does not reach.
     #[must_use]
     pub fn of(plan: &Plan, me: NodeId, nodes: &[Place], unreachable: &BTreeSet<NodeId>) -> Self {
-        let blocks = decided(plan, nodes);
+        let (blocks, heard) = (decided(plan, nodes), heard(nodes));
         let mut mesh = Self {
             addresses: [IpAddr::V6(plan.of_node(me))].into(),
             blocks: blocks.of_node(me).collect(),
             lost: blocks.lost_by(me).collect(),
-            translated: is_translated(me, nodes),
+            translated: heard.contains_key(&me),
             ..Self::default()
         };
         mesh.gateways = mesh.blocks.iter().flat_map(|it| gateways(plan, *it)).collect();
@@ -123,9 +123,10 @@ impl Mesh {
             if let Some(relay) = by {
                 relayed.entry(relay).or_default().append(&mut allowed);
             }
-            let (endpoints, translated) = (endpoints(node, nodes), is_translated(node.id, nodes));
-            let (node, told) = (node.id, node.endpoints.clone());
-            let peer = Peer { node, key, endpoints, told, translated, allowed, by };
+            let elsewhere = heard.get(&node.id);
+            let (translated, told) = (elsewhere.is_some(), node.endpoints.clone());
+            let endpoints = endpoints(elsewhere, &told);
+            let peer = Peer { node: node.id, key, endpoints, told, translated, allowed, by };
             mesh.peers.insert(key, peer);
         }
         for peer in mesh.peers.values_mut() {
@@ -142,17 +143,22 @@ impl Mesh {
     }
 }
 
-fn is_translated(node: NodeId, nodes: &[Place]) -> bool {
-    nodes.iter().any(|it| it.heard.contains_key(&node))
+/// Where others hear those that are not where they say: they are behind a NAT, where nobody reaches them first.
+#[must_use]
+pub fn heard(nodes: &[Place]) -> BTreeMap<NodeId, BTreeSet<SocketAddr>> {
+    let mut all: BTreeMap<NodeId, BTreeSet<SocketAddr>> = BTreeMap::new();
+    for (node, at) in nodes.iter().flat_map(|it| &it.heard) {
+        all.entry(*node).or_default().insert(*at);
+    }
+    all
 }
 
-/// Where a node may be reached: where others hear it is likelier than where it says itself, which they know then
+/// Where a node may be reached: where others hear it is likelier than where it tells itself, which they know then
 /// to be wrong.
-fn endpoints(node: &Place, nodes: &[Place]) -> Vec<SocketAddr> {
-    let heard: BTreeSet<SocketAddr> =
-        nodes.iter().filter_map(|it| it.heard.get(&node.id).copied()).collect();
-    let told = node.endpoints.iter().copied().filter(|it| !heard.contains(it));
-    heard.iter().copied().chain(told).collect()
+fn endpoints(heard: Option<&BTreeSet<SocketAddr>>, told: &[SocketAddr]) -> Vec<SocketAddr> {
+    let heard = || heard.into_iter().flatten().copied();
+    let told = told.iter().copied().filter(|it| heard().all(|at| at != *it));
+    heard().chain(told).collect()
 }
 
 /// Who has which block, from what all claim.

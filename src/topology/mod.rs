@@ -17,6 +17,6 @@ pub mod zone;
 pub use addresses::{allocate, gateway, room};
 pub use blocks::{Blocks, Claim};
 pub use known::{Backend, Isolation, Known, Published, is_translated, places};
-pub use mesh::{MTU_BYTES_MIN, Mesh, Peer, Place, WIREGUARD_BYTES, decided};
+pub use mesh::{MTU_BYTES_MIN, Mesh, Peer, Place, WIREGUARD_BYTES, decided, heard};
 pub use plan::{Plan, PlanError};
 pub use relays::relays;

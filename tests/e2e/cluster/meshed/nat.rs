@@ -256,9 +256,7 @@ fn a_node_that_gets_another_address_is_found_there() {
     println!("known {} ms after the address changed", began.elapsed().as_millis());
     let said = String::from_utf8(ping.wait_with_output().unwrap().stdout).unwrap();
     println!("{}", said.lines().rev().nth(1).unwrap_or_default());
-    let received = said.split(" packets received").next().and_then(|it| it.rsplit(' ').next());
-    let received: u32 = received.unwrap().parse().unwrap();
-    assert!(150 <= received, "{said}");
+    assert!(150 <= received(&said), "{said}");
     nodes.until_seen("a", &[("a", "alive"), ("b", "alive")]);
     assert!(nodes.inside("a", "web", &format!("ping -c 3 -i 0.1 -W 2 {address}")).is_some());
 }
@@ -279,8 +277,7 @@ fn with_the_clusters_keys_the_devices_get_others_and_are_found_by_them() {
     nodes.until("each has another key", || keys().iter().all(|it| !before.contains(it)));
     let said = String::from_utf8(ping.wait_with_output().unwrap().stdout).unwrap();
     println!("{}", said.lines().rev().nth(1).unwrap_or_default());
-    let received = said.split(" packets received").next().and_then(|it| it.rsplit(' ').next());
-    assert!(300 <= received.unwrap().parse::<u32>().unwrap(), "{said}");
+    assert!(300 <= received(&said), "{said}");
     everyone_is_served(&nodes);
     // Who is put out is nobody's peer, and what the others have it never heard of.
     let with_c = keys();
@@ -294,6 +291,12 @@ fn with_the_clusters_keys_the_devices_get_others_and_are_found_by_them() {
     let left = there(&nodes, "b");
     let line = format!("ping -c 1 -W 2 {left}");
     nodes.until("a reaches b", || nodes.inside("a", "web", &line).is_some());
+}
+
+/// How many answers ping(8) says that there were.
+fn received(said: &str) -> u32 {
+    let before = said.split(" packets received").next().unwrap();
+    before.rsplit(' ').next().unwrap().parse().unwrap()
 }
 
 /// The address of the container on a node.
