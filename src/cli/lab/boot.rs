@@ -39,8 +39,9 @@ use crate::{
 /// Nodes that boot at the same time.
 const THREADS_MAX: usize = 8;
 
-/// How long a node may take to answer, and how often it is looked at.
-const ANSWER_MAX: Duration = Duration::from_secs(60);
+/// How long a node may take to answer, and how often it is looked at. An engine that has much to do beside
+/// others takes a minute, and one that ends is noticed long before.
+const ANSWER_MAX: Duration = Duration::from_secs(180);
 const LOOK: Duration = Duration::from_millis(25);
 
 /// How often it may be seen that something has ended on a node that may be starting it again.
@@ -164,8 +165,14 @@ pub(super) fn spawn_machine(
             command.env_remove(name);
         }
     }
-    let started = command.spawn().map(drop);
-    started.map_err(CliError::io(format!("can't start {role}")))
+    let mut started = command.spawn().map_err(CliError::io(format!("can't start {role}")))?;
+    // The kernel takes a started program's words from its memory, and says that it has started a moment
+    // before they are there (proc_pid_cmdline(5) reads as empty until then).
+    let words = format!("/proc/{}/cmdline", started.id());
+    while fs::read(&words).is_ok_and(|it| it.is_empty()) && matches!(started.try_wait(), Ok(None)) {
+        sleep(LOOK);
+    }
+    Ok(())
 }
 
 /// A log to which is added only, so that it can be emptied while it is written to.

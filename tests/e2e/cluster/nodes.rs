@@ -15,8 +15,8 @@ use serde_json::Value;
 
 use crate::harness::Kind;
 
-/// How long something may take: 600 looks of 50 ms.
-const LOOKS_MAX: u32 = 600;
+/// How long something may take: 2400 looks of 50 ms.
+const LOOKS_MAX: u32 = 2400;
 const LOOK: Duration = Duration::from_millis(50);
 
 /// A lab of a test's own. It goes with its test.

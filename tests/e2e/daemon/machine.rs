@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::harness::{Dockerd, Lab, REGISTRY_OPEN, text};
 
 /// How long something may take: 1200 looks of 50 ms.
-const LOOKS_MAX: u32 = 1200;
+const LOOKS_MAX: u32 = 2400;
 const LOOK: Duration = Duration::from_millis(50);
 
 /// A running container: its name, its id, since when.

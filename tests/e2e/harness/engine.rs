@@ -18,8 +18,8 @@ use std::{
 
 use super::{REGISTRY, REGISTRY_OPEN};
 
-/// How long an engine may take to answer: 1200 looks of 25 ms.
-const READY_LOOKS_MAX: u32 = 1200;
+/// How long an engine may take to answer: 4800 looks of 25 ms.
+const READY_LOOKS_MAX: u32 = 4800;
 const LOOK: Duration = Duration::from_millis(25);
 
 /// The beginning of all names that an engine of ours has: directories and cgroups.

@@ -15,8 +15,8 @@ use std::{
 
 use serde_json::Value;
 
-/// How long something may take: 1200 looks of 25 ms.
-const LOOKS_MAX: u32 = 1200;
+/// How long something may take: 4800 looks of 25 ms.
+const LOOKS_MAX: u32 = 4800;
 const LOOK: Duration = Duration::from_millis(25);
 
 /// The beginning of the names of all labs of ours.

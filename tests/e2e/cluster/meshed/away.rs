@@ -22,7 +22,7 @@ const GONE_MAX: Duration = Duration::from_secs(8);
 const BACK_MAX: Duration = Duration::from_secs(1);
 
 /// How long either is waited for, and for how long it must stay.
-const WAIT_MAX: Duration = Duration::from_secs(60);
+const WAIT_MAX: Duration = Duration::from_secs(120);
 const STAYS: Duration = Duration::from_secs(3);
 
 const PROJECT: &str = r#"
