@@ -9,7 +9,6 @@ source "$(dirname "${BASH_SOURCE[0]}")/machine.sh"
 DISK_GIB=6
 CARGO_DENY=0.20.2
 CORPUS=../shared/compose-corpus
-AGAIN_MAX=5
 PACKAGES=(
     cc:gcc ld:binutils /usr/include/stdio.h:libc6-dev git:git python3:python3 curl:curl
     dockerd:docker.io docker:docker.io docker-registry:docker-registry
@@ -20,7 +19,7 @@ PACKAGES=(
     dig:bind9-dnsutils dnsmasq:dnsmasq-base
 )
 
-passed=0 failed=0 complaints=() alone=() running=
+passed=0 failed=0 complaints=() running=
 
 main() {
     need_root
@@ -54,11 +53,11 @@ main() {
         name=$(basename "$binary" | sed 's/-[0-9a-f]*$//')
         # The end-to-end tests start engines in namespaces of their own, which takes root.
         if [[ $name == e2e ]]; then
-            stories "$name" "${FIZZ_E2E_RUNTIME:-docker}"
+            tests "$name" "$PWD/$binary"
             # What a runtime must do for Fizz, once more. docs/testing.md has the whole.
-            stories "$name on podman" podman runtime:: daemon::a_secret
+            tests "$name on podman" env FIZZ_E2E_RUNTIME=podman "$PWD/$binary" runtime:: daemon::a_secret
             # The stories that cannot hold there yet are printed with their reasons.
-            stories "$name on containerd" containerd runtime::
+            tests "$name on containerd" env FIZZ_E2E_RUNTIME=containerd "$PWD/$binary" runtime::
         elif [[ $name == sim ]]; then
             tests "$name" as_user env FIZZ_SIM_SEEDS="${FIZZ_SIM_SEEDS:-0..1000}" \
                 FIZZ_SIM_ORCHESTRA_SEEDS="${FIZZ_SIM_ORCHESTRA_SEEDS:-0..20}" "$PWD/$binary"
@@ -73,7 +72,6 @@ main() {
     fi
 
     echo
-    ((${#alone[@]})) && printf 'passed only alone: %s\n' "${alone[@]}"
     ((${#complaints[@]})) && printf 'failed: %s\n' "${complaints[@]}"
     echo "$passed passed, $failed failed"
     ((failed == 0))
@@ -123,28 +121,6 @@ tests() {
     # A runner that died did not count what killed it.
     ((status == 0 || its_failed > 0)) || its_failed=1
     failed=$((failed + its_failed))
-}
-
-# Those among the end-to-end tests that hold on a runtime. On a busy machine an engine may take longer than any
-# of them waits, so a few that failed run once more, one at a time. Their failure is shown all the same, and the
-# sum names those that passed only then.
-stories() {
-    local name=$1 before=$failed failures
-    local command=(env FIZZ_E2E_RUNTIME="$2" "$PWD/$binary")
-    shift 2
-    tests "$name" "${command[@]}" "$@"
-    mapfile -t failures < <(sed -nE 's/^test (.*) \.\.\. FAILED$/\1/p' "$work/${name// /-}.log")
-    # Not where a runner died, nor where so many fail that it is no chance.
-    ((${#failures[@]} == failed - before && 0 < ${#failures[@]} && ${#failures[@]} <= AGAIN_MAX)) || return 0
-    if step "$name again" "${command[@]}" --exact --test-threads=1 "${failures[@]}"; then
-        failed=$before
-        passed=$((passed + ${#failures[@]}))
-        alone+=("${failures[@]/#/$name: }")
-    fi
-    # What the first run complained of has passed, or the second complains of it.
-    for index in "${!complaints[@]}"; do
-        [[ ${complaints[index]} != "$name" ]] || unset "complaints[index]"
-    done
 }
 
 # Whether vagrant/ is right, by Vagrant itself where the system has its package: not all have.
