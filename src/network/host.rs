@@ -1,17 +1,23 @@
 //! What a host has already: its addresses and routes, its largest packet, and whether it forwards.
 
-use std::{fs, io, net::IpAddr, path::PathBuf};
+use std::{
+    fs, io,
+    net::{IpAddr, Ipv4Addr, UdpSocket},
+    os::fd::AsRawFd,
+    path::PathBuf,
+};
 
 use futures_util::{FutureExt, StreamExt, TryStreamExt, future::BoxFuture, stream::BoxStream};
 use ipnet::IpNet;
 use nix::{
     ifaddrs::{InterfaceAddress, getifaddrs},
+    libc,
     net::if_::if_indextoname,
 };
 use rtnetlink::{
     MulticastGroup,
     packet_route::{
-        link::LinkAttribute,
+        link::{LinkAttribute, LinkLayerType, LinkMessage},
         route::{RouteAttribute, RouteHeader, RouteMessage},
     },
 };
@@ -115,6 +121,61 @@ impl AddressChanges {
         // Nothing will be told any more.
         std::future::pending().await
     }
+}
+
+/// A link of a host.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HostLink {
+    /// Its number.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// Its packets have hardware addresses, as Ethernet's have.
+    pub framed: bool,
+    /// The host's own, to itself.
+    pub loopback: bool,
+    /// Part of another link, as a port of a bridge, by which its packets come.
+    pub enslaved: bool,
+}
+
+/// All links of a host.
+pub async fn all_links(host: &Namespace) -> Result<Vec<HostLink>, NetworkError> {
+    host.work("look at the host's links", async |handle| {
+        let messages: Vec<LinkMessage> = handle.link().get().execute().try_collect().await?;
+        Ok(messages.iter().filter_map(host_link).collect())
+    })
+    .await
+}
+
+fn host_link(message: &LinkMessage) -> Option<HostLink> {
+    let name = message.attributes.iter().find_map(|it| {
+        if let LinkAttribute::IfName(name) = it { Some(name.clone()) } else { None }
+    });
+    let enslaved = |it: &LinkAttribute| matches!(it, LinkAttribute::Controller(by) if *by != 0);
+    Some(HostLink {
+        index: message.header.index,
+        name: name?,
+        framed: message.header.link_layer_type == LinkLayerType::Ether,
+        loopback: message.header.link_layer_type == LinkLayerType::Loopback,
+        enslaved: message.attributes.iter().any(enslaved),
+    })
+}
+
+/// All addresses that a host has, by whatever link.
+pub fn own_addresses() -> impl Iterator<Item = IpAddr> {
+    getifaddrs().into_iter().flatten().filter_map(|it| ip_of(&it))
+}
+
+/// The number by which the kernel's programs know the network that this thread is in (socket(7), `SO_NETNS_COOKIE`,
+/// of Linux 5.14).
+pub fn cookie() -> io::Result<u64> {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let (mut cookie, mut bytes) = (0_u64, 8);
+    let (level, option) = (libc::SOL_SOCKET, libc::SO_NETNS_COOKIE);
+    let at = std::ptr::from_mut(&mut cookie).cast();
+    // SAFETY: the kernel writes at most `bytes` bytes to `at`, which are the number's.
+    let failed = unsafe { libc::getsockopt(socket.as_raw_fd(), level, option, at, &raw mut bytes) };
+    if failed == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
 }
 
 /// The largest packet that goes out of this host whole: the smallest of its ways out.

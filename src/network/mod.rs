@@ -10,6 +10,7 @@ mod error;
 pub mod firewall;
 mod gateway;
 pub mod host;
+pub mod ingress;
 mod links;
 mod namespace;
 mod port;

@@ -35,7 +35,7 @@ pub struct Known<'a> {
     mesh: Mesh,
     addresses: BTreeMap<ContainerId, Ipv4Addr>,
     fixed: BTreeMap<NetworkName, BTreeMap<IpAddr, Ipv4Addr>>,
-    nodes: BTreeSet<Ipv4Addr>,
+    nodes: BTreeMap<NodeId, BTreeSet<Ipv4Addr>>,
 }
 
 /// Who may speak to whom.
@@ -53,22 +53,8 @@ pub struct Isolation {
     pub nodes: BTreeSet<Ipv4Addr>,
 }
 
-/// A port of every node, and where what comes there goes.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Published {
-    /// TCP, UDP or SCTP.
-    pub protocol: Protocol,
-    /// The node's port.
-    pub port: u16,
-    /// The node's address; all where not set.
-    pub host_ip: Option<IpAddr>,
-}
-
 /// How well a container stands to have an address that several are to have: the greatest has it.
 type Standing = (bool, bool, bool, Reverse<ContainerId>);
-
-/// A container and its port, where traffic may end.
-pub type Backend = (Ipv4Addr, u16);
 
 /// The nodes as the mesh knows them.
 #[must_use]
@@ -114,7 +100,12 @@ impl<'a> Known<'a> {
             let mut theirs = blocks.of_node(record.node);
             theirs.any(|block| block.contains(&address)).then_some((it.container, address))
         });
-        let claimed = places.iter().flat_map(|it| it.claims.keys().copied());
+        let gateways = |it: &Place| {
+            // A claim that another has is being given up.
+            let theirs = blocks.of_node(it.id).map(gateway);
+            (it.id, theirs.collect::<BTreeSet<_>>())
+        };
+        let nodes = places.iter().map(gateways).collect();
         let mut known = Self {
             plan,
             me,
@@ -124,7 +115,7 @@ impl<'a> Known<'a> {
             mesh: Mesh::of(&plan, me, &places, unreachable),
             addresses: given.collect(),
             fixed: BTreeMap::new(),
-            nodes: claimed.map(gateway).collect(),
+            nodes,
         };
         known.fixed = known.all_fixed();
         known
@@ -182,7 +173,8 @@ impl<'a> Known<'a> {
     /// Who may speak to this node's containers.
     #[must_use]
     pub fn isolation(&self) -> Isolation {
-        let mut isolation = Isolation { nodes: self.nodes.clone(), ..Isolation::default() };
+        let nodes = self.nodes.values().flatten().copied().collect();
+        let mut isolation = Isolation { nodes, ..Isolation::default() };
         let internal = self.internal();
         let mut members: BTreeMap<NetworkName, BTreeSet<Ipv4Addr>> = BTreeMap::new();
         for (id, address) in &self.addresses {
@@ -213,25 +205,22 @@ impl<'a> Known<'a> {
         networks.filter(|it| it.internal).map(|it| NetworkName(it.name.as_str().into())).collect()
     }
 
-    /// The ports that all nodes publish, and where they lead: to those that are well, as long as any is.
+    /// By which addresses packets from one node reach another through the mesh: the gateways of its blocks.
     #[must_use]
-    pub fn published(&self) -> BTreeMap<Published, BTreeSet<Backend>> {
-        let mut found: BTreeMap<Published, [BTreeSet<Backend>; 2]> = BTreeMap::new();
-        for (id, address) in &self.addresses {
-            let Some(record) = self.state.container(*id).filter(|it| it.state.is_up()) else {
-                continue;
-            };
-            let well = is_well(record) && !self.unreachable.contains(&record.node);
-            for port in &record.ports {
-                let protocol = Protocol::named(&port.protocol).unwrap_or_default();
-                let host_ip = port.host_ip.parse().ok().filter(|it: &IpAddr| !it.is_unspecified());
-                let key = Published { protocol, port: port.published, host_ip };
-                let [good, bad] = found.entry(key).or_default();
-                if well { good } else { bad }.insert((*address, port.target));
-            }
-        }
-        let choose = |[good, bad]: [BTreeSet<Backend>; 2]| if good.is_empty() { bad } else { good };
-        found.into_iter().map(|(key, both)| (key, choose(both))).collect()
+    pub const fn gateways(&self) -> &BTreeMap<NodeId, BTreeSet<Ipv4Addr>> {
+        &self.nodes
+    }
+
+    pub(super) fn container(&self, id: ContainerId) -> Option<&ContainerRecord> {
+        self.state.container(id).map(|it| &**it)
+    }
+
+    pub(super) fn service(&self, key: &ServiceKey) -> Option<&ServiceSpec> {
+        self.projects.get(&key.project)?.services.get(&key.service)
+    }
+
+    pub(super) fn reaches(&self, node: NodeId) -> bool {
+        !self.unreachable.contains(&node)
     }
 
     /// What this node's zone is made from.
@@ -318,7 +307,7 @@ fn networks_of(record: &ContainerRecord) -> impl Iterator<Item = NetworkName> + 
 }
 
 /// Whether it runs, and its health check, if there is one, says that it is well.
-fn is_well(record: &ContainerRecord) -> bool {
+pub(super) fn is_well(record: &ContainerRecord) -> bool {
     match record.state {
         ContainerState::Running => !record.checked,
         ContainerState::Healthy => true,

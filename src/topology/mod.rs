@@ -8,7 +8,9 @@
 
 mod addresses;
 mod blocks;
+mod ingress;
 mod known;
+mod maglev;
 mod mesh;
 mod plan;
 mod relays;
@@ -16,7 +18,9 @@ pub mod zone;
 
 pub use addresses::{allocate, gateway, room};
 pub use blocks::{Blocks, Claim};
-pub use known::{Backend, Isolation, Known, Published, is_translated, places};
+pub use ingress::{Backend, Pool, Published};
+pub use known::{Isolation, Known, is_translated, places};
+pub use maglev::SLOTS;
 pub use mesh::{MTU_BYTES_MIN, Mesh, Peer, Place, WIREGUARD_BYTES, decided, heard};
 pub use plan::{Plan, PlanError};
 pub use relays::relays;

@@ -13,6 +13,7 @@ mod daemon;
 mod dns;
 mod doctor;
 mod harness;
+mod ingress;
 mod lab;
 mod mesh;
 mod network;

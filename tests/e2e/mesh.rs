@@ -39,7 +39,7 @@ use tokio::time::Instant;
 
 use crate::network::{Net, command};
 
-const DEVICE: &str = "fizz1";
+pub(crate) const DEVICE: &str = "fizz1";
 const PORT: u16 = 51820;
 
 fn by_the_kernel() -> bool {
@@ -47,21 +47,21 @@ fn by_the_kernel() -> bool {
 }
 
 /// Hosts at a switch.
-struct Site {
-    switch: Net,
-    hosts: BTreeMap<u8, Host>,
+pub(crate) struct Site {
+    pub(crate) switch: Net,
+    pub(crate) hosts: BTreeMap<u8, Host>,
     folder: PathBuf,
 }
 
-struct Host {
+pub(crate) struct Host {
     id: u8,
-    net: Net,
+    pub(crate) net: Net,
     secret: SecretKey,
     folder: PathBuf,
 }
 
 impl Site {
-    fn new(hosts: u8) -> Self {
+    pub(crate) fn new(hosts: u8) -> Self {
         let switch = Net::new("switch");
         switch.run(&["ip", "link", "add", "lan", "type", "bridge", "mcast_snooping", "0"]);
         switch.run(&["ip", "link", "set", "lan", "up"]);
@@ -82,7 +82,7 @@ impl Site {
     }
 
     /// Has hosts know one another, each from nothing: as a daemon that has just started.
-    async fn join(&self, hosts: &[u8]) {
+    pub(crate) async fn join(&self, hosts: &[u8]) {
         for id in hosts {
             self.hosts[id].ensure(&mesh(*id, hosts)).await;
         }
@@ -169,7 +169,7 @@ impl Stream {
     }
 }
 
-fn plan() -> Plan {
+pub(crate) fn plan() -> Plan {
     Plan::new(ClusterId(7), "10.100.0.0/16".parse().unwrap(), 24).unwrap()
 }
 
@@ -177,7 +177,7 @@ fn secret(id: u8) -> SecretKey {
     SecretKey::new(&[id; 32])
 }
 
-fn node(id: u8) -> NodeId {
+pub(crate) fn node(id: u8) -> NodeId {
     NodeId(id.into())
 }
 
@@ -194,7 +194,7 @@ fn endpoint(id: u8) -> SocketAddr {
     SocketAddr::from(([192, 0, 2, id], PORT))
 }
 
-fn mesh(me: u8, all: &[u8]) -> Mesh {
+pub(crate) fn mesh(me: u8, all: &[u8]) -> Mesh {
     let places: Vec<Place> = all.iter().map(|it| place(*it)).collect();
     Mesh::of(&plan(), node(me), &places, &BTreeSet::new())
 }

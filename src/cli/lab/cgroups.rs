@@ -21,6 +21,9 @@ use crate::cli::error::CliError;
 /// The group of all labs.
 const LABS: &str = "fizz-lab";
 
+/// The group of a node's own processes, below its own in version 2: one that passes controllers on holds none itself.
+const PROCESSES: &str = "machine";
+
 /// Processes that have ended may still be in their group for a moment: 200 looks of 25 ms.
 const LOOKS_MAX: u32 = 200;
 const LOOK: Duration = Duration::from_millis(25);
@@ -91,8 +94,7 @@ pub(super) fn enter(lab: &LabName, node: LabNode) -> Result<(), CliError> {
         .map_err(|why| CliError::io("can't make a control group namespace")(why.into()))?;
     for (hierarchy, at) in all.iter().zip(&made) {
         if hierarchy.unified {
-            // A group of version 2 that passes controllers on holds no process itself.
-            let inner = at.join("machine");
+            let inner = at.join(PROCESSES);
             let moved = fs::create_dir_all(&inner)
                 .and_then(|()| fs::write(inner.join("cgroup.procs"), "0"))
                 .and_then(|()| hierarchy.pass_on(at));
@@ -100,6 +102,20 @@ pub(super) fn enter(lab: &LabName, node: LabNode) -> Result<(), CliError> {
         }
         mount(Some(at), &hierarchy.at, None::<&str>, MsFlags::MS_BIND, None::<&str>)
             .map_err(|why| failed(&hierarchy.at)(why.into()))?;
+    }
+    Ok(())
+}
+
+/// Puts this process into a node's groups, where it is one of the node's to whatever goes by groups.
+pub(super) fn join(lab: &LabName, node: LabNode) -> Result<(), CliError> {
+    let group = group(lab).join(node.to_string());
+    for hierarchy in hierarchies()? {
+        let mut at = hierarchy.at.join(&group);
+        if hierarchy.unified {
+            at.push(PROCESSES);
+        }
+        let failed = CliError::io(format!("can't use control groups at {}", at.display()));
+        fs::write(at.join("cgroup.procs"), "0").map_err(failed)?;
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use nix::{
 use tokio::sync::oneshot;
 
 use super::{
-    LabOption, boot,
+    LabOption, boot, cgroups,
     faults::among,
     machine::search_path,
     namespaces,
@@ -43,6 +43,7 @@ pub(super) async fn exec(invocation: &Invocation, args: ExecArgs) -> Result<(), 
     let machine = boot::running(&home)?.0.remove(&Role::Node(node)).ok_or_else(|| {
         CliError::Failed(format!("node {node} is off; start it with `fizz lab start {node}`"))
     })?;
+    cgroups::join(&home.name, node)?;
     let words = args.command;
     let name = words.first().cloned().unwrap_or_default();
     let (tell, started) = oneshot::channel();

@@ -29,6 +29,9 @@ use crate::cli::{Invocation, error::CliError};
 /// How a node tells that what it runs has ended; whoever waits for the node looks for it.
 pub(super) const ENDED: &str = " has ended: ";
 
+/// Where programs in the kernel are pinned (bpf(2)).
+const PROGRAMS: &str = "/sys/fs/bpf";
+
 /// `fizz lab machine`.
 #[derive(Args, Debug)]
 pub(in crate::cli) struct MachineArgs {
@@ -78,6 +81,11 @@ fn become_a_machine(home: &Home, node: LabNode, engine: Engine) -> Result<(), Cl
         own_place(Path::new(place)).map_err(CliError::io(format!("can't mount {place}")))?;
     }
     let quiet = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    // What is pinned there goes with the machine, and no other machine finds it.
+    if Path::new(PROGRAMS).is_dir() {
+        mount(Some("bpf"), PROGRAMS, Some("bpf"), quiet, Some("mode=700"))
+            .map_err(system("can't mount /sys/fs/bpf"))?;
+    }
     mount(Some("proc"), "/proc", Some("proc"), quiet, None::<&str>)
         .map_err(system("can't mount /proc"))?;
     // Containers may ask for mounts that they share; what they share them with is this machine.

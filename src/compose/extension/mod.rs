@@ -3,7 +3,9 @@
 //! It is an `x-` key, so that other tools ignore it and every canonical model keeps it. Inside it
 //! nothing is ignored: an unknown key is an error.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
+
+use ipnet::IpNet;
 
 use super::decode::{Known, cursor::Cursor, text};
 use crate::model::{
@@ -96,9 +98,19 @@ fn affinities(placement: &Cursor<'_>, known: &Known<'_>, own: &ServiceName) -> V
 }
 
 fn ingress(place: &Cursor<'_>) -> Option<IngressSpec> {
-    let place = section(place, &["drain", "local_first"]);
+    let place = section(place, &["affinity", "allow", "drain", "local_first"]);
+    let range = |text: &str| {
+        let one = || text.parse::<IpAddr>().ok().map(IpNet::from);
+        text.parse::<IpNet>().ok().or_else(one).map(|it| it.trunc())
+    };
     place.is_set().then(|| IngressSpec {
         local_first: place.key("local_first").flag().unwrap_or(false),
+        affinity: place.key("affinity").word(&[("none", false), ("source", true)]).unwrap_or(false),
+        allow: {
+            let place = place.key("allow");
+            let ranges = place.items().into_iter();
+            ranges.filter_map(|it| it.parse("a range such as `192.0.2.0/24`", range)).collect()
+        },
         drain: place.key("drain").parse("a duration such as `30s`", text::duration),
     })
 }

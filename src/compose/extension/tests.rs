@@ -36,7 +36,10 @@ fn every_key_is_read() {
             "anti_affinity": ["web"],
         },
         "partition": "singleton",
-        "ingress": {"local_first": true, "drain": "20s"},
+        "ingress": {
+            "local_first": true, "drain": "20s", "affinity": "source",
+            "allow": ["192.0.2.7/24", "2001:db8::1"],
+        },
         "update": {"canary": 2},
         "health": {"failed_after": 9},
         "job": {"retries": 3, "timeout": "10m"},
@@ -54,7 +57,9 @@ fn every_key_is_read() {
     assert_eq!(extension.affinities, [affinity("db", true), affinity("web", false)]);
     assert_eq!(extension.partition, Some(PartitionMode::Singleton));
     let drain = Some(Millis::from_secs(20));
-    assert_eq!(extension.ingress, Some(IngressSpec { local_first: true, drain }));
+    let allow = ["192.0.2.0/24", "2001:db8::1/128"].map(|it| it.parse().unwrap()).into();
+    let ingress = IngressSpec { local_first: true, affinity: true, allow, drain };
+    assert_eq!(extension.ingress, Some(ingress));
     assert_eq!(extension.canary, Some(2));
     assert_eq!(extension.failed_after, Some(9));
     let timeout = Some(Millis::from_secs(600));
@@ -131,6 +136,11 @@ fn nothing_wrong_is_ignored() {
         (json!({"partition": "both"}), "x-fizz.partition: `both` is not known here; use `avail"),
         (json!({"partition": "singelton"}), "did you mean `singleton`?"),
         (json!({"ingress": {"drain": "long"}}), "ingress.drain: `long` is not a duration"),
+        (
+            json!({"ingress": {"affinity": "cookie"}}),
+            "affinity: `cookie` is not known here; use `none`",
+        ),
+        (json!({"ingress": {"allow": ["home"]}}), "allow[0]: `home` is not a range such as"),
         (json!({"ingress": {"local_first": "yes"}}), "local_first: `yes` is not `true` or `false`"),
         (json!({"update": {"canary": 0}}), "update.canary: `0` is not an integer from 1"),
         (json!({"update": {"canary": [1]}}), "update.canary: is a list; it must be a single value"),

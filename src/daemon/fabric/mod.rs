@@ -5,11 +5,12 @@
 //! packet by that.
 
 mod endpoints;
+mod ingress;
 mod names;
 mod underlay;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -43,9 +44,11 @@ use crate::{
     node::{Event, MeshSeat, View},
     state::ClusterState,
     topology::{
-        Known, MTU_BYTES_MIN, Mesh, Plan, PlanError, WIREGUARD_BYTES, gateway, zone::Order,
+        Known, MTU_BYTES_MIN, Mesh, Plan, PlanError, Pool, Published, WIREGUARD_BYTES, gateway,
+        zone::Order,
     },
 };
+use ingress::{Steering, SteeringError};
 use names::Names;
 pub(super) use names::{Answering, RESOLV_CONF};
 use underlay::Watch;
@@ -84,6 +87,9 @@ pub enum FabricError {
     /// The tables could not be set.
     #[error(transparent)]
     Firewall(#[from] FirewallError),
+    /// Published ports lead nowhere, or elsewhere.
+    #[error("published ports are not as agreed: {0}")]
+    Ingress(#[from] SteeringError),
     /// Names are not answered.
     #[error("containers find no names: {0}")]
     Names(#[from] DnsError),
@@ -239,12 +245,13 @@ impl Fabric {
     ) {
         let mut made = Made::default();
         let mut names = Names::new(tasks, self.0.order);
+        let mut steering = Steering::open().await;
         let mut watch = Watch::new(&self.0.host);
         let mut mend = every(MEND_INTERVAL);
         loop {
             let seen = view.borrow_and_update().clone();
             self.renew_key(&seen, &mut made).await;
-            match self.follow(&seen, &mut made, &mut names).await {
+            match self.follow(&seen, &mut made, &mut names, &mut steering).await {
                 Ok(()) => made.complaint = None,
                 Err(why) => {
                     made.known = None;
@@ -323,6 +330,7 @@ impl Fabric {
         view: &View,
         made: &mut Made,
         names: &mut Names,
+        steering: &mut Steering,
     ) -> Result<(), FabricError> {
         let inner = &*self.0;
         let unreachable: BTreeSet<NodeId> = view.unreachable().collect();
@@ -341,7 +349,8 @@ impl Fabric {
             self.ensure_links(known.mesh()).await?;
             (made.mesh, made.next_look) = (Some(known.mesh().clone()), None);
         }
-        let rules = self.rules(&known);
+        let pools = known.ingress();
+        let rules = self.rules(&known, steering.rest(&pools));
         let here: BTreeSet<Ipv4Addr> = rules.isolation.here.keys().copied().collect();
         for (id, address) in known.addresses().iter().filter(|it| anew && here.contains(it.1)) {
             self.port_of(*id, *address).ensure_at_node(&inner.host).await?;
@@ -353,6 +362,7 @@ impl Fabric {
             }
             made.rules = Some(rules);
         }
+        let steered = steering.follow(inner, view, &known, pools).await;
         let named = names.follow(&known).await;
         *inner.answering.lock().unwrap_or_else(PoisonError::into_inner) = names.answering();
         // One that finds no names is better than none.
@@ -362,11 +372,12 @@ impl Fabric {
             changed
         });
         named?;
+        steered?;
         made.known = Some((Arc::clone(&view.state), unreachable));
         Ok(())
     }
 
-    fn rules(&self, known: &Known<'_>) -> Rules {
+    fn rules(&self, known: &Known<'_>, published: BTreeMap<Published, Pool>) -> Rules {
         let isolation = known.isolation();
         let links = known.addresses().iter().filter(|(_, it)| isolation.here.contains_key(it));
         let links = links.map(|(id, it)| (*it, link_of(*id))).collect();
@@ -377,7 +388,7 @@ impl Fabric {
             gateway: known.mesh().blocks.first().copied().map(gateway),
             members: self.0.members.clone(),
             isolation,
-            published: known.published(),
+            published,
             links,
         }
     }
@@ -412,6 +423,7 @@ impl Fabric {
             inner.device.remove(&inner.host, MESH).await?;
             Gateway::remove(GATEWAY, &inner.host).await?;
             firewall::remove().await?;
+            Steering::close().map_err(SteeringError::Ingress)?;
             Ok::<(), FabricError>(())
         };
         if let Err(error) = closed.await {

@@ -239,6 +239,16 @@ impl Protocol {
         }
     }
 
+    /// As packets have it (IANA, Protocol Numbers).
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+            Self::Sctp => 132,
+        }
+    }
+
     /// The one that is written so.
     #[must_use]
     pub fn named(text: &str) -> Option<Self> {

@@ -1,6 +1,8 @@
 //! `x-fizz`: what Compose has no words for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::IpNet;
 
 use crate::model::{Millis, Schedule, ServiceName, Zone};
 
@@ -61,6 +63,10 @@ pub enum PartitionMode {
 pub struct IngressSpec {
     /// Prefer replicas on the node that the connection entered.
     pub local_first: bool,
+    /// `affinity: source`: all connections of a client's address go to one replica.
+    pub affinity: bool,
+    /// Who may come in; anyone if it is empty.
+    pub allow: BTreeSet<IpNet>,
     /// How long open connections may go on when a container is replaced.
     pub drain: Option<Millis>,
 }

@@ -6,7 +6,9 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
-use crate::topology::{Backend, Isolation, Plan, Published, zone::NetworkName};
+use ipnet::IpNet;
+
+use crate::topology::{Isolation, Plan, Pool, Published, zone::NetworkName};
 
 /// What the tables are made from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,8 +25,8 @@ pub struct Rules {
     pub members: BTreeSet<u16>,
     /// Who may speak to whom.
     pub isolation: Isolation,
-    /// The published ports, and where they lead.
-    pub published: BTreeMap<Published, BTreeSet<Backend>>,
+    /// The published ports that no program of ingress carries, and where they lead.
+    pub published: BTreeMap<Published, Pool>,
     /// The link of each of this node's containers.
     pub links: BTreeMap<Ipv4Addr, String>,
 }
@@ -250,43 +252,66 @@ impl Rules {
         text
     }
 
-    /// A rule for each published port; its connections take turns among where it leads.
+    /// A chain for each published port, found by one look into a map (verdict maps of nft(8)) however many there are;
+    /// a port's connections take turns among where it leads.
     fn published(&self) -> String {
-        let mut text = "  chain ports {\n".to_owned();
-        for (port, backends) in &self.published {
-            let (protocol, number) = (port.protocol.name(), port.port);
-            let turns = backends.len();
-            if turns == 0 {
-                continue;
+        let (mut chains, mut anywhere) = (String::new(), vec![]);
+        let (mut at4, mut at6) = (vec![], vec![]);
+        let used = self.published.iter().filter(|it| !it.1.open.is_empty());
+        for (number, (port, pool)) in used.enumerate() {
+            let key = format!("{} . {}", port.protocol.name(), port.port);
+            match port.host_ip {
+                None => anywhere.push(format!("{key} : jump port{number}")),
+                Some(IpAddr::V4(it)) => at4.push(format!("{it} . {key} : jump port{number}")),
+                Some(IpAddr::V6(it)) => at6.push(format!("{it} . {key} : jump port{number}")),
             }
-            let asked = match port.host_ip {
-                Some(IpAddr::V4(it)) => format!("ip daddr {it} "),
-                Some(IpAddr::V6(it)) => format!("ip6 daddr {it} "),
-                None => String::new(),
-            };
-            let map = |it: &dyn Fn(Ipv4Addr) -> IpAddr| {
-                let each = backends.iter().enumerate();
-                let each =
-                    each.map(|(turn, (at, target))| format!("{turn} : {} . {target}", it(*at)));
-                each.collect::<Vec<_>>().join(", ")
-            };
-            let (four, six) = (map(&|it| IpAddr::V4(it)), map(&|it| IpAddr::V6(self.plan.v6(it))));
-            let v6_only = matches!(port.host_ip, Some(IpAddr::V6(_)));
-            let v4_only = matches!(port.host_ip, Some(IpAddr::V4(_)));
-            if !v6_only {
-                let _ = writeln!(
-                    text,
-                    "    {asked}meta nfproto ipv4 {protocol} dport {number} dnat ip to numgen inc mod {turns} map {{ {four} }}"
-                );
-            }
-            if !v4_only {
-                let _ = writeln!(
-                    text,
-                    "    {asked}meta nfproto ipv6 {protocol} dport {number} dnat ip6 to numgen inc mod {turns} map {{ {six} }}"
-                );
-            }
+            let _ = write!(chains, "  chain port{number} {{\n{}  }}\n", self.turns(port, pool));
         }
-        text + "  }\n"
+        let (anywhere, at4, at6) = {
+            let all = [anywhere, at4, at6].map(|it| elements(it.into_iter()));
+            all.into()
+        };
+        format!(
+            r#"{chains}  map ports {{ type inet_proto . inet_service : verdict; {anywhere} }}
+  map ports4 {{ type ipv4_addr . inet_proto . inet_service : verdict; {at4} }}
+  map ports6 {{ type ipv6_addr . inet_proto . inet_service : verdict; {at6} }}
+  chain ports {{
+    ip daddr . meta l4proto . th dport vmap @ports4
+    ip6 daddr . meta l4proto . th dport vmap @ports6
+    meta l4proto . th dport vmap @ports
+  }}
+"#
+        )
+    }
+
+    /// Who may come in, and where each in turn is led.
+    fn turns(&self, port: &Published, pool: &Pool) -> String {
+        let (mut text, protocol) = (String::new(), port.protocol.name());
+        let of = |is_v4: bool| {
+            let ranges = pool.allowed.iter().filter(move |it| it.addr().is_ipv4() == is_v4);
+            list(ranges)
+        };
+        let turns = pool.open.len();
+        let map = |it: &dyn Fn(Ipv4Addr) -> IpAddr| {
+            let each = pool.open.iter().enumerate();
+            let each = each.map(|(turn, to)| format!("{turn} : {} . {}", it(to.address), to.port));
+            list(each)
+        };
+        let maps = [map(&|it| IpAddr::V4(it)), map(&|it| IpAddr::V6(self.plan.v6(it)))];
+        for (family, is_v4, map) in [("ip", true, &maps[0]), ("ip6", false, &maps[1])] {
+            let version = if is_v4 { "ipv4" } else { "ipv6" };
+            let may = match (pool.allowed.is_empty(), of(is_v4)) {
+                (true, _) => String::new(),
+                // Those that may are all of the other family.
+                (false, none) if none == list(std::iter::empty::<IpNet>()) => continue,
+                (false, ranges) => format!("{family} saddr {ranges} "),
+            };
+            let _ = writeln!(
+                text,
+                "    meta nfproto {version} meta l4proto {protocol} {may}dnat {family} to numgen inc mod {turns} map {map}"
+            );
+        }
+        text + if pool.allowed.is_empty() { "" } else { "    drop\n" }
     }
 }
 

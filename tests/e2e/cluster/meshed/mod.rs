@@ -4,6 +4,7 @@
 
 mod away;
 mod five;
+mod ingress;
 mod nat;
 mod seats;
 mod wire;

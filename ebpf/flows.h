@@ -1,0 +1,314 @@
+/* Connections: once one is sent somewhere, it stays there. */
+#pragma once
+#include "choose.h"
+#include "icmp.h"
+
+enum {
+	BACKEND_TRIES_MAX = 3, /* other backends that are tried where a connection would clash with another */
+	PORT_TRIES_MAX = 8,
+};
+
+static const __u64 SECOND_NS = 1000000000ULL;
+
+/* Where a packet came in, and so where the answers leave. */
+struct door {
+	__u32 link;
+	__u8 flags; /* of the flow back: FLAT, PEER */
+	__u8 inside; /* the cluster's own come by it */
+};
+
+static inline void reverse(const struct flow_key *key, struct flow_key *back)
+{
+	back->from = key->to;
+	back->to = key->from;
+	back->from_port = key->to_port;
+	back->to_port = key->from_port;
+	back->protocol = key->protocol;
+	back->zero = 0;
+}
+
+/* A packet of a flow has passed. Not each writes: that would move the entry between processors. */
+static inline void touch(struct flow *flow, const struct packet *it, __u64 now)
+{
+	if (now - flow->seen_ns > SECOND_NS)
+		flow->seen_ns = now;
+	if (it->flags & TCP_RST)
+		flow->state = ENDED;
+	else if (it->flags & TCP_FIN && flow->state < CLOSING)
+		flow->state = CLOSING;
+}
+
+/* Whether a socket of the host's own is at the other end: the kernel chose a published port for a connection outward. */
+static inline int is_hosts_own(struct __sk_buff *skb, const struct packet *it)
+{
+	struct bpf_sock_tuple tuple;
+	struct bpf_sock *socket;
+	__u32 bytes;
+
+	if (it->v6) {
+		memcpy(tuple.ipv6.saddr, &it->flow.from, sizeof(tuple.ipv6.saddr));
+		memcpy(tuple.ipv6.daddr, &it->flow.to, sizeof(tuple.ipv6.daddr));
+		tuple.ipv6.sport = it->flow.from_port;
+		tuple.ipv6.dport = it->flow.to_port;
+		bytes = sizeof(tuple.ipv6);
+	} else {
+		tuple.ipv4.saddr = it->flow.from.words[3];
+		tuple.ipv4.daddr = it->flow.to.words[3];
+		tuple.ipv4.sport = it->flow.from_port;
+		tuple.ipv4.dport = it->flow.to_port;
+		bytes = sizeof(tuple.ipv4);
+	}
+	socket = it->flow.protocol == IPPROTO_TCP ? bpf_skc_lookup_tcp(skb, &tuple, bytes, BPF_F_CURRENT_NETNS, 0)
+						  : bpf_sk_lookup_udp(skb, &tuple, bytes, BPF_F_CURRENT_NETNS, 0);
+	if (!socket)
+		return 0;
+	bpf_sk_release(socket);
+	return 1;
+}
+
+/* By what the packets back of a flow in are known. */
+static inline void key_back(const struct packet *it, const struct flow *in, struct flow_key *key)
+{
+	memset(key, 0, sizeof(*key));
+	key->from = in->to;
+	key->from_port = in->to_port;
+	key->to = in->from;
+	key->to_port = in->from_port;
+	key->protocol = it->flow.protocol;
+	key->way = BACK;
+}
+
+/* The flow back belongs to the one in that a packet is of. */
+static inline int is_its_own(const struct flow *back, const struct packet *it)
+{
+	return same_address(&back->from, &it->flow.to) && back->from_port == it->flow.to_port &&
+	       same_address(&back->to, &it->flow.from) && back->to_port == it->flow.from_port;
+}
+
+/* Whether what comes back of a flow in could not be told from what comes back of another: one client reaches one
+ * backend by two addresses or ports, from one port of its own. */
+static inline int clashes(const struct packet *it, const struct flow *in)
+{
+	struct flow_key key;
+	struct flow *other;
+
+	key_back(it, in, &key);
+	other = bpf_map_lookup_elem(&flows, &key);
+	return other && other->state < CLOSING && !is_its_own(other, it);
+}
+
+/* Puts the way back of a flow on record. */
+static inline void record_back(const struct packet *it, const struct flow *in, const struct door *door)
+{
+	struct flow_key key;
+	struct flow back = *in;
+
+	key_back(it, in, &key);
+	back.from = it->flow.to;
+	back.from_port = it->flow.to_port;
+	back.to = it->flow.from;
+	back.to_port = it->flow.from_port;
+	back.through = 0;
+	back.link = door->link;
+	back.flags = door->flags;
+	bpf_map_update_elem(&flows, &key, &back, BPF_ANY);
+}
+
+static inline void restore_back(const struct packet *it, const struct flow *in, const struct door *door)
+{
+	struct flow_key key;
+
+	key_back(it, in, &key);
+	if (!bpf_map_lookup_elem(&flows, &key))
+		record_back(it, in, door);
+}
+
+/* The flow of a packet to a backend. */
+static inline void plan(const struct settings *us, const struct packet *it, const struct backend *to, __u32 index, __u64 now,
+			struct flow *in)
+{
+	memset(in, 0, sizeof(*in));
+	in->from = it->flow.from;
+	in->from_port = it->flow.from_port;
+	set_container(us, &in->to, to->address, it->v6);
+	in->to_port = to->port;
+	in->backend = index;
+	in->through = to->through;
+	in->link = to->link;
+	in->flags = PEER;
+	in->state = it->flow.protocol == IPPROTO_TCP && it->flags & TCP_SYN ? OPENING : OPEN;
+	in->seen_ns = in->began_ns = now;
+	/* A replica that reaches itself by a published port would get a packet from itself, which nobody takes. */
+	if (same_address(&in->from, &in->to))
+		set_container(us, &in->from, us->gateway, it->v6);
+}
+
+/* Sends a packet of no known connection to a backend, and has the rest follow. Where the replies of that one would
+ * clash, another takes it; where those of all would, the client's port is translated, too. */
+static inline int begin(const struct settings *us, const struct packet *it, const struct frontend *frontend,
+			const struct door *door, __u64 now, struct flow *in)
+{
+	__u32 hash = hash_of(&it->flow, frontend), index = 0;
+
+	for (__u32 try = 0; try < BACKEND_TRIES_MAX + PORT_TRIES_MAX; try++) {
+		struct backend *to = choose(frontend, hash + (try < BACKEND_TRIES_MAX ? try * 0x20fffffb : 0), &index);
+
+		if (!to || !to->address)
+			return 0;
+		plan(us, it, to, index, now, in);
+		if (try >= BACKEND_TRIES_MAX)
+			in->from_port = htons(32768 + (bpf_get_prandom_u32() & 0x7fff));
+		if (clashes(it, in))
+			continue;
+		record_back(it, in, door);
+		bpf_map_update_elem(&flows, &it->flow, in, BPF_ANY);
+		if (it->flow.protocol == IPPROTO_UDP || (it->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
+			was_asked(index, it->flow.protocol == IPPROTO_TCP);
+		return 1;
+	}
+	return 0;
+}
+
+/* Whether a connection has to go elsewhere than so far: it begins anew, or its replica takes no more of it. */
+static inline int is_over(const struct flow *flow, const struct packet *it)
+{
+	__u32 index = flow->backend;
+	struct backend *backend = bpf_map_lookup_elem(&backends, &index);
+
+	if (it->flow.protocol == IPPROTO_UDP)
+		return !backend || backend->flags & LEAVING || is_down(index);
+	if ((it->flags & (TCP_SYN | TCP_ACK)) != TCP_SYN)
+		return 0;
+	return flow->state >= CLOSING || (flow->state == OPENING && is_down(index));
+}
+
+/* What an error is about, as the flow that its quoted packet is answered by. */
+static inline int quoted_flow(struct __sk_buff *skb, const struct packet *it, struct packet *quoted, struct flow_key *key)
+{
+	struct icmp_header icmp;
+
+	memset(key, 0, sizeof(*key));
+	if (it->flow.protocol != (it->v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP) || it->part != WHOLE ||
+	    bpf_skb_load_bytes(skb, it->l4, &icmp, sizeof(icmp)) || !is_error(it, icmp.type) || !parse_quoted(skb, it, quoted))
+		return 0;
+	reverse(&quoted->flow, key);
+	return 1;
+}
+
+/* An error about what a replica sent to a client: it hears of it as if it had sent it itself. */
+static inline int error_inward(struct __sk_buff *skb, const struct settings *us, struct packet *it, struct packet *quoted,
+			       struct flow_key *key)
+{
+	struct flow *in;
+
+	key->way = IN;
+	in = bpf_map_lookup_elem(&flows, key);
+	if (!in)
+		return TC_ACT_OK;
+	if (write_both(skb, it, quoted, &it->flow.to, &in->to, 1, &quoted->flow.from, &in->to, 0) ||
+	    write_quoted_port(skb, it, quoted, quoted->flow.from_port, in->to_port, 0) ||
+	    write_quoted_port(skb, it, quoted, quoted->flow.to_port, in->from_port, 1))
+		return drop(FAILED);
+	return send(skb, us, it, in);
+}
+
+/* An error that a replica, or its node, sends about what a client sent. */
+static inline int error_back(struct __sk_buff *skb, const struct settings *us, struct packet *it, struct packet *quoted,
+			     struct flow_key *key)
+{
+	struct flow *back;
+
+	key->way = BACK;
+	back = bpf_map_lookup_elem(&flows, key);
+	if (!back || back->state == PASSED)
+		return TC_ACT_OK;
+	if (back->through)
+		return send(skb, us, it, back);
+	if (write_both(skb, it, quoted, &it->flow.from, &back->from, 0, &quoted->flow.to, &back->from, 1) ||
+	    write_quoted_port(skb, it, quoted, quoted->flow.to_port, back->from_port, 1) ||
+	    write_quoted_port(skb, it, quoted, quoted->flow.from_port, back->to_port, 0))
+		return drop(FAILED);
+	return send(skb, us, it, back);
+}
+
+/* A packet that comes from outside, or from a container or another node to an address of this one. */
+static inline int inward(struct __sk_buff *skb, __u32 l3, const struct door *door)
+{
+	struct settings *us = our_settings();
+	struct frontend *frontend;
+	struct packet it, quoted;
+	struct flow_key key;
+	struct flow *flow, fresh;
+	enum parsed parsed = parse(skb, l3, &it);
+	__u64 now = bpf_ktime_get_ns();
+
+	if (!us)
+		return TC_ACT_OK;
+	if (parsed == OTHERS && quoted_flow(skb, &it, &quoted, &key))
+		return error_inward(skb, us, &it, &quoted, &key);
+	/* What the kernel drops needs not be dropped here. */
+	if (parsed != OURS || (it.part != WHOLE && !find_ports(&it)) || !is_published(it.flow.protocol, it.flow.to_port))
+		return TC_ACT_OK;
+	flow = bpf_map_lookup_elem(&flows, &it.flow);
+	if (!flow || is_over(flow, &it)) {
+		frontend = frontend_of(&it.flow);
+		if (!frontend)
+			return TC_ACT_OK;
+		if (!(it.flags & TCP_SYN) && is_hosts_own(skb, &it))
+			return TC_ACT_OK;
+		if (is_nobodys(&it.flow.from) || (!door->inside && is_clusters(us, &it.flow.from)))
+			return drop(FORGED);
+		if (!may_come_in(frontend, &it.flow.from))
+			return drop(NOT_ALLOWED);
+		if (!begin(us, &it, frontend, door, now, &fresh))
+			return drop(NO_BACKEND);
+		flow = &fresh;
+	} else {
+		if (it.flow.protocol == IPPROTO_TCP && (it.flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
+			was_asked(flow->backend, 1);
+		/* Where the map is full, its two ways may go one without the other. */
+		if (now - flow->seen_ns > SECOND_NS)
+			restore_back(&it, flow, door);
+		touch(flow, &it, now);
+	}
+	if (flow->through && is_too_big(skb, us, &it))
+		return say_too_big(skb, us, &it);
+	if (translate(skb, &it, flow))
+		return drop(FAILED);
+	return send(skb, us, &it, flow);
+}
+
+/* What the answer to a connection's first packet says of who gave it. */
+static inline void judge(struct flow *back, const struct packet *it, __u64 now)
+{
+	if (it->flow.protocol != IPPROTO_TCP)
+		return;
+	if (back->state == OPENING && it->flags & TCP_RST) {
+		has_refused(back->backend, now - back->began_ns);
+	} else if (back->state == OPENING && (it->flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK)) {
+		back->state = OPEN;
+		has_answered(back->backend, now - back->began_ns);
+	} else if (it->flags & TCP_RST && back->state < ENDED) {
+		has_reset(back->backend);
+	}
+}
+
+/* A reply on a flow back, on this node where it came in or on the one where its replica is. */
+static inline int reply(struct __sk_buff *skb, const struct settings *us, struct packet *it, struct flow *back)
+{
+	__u64 now = bpf_ktime_get_ns();
+
+	if (back->state == PASSED)
+		return TC_ACT_OK;
+	if (back->through) {
+		touch(back, it, now);
+		if (is_too_big(skb, us, it))
+			return say_too_big(skb, us, it);
+		return send(skb, us, it, back);
+	}
+	judge(back, it, now);
+	touch(back, it, now);
+	if (translate(skb, it, back))
+		return drop(FAILED);
+	return send(skb, us, it, back);
+}

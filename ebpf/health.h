@@ -1,0 +1,170 @@
+/* What connections tell of the replicas: who closed its listener, refuses, or stays silent gets no other, at once and
+ * without the daemon. That is a suspicion: an active check by the daemon, or another sign of life, ends it, and not all
+ * of a pool are taken out for it. */
+#pragma once
+#include "maps.h"
+
+static inline void tell(enum event_kind kind, __u32 backend, enum standing standing, __u64 waited_ns)
+{
+	struct event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
+
+	/* Where nobody reads, what is told is lost; what is so can be seen in the maps. */
+	if (!event)
+		return;
+	event->kind = kind;
+	event->backend = backend;
+	event->standing = standing;
+	event->zero = 0;
+	event->at_ns = bpf_ktime_get_ns();
+	event->waited_ns = waited_ns;
+	bpf_ringbuf_submit(event, 0);
+}
+
+/* That nobody listens is certain, and leaves one; the rest may be the network's fault, and leaves half. */
+static inline void take_out(__u32 index, enum standing why, __u64 waited_ns)
+{
+	struct backend *backend = bpf_map_lookup_elem(&backends, &index);
+	struct state *state = bpf_map_lookup_elem(&states, &index);
+	__u32 number = backend ? backend->pool : 0, limit;
+	struct pool *pool = bpf_map_lookup_elem(&pools, &number);
+
+	if (!backend || !state || !pool || state->standing != WELL)
+		return;
+	limit = why == CLOSED ? pool->backends - 1 : pool->backends / 2;
+	if (!pool->backends || __sync_fetch_and_add(&pool->down, 1) >= limit) {
+		__sync_fetch_and_add(&pool->down, -1);
+		tell(KEPT, index, why, waited_ns);
+		return;
+	}
+	if (__sync_val_compare_and_swap(&state->standing, WELL, why) != WELL) {
+		__sync_fetch_and_add(&pool->down, -1);
+		return;
+	}
+	tell(TAKEN_OUT, index, why, waited_ns);
+}
+
+static inline void take_back(__u32 index)
+{
+	struct backend *backend = bpf_map_lookup_elem(&backends, &index);
+	struct state *state = bpf_map_lookup_elem(&states, &index);
+	__u32 number = backend ? backend->pool : 0, was;
+	struct pool *pool = bpf_map_lookup_elem(&pools, &number);
+
+	if (!backend || !state || !pool)
+		return;
+	was = __sync_lock_test_and_set(&state->standing, WELL);
+	if (was == WELL)
+		return;
+	__sync_fetch_and_add(&pool->down, -1);
+	tell(TAKEN_BACK, index, was, 0);
+}
+
+static inline int is_down(__u32 index)
+{
+	struct state *state = bpf_map_lookup_elem(&states, &index);
+
+	return state && state->standing != WELL;
+}
+
+static int on_silence(void *map __attribute__((unused)), __u32 *index, struct watch *watch)
+{
+	__u64 asked = watch->asked_ns, waited = bpf_ktime_get_ns() - asked;
+	struct backend *backend = bpf_map_lookup_elem(&backends, index);
+	struct counts *count = bpf_map_lookup_elem(&counts, index);
+
+	if (!asked || !backend)
+		return 0;
+	if (waited < backend->patience_ns) {
+		bpf_timer_start(&watch->timer, backend->patience_ns - waited, 0);
+		return 0;
+	}
+	watch->asked_ns = 0;
+	if (count)
+		__sync_fetch_and_add(&count->silent, 1);
+	take_out(*index, SILENT, waited);
+	return 0;
+}
+
+/* A connection was sent to a backend. */
+static inline void was_asked(__u32 index, int is_tcp)
+{
+	struct backend *backend = bpf_map_lookup_elem(&backends, &index);
+	struct watch *watch = bpf_map_lookup_elem(&watches, &index);
+	struct counts *count = bpf_map_lookup_elem(&counts, &index);
+
+	if (!backend || !watch || !count)
+		return;
+	__sync_fetch_and_add(&count->connections, 1);
+	if (!is_tcp || !backend->patience_ns || watch->asked_ns)
+		return;
+	watch->asked_ns = bpf_ktime_get_ns();
+	if (!__sync_lock_test_and_set(&watch->timed, 1)) {
+		bpf_timer_init(&watch->timer, &watches, CLOCK_MONOTONIC);
+		bpf_timer_set_callback(&watch->timer, on_silence);
+	}
+	bpf_timer_start(&watch->timer, backend->patience_ns, 0);
+}
+
+/* It took a connection. */
+static inline void has_answered(__u32 index, __u64 after_ns)
+{
+	struct watch *watch = bpf_map_lookup_elem(&watches, &index);
+	struct counts *count = bpf_map_lookup_elem(&counts, &index);
+	struct state *state = bpf_map_lookup_elem(&states, &index);
+
+	if (!watch || !count || !state)
+		return;
+	__sync_fetch_and_add(&count->answered, 1);
+	watch->asked_ns = 0;
+	/* An eighth of the newest, as TCP smooths its round-trip time (RFC 6298, 2). */
+	watch->answer_ns = watch->answer_ns ? watch->answer_ns - (watch->answer_ns >> 3) + (after_ns >> 3) : after_ns;
+	if (state->standing == SILENT || state->standing == REFUSED_ONE)
+		take_back(index);
+}
+
+static inline void has_refused(__u32 index, __u64 after_ns)
+{
+	struct watch *watch = bpf_map_lookup_elem(&watches, &index);
+	struct counts *count = bpf_map_lookup_elem(&counts, &index);
+
+	if (!watch || !count)
+		return;
+	__sync_fetch_and_add(&count->refused, 1);
+	watch->asked_ns = 0;
+	take_out(index, REFUSED_ONE, after_ns);
+}
+
+static inline void has_reset(__u32 index)
+{
+	struct counts *count = bpf_map_lookup_elem(&counts, &index);
+
+	if (count)
+		__sync_fetch_and_add(&count->resets, 1);
+}
+
+/* Every change of a TCP socket's state, on the whole machine. Sockets that a listener made for its connections also come
+ * out of the state of a listener: those go to another than CLOSE. */
+SECTION("tp_btf/inet_sock_set_state")
+int socket_changes(__u64 *arguments)
+{
+	struct sock *socket = (struct sock *)arguments[0];
+	int old = arguments[1], new = arguments[2];
+	struct listener_key key = {};
+	struct listener *listener;
+	__s32 were;
+
+	if (new != TCP_LISTEN && !(old == TCP_LISTEN && new == TCP_CLOSE))
+		return 0;
+	key.network = socket->__sk_common.skc_net.net->net_cookie;
+	key.port = socket->__sk_common.skc_num;
+	listener = bpf_map_lookup_elem(&listeners, &key);
+	if (!listener)
+		return 0;
+	/* Several may listen at one port (SO_REUSEPORT). */
+	were = __sync_fetch_and_add(&listener->sockets, new == TCP_LISTEN ? 1 : -1);
+	if (new == TCP_LISTEN)
+		take_back(listener->backend);
+	else if (were <= 1)
+		take_out(listener->backend, CLOSED, 0);
+	return 0;
+}

@@ -1,0 +1,171 @@
+/* Fizz's ingress: what comes to a published port of any node goes to a healthy replica on any node, with the client's
+ * address as it is, and what that answers goes back the same way.
+ *
+ *   client -> outside -> [from_outside] ------------------------> container        the replica is here
+ *   client -> outside -> [from_outside] -> mesh -> [from_mesh] -> container        it is on another node
+ *   client <- outside <- [from_mesh] <- mesh <- [from_container] <- container
+ *
+ * Between nodes a packet is inside another (into_mesh), so that neither end's address needs to be the mesh's. The host's
+ * own connections are translated at its sockets, once for each. Names in brackets are the programs. */
+#include "flows.h"
+
+char terms[] SECTION("license") = "GPL";
+
+/* At each link to the outside. */
+SECTION("classifier")
+int from_outside(struct __sk_buff *skb)
+{
+	struct door door = { .link = skb->ifindex };
+
+	/* Of a network that has a link of its own, where it comes by again. */
+	if (skb->vlan_present || skb->pkt_type != PACKET_HOST)
+		return TC_ACT_OK;
+	return inward(skb, ETH_BYTES, &door);
+}
+
+/* At such a one without hardware addresses. */
+SECTION("classifier")
+int from_outside_flat(struct __sk_buff *skb)
+{
+	struct door door = { .link = skb->ifindex, .flags = FLAT };
+
+	return inward(skb, 0, &door);
+}
+
+/* At the node's end of each container's link. */
+SECTION("classifier")
+int from_container(struct __sk_buff *skb)
+{
+	struct door door = { .link = skb->ifindex, .flags = PEER, .inside = 1 };
+	struct settings *us = our_settings();
+	struct packet it, quoted;
+	struct flow_key key;
+	struct flow *back;
+	enum parsed parsed;
+
+	if (!us)
+		return TC_ACT_OK;
+	parsed = parse(skb, ETH_BYTES, &it);
+	if (parsed == OTHERS && quoted_flow(skb, &it, &quoted, &key))
+		return error_back(skb, us, &it, &quoted, &key);
+	if (parsed != OURS || (it.part != WHOLE && !find_ports(&it)))
+		return TC_ACT_OK;
+	if (!owner_of(us, &it.flow.from, it.flow.from_port, it.flow.protocol))
+		return inward(skb, ETH_BYTES, &door);
+	it.flow.way = BACK;
+	back = bpf_map_lookup_elem(&flows, &it.flow);
+	if (back)
+		return reply(skb, us, &it, back);
+	if (it.flow.protocol != IPPROTO_TCP || is_clusters(us, &it.flow.to) || is_local(&it.flow.to))
+		return inward(skb, ETH_BYTES, &door);
+	/* A connection from the port at which it listens: seldom, and its own business. */
+	if ((it.flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
+		struct flow passed = { .state = PASSED, .seen_ns = bpf_ktime_get_ns() };
+
+		bpf_map_update_elem(&flows, &it.flow, &passed, BPF_ANY);
+		return TC_ACT_OK;
+	}
+	/* What is known of its connection was lost. Sent as it is, it would end it; the client's next packet brings it
+	 * back, as it is sent to the same replica again. */
+	return drop(STRAY);
+}
+
+/* The link of the replica here that has an address and port; zero if none has. */
+static inline __u32 link_here(const struct settings *us, const struct address *to, __be16 port, __u8 protocol, __u32 *index)
+{
+	__u32 *owner = owner_of(us, to, port, protocol);
+	struct backend *backend;
+
+	if (!owner)
+		return 0;
+	*index = *owner;
+	backend = bpf_map_lookup_elem(&backends, index);
+	return backend && !backend->through ? backend->link : 0;
+}
+
+/* An error between two nodes: for a replica here, or on its way back from one that is there. */
+static inline int error_from_mesh(struct __sk_buff *skb, const struct settings *us, struct packet *it)
+{
+	struct packet quoted;
+	struct flow_key key;
+	__u32 index, link;
+	int sent;
+
+	if (!quoted_flow(skb, it, &quoted, &key))
+		return drop(STRANGER);
+	link = link_here(us, &quoted.flow.from, quoted.flow.from_port, quoted.flow.protocol, &index);
+	if (link && same_address(&quoted.flow.from, &it->flow.to))
+		return bpf_redirect_peer(link, 0);
+	sent = error_back(skb, us, it, &quoted, &key);
+	return sent == TC_ACT_OK ? drop(STRANGER) : sent;
+}
+
+/* What was inside a packet of another node, which has this gateway. */
+static inline int unpacked(struct __sk_buff *skb, const struct settings *us, __be32 sender)
+{
+	__u64 now = bpf_ktime_get_ns();
+	struct flow_key key = {};
+	struct packet it;
+	struct flow *back;
+	__u32 index, link;
+	enum parsed parsed = parse(skb, ETH_BYTES, &it);
+
+	if (parsed == OTHERS)
+		return error_from_mesh(skb, us, &it);
+	if (parsed != OURS)
+		return drop(MALFORMED);
+	if (it.part != WHOLE && !find_ports(&it))
+		return drop(FRAGMENTED);
+	it.flow.way = BACK;
+	back = bpf_map_lookup_elem(&flows, &it.flow);
+	if (back && !back->through)
+		return reply(skb, us, &it, back);
+	/* A client's packet for a replica here. Its reply is to go to the node that sent it. */
+	link = link_here(us, &it.flow.to, it.flow.to_port, it.flow.protocol, &index);
+	if (!link)
+		return drop(STRANGER);
+	reverse(&it.flow, &key);
+	key.way = BACK;
+	back = bpf_map_lookup_elem(&flows, &key);
+	if (!back || back->through != sender || back->state >= CLOSING) {
+		struct flow fresh = { .backend = index, .through = sender, .state = OPEN, .seen_ns = now };
+
+		bpf_map_update_elem(&flows, &key, &fresh, BPF_ANY);
+	} else {
+		touch(back, &it, now);
+	}
+	return bpf_redirect_peer(link, 0);
+}
+
+/* At the mesh's device: what is inside the packets of other nodes, and what their containers send to this one. */
+SECTION("classifier")
+int from_mesh(struct __sk_buff *skb)
+{
+	struct door door = { .link = skb->ifindex, .flags = FLAT, .inside = 1 };
+	struct ethernet_header frame = { .to = { 2 }, .from = { 2 } };
+	struct settings *us = our_settings();
+	struct ipv4_header outer;
+	struct address to;
+	__u64 inside;
+
+	if (!us)
+		return TC_ACT_OK;
+	if (skb->protocol != htons(ETH_P_IP) || bpf_skb_load_bytes(skb, 0, &outer, sizeof(outer)) ||
+	    outer.version_words != 0x45 || (outer.protocol != IPPROTO_IPIP && outer.protocol != IPPROTO_IPV6))
+		return inward(skb, 0, &door);
+	/* By this node, to another that it relays to. */
+	set_v4(&to, outer.to);
+	if (!is_local(&to))
+		return TC_ACT_OK;
+	/* Whose address this is, WireGuard has made sure of; that it is a node's, and no container's, is for us to see. */
+	if (!bpf_map_lookup_elem(&peers, &outer.from))
+		return drop(STRANGER);
+	frame.protocol = htons(outer.protocol == IPPROTO_IPIP ? ETH_P_IP : ETH_P_IPV6);
+	/* To go to a link with hardware addresses, it has to have some. */
+	inside = outer.protocol == IPPROTO_IPIP ? BPF_F_ADJ_ROOM_DECAP_L3_IPV4 : BPF_F_ADJ_ROOM_DECAP_L3_IPV6;
+	if (bpf_skb_adjust_room(skb, -IPIP_BYTES, BPF_ADJ_ROOM_MAC, inside) || bpf_skb_change_head(skb, ETH_BYTES, 0) || bpf_skb_store_bytes(skb, 0, &frame, sizeof(frame), 0))
+		return drop(FAILED);
+	return unpacked(skb, us, outer.from);
+}
+
+#include "sockets.h"

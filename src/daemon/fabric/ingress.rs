@@ -1,0 +1,173 @@
+//! This node's published ports: by programs in the kernel where it takes them, else by the firewall.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    net::Ipv4Addr,
+    path::PathBuf,
+    time::Duration,
+};
+
+use tracing::{info, warn};
+
+use super::{Inner, MESH, PORTS, is_ours, link_of};
+use crate::{
+    daemon::tasks,
+    model::NodeId,
+    network::{
+        NetworkError,
+        host::{self, HostLink},
+        ingress::{Ingress, IngressError, Place, Role, Wanted},
+    },
+    node::View,
+    topology::{Known, Pool, Published},
+};
+
+/// How many ways of connections are kept in mind, two for each. Some 20 MB.
+const FLOWS_MAX: u32 = 131_072;
+
+/// How long a replica may leave a connection's first packet unanswered, beside what the way there takes.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Steps of what the way takes, so that not each measurement changes something.
+const PATIENCE_STEP_MS: u64 = 50;
+
+/// The programs of this node, if its kernel takes them.
+pub(super) struct Steering {
+    programs: Option<Ingress>,
+    network: u64,
+    /// The sockets of the host's own processes have none: the firewall carries what they send to a published port.
+    past_sockets: bool,
+}
+
+impl Steering {
+    /// Has the kernel take the programs. Where it does not, all is the firewall's.
+    pub(super) async fn open() -> Self {
+        let opened = tasks::blocking(open).await;
+        match opened {
+            Ok(Ok((programs, network, past_sockets))) => {
+                info!("published ports are carried by programs in the kernel");
+                Self { programs: Some(programs), network, past_sockets }
+            }
+            Ok(Err(why)) => Self::without(&why.to_string()),
+            Err(why) => Self::without(&why.to_string()),
+        }
+    }
+
+    fn without(why: &str) -> Self {
+        warn!(%why, "published ports are carried by the firewall, slower and without the clients' addresses");
+        Self { programs: None, network: 0, past_sockets: false }
+    }
+
+    /// What of the published ports is the firewall's.
+    pub(super) fn rest(&self, pools: &BTreeMap<Published, Pool>) -> BTreeMap<Published, Pool> {
+        let carried = |it: &Published| self.programs.is_some() && Ingress::carries(it);
+        let rest = pools.iter().filter(|it| !carried(it.0));
+        rest.map(|(port, pool)| (port.clone(), pool.clone())).collect()
+    }
+
+    /// Makes it so.
+    pub(super) async fn follow(
+        &mut self,
+        inner: &Inner,
+        view: &View,
+        known: &Known<'_>,
+        pools: BTreeMap<Published, Pool>,
+    ) -> Result<(), SteeringError> {
+        let Some(programs) = &mut self.programs else { return Ok(()) };
+        let links = host::all_links(&inner.host).await?;
+        let index = |name: &str| links.iter().find(|it| it.name == name).map(|it| it.index);
+        let ends = known.addresses().iter();
+        let ends: BTreeMap<Ipv4Addr, u32> =
+            ends.filter_map(|(id, it)| Some((*it, index(&link_of(*id))?))).collect();
+        let places: BTreeSet<Place> = links.iter().filter_map(place).collect();
+        let wanted = Wanted {
+            plan: *known.plan(),
+            here: inner.me,
+            network: self.network,
+            mesh: (index(MESH).unwrap_or(0), inner.device.mtu(inner.mtu)),
+            gateways: known.gateways().clone(),
+            locals: host::own_addresses().filter(|it| !it.is_loopback()).collect(),
+            pools,
+            links: ends,
+            patience: patience(view),
+        };
+        programs.place(&places)?;
+        programs.apply(&wanted)?;
+        Ok(())
+    }
+
+    /// Takes the programs and all that they hold away.
+    pub(super) fn close() -> Result<(), IngressError> {
+        Ingress::remove()
+    }
+}
+
+/// Why ports are not as they should be.
+#[derive(Debug, thiserror::Error)]
+pub enum SteeringError {
+    /// What is there was not found out.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// The programs do not know.
+    #[error(transparent)]
+    Ingress(#[from] IngressError),
+}
+
+fn open() -> Result<(Ingress, u64, bool), IngressError> {
+    let mut programs = Ingress::open(FLOWS_MAX)?;
+    let network = host::cookie().map_err(IngressError::Groups)?;
+    let group = groups();
+    let past_sockets = match group.map(|it| programs.at_sockets(&it)) {
+        Some(Ok(())) => false,
+        Some(Err(why)) => {
+            warn!(%why, "this host's own processes do not reach published ports by its own addresses");
+            true
+        }
+        None => {
+            warn!(
+                "no control groups of version 2 are mounted: this host's own processes do not reach published ports"
+            );
+            true
+        }
+    };
+    if let Err(why) = programs.at_listeners() {
+        warn!(%why, "that a replica stops listening is noticed only when it refuses");
+    }
+    Ok((programs, network, past_sockets))
+}
+
+/// The control groups of version 2 (cgroups(7)), where they are mounted last.
+fn groups() -> Option<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let unified = mounts.lines().filter(|it| it.contains(" - cgroup2 "));
+    unified.last()?.split(' ').nth(4).map(PathBuf::from)
+}
+
+/// Which program a link has, if any.
+fn place(link: &HostLink) -> Option<Place> {
+    let role = if link.name == MESH {
+        Role::Mesh
+    } else if link.name.starts_with(PORTS) {
+        Role::Container
+    } else if link.loopback || link.enslaved || is_ours(&link.name) {
+        return None;
+    } else if link.framed {
+        Role::Outside
+    } else {
+        Role::Flat
+    };
+    Some(Place { index: link.index, name: link.name.clone(), role })
+}
+
+fn patience(view: &View) -> BTreeMap<NodeId, Duration> {
+    let standings = view.cluster.iter().flat_map(|it| &it.standings);
+    let way = standings.map(|(id, it)| (*id, it.round_trip.map_or(0, |it| it.0)));
+    let with_way = |(id, way): (NodeId, u64)| {
+        let steps = (4 * way).div_ceil(PATIENCE_STEP_MS);
+        (id, PATIENCE + Duration::from_millis(steps * PATIENCE_STEP_MS))
+    };
+    let mut all: BTreeMap<NodeId, Duration> = way.map(with_way).collect();
+    all.insert(view.me, PATIENCE);
+    all
+}
