@@ -64,6 +64,13 @@ static inline struct backend *choose(const struct frontend *frontend, __u32 hash
 	return bpf_map_lookup_elem(&backends, index);
 }
 
+static inline int has_backends(const struct frontend *frontend)
+{
+	struct table_key key = { .pool = frontend->pool };
+
+	return bpf_map_lookup_elem(&tables, &key) != NULL;
+}
+
 /* The frontend that a packet is for. */
 static inline struct frontend *frontend_of(const struct flow_key *flow)
 {

@@ -260,6 +260,9 @@ static inline int inward(struct __sk_buff *skb, __u32 l3, const struct door *doo
 			return drop(FORGED);
 		if (!may_come_in(frontend, &it.flow.from))
 			return drop(NOT_ALLOWED);
+		/* The kernel says that nobody is there. */
+		if (!has_backends(frontend))
+			return TC_ACT_OK;
 		if (!begin(us, &it, frontend, door, now, &fresh))
 			return drop(NO_BACKEND);
 		flow = &fresh;

@@ -31,7 +31,7 @@ static inline int say_too_big_v4(struct __sk_buff *skb, const struct settings *u
 		return drop(MALFORMED);
 	head.ip.bytes = htons(sizeof(head) + sizeof(quoted));
 	head.ip.checksum = folded(bpf_csum_diff(NULL, 0, (__be32 *)&head.ip, sizeof(head.ip), 0));
-	head.icmp.rest = htonl(room_in_mesh(us));
+	head.icmp.rest = htonl(room_in_mesh(us, it->v6));
 	head.icmp.checksum = folded(bpf_csum_diff(NULL, 0, quoted, sizeof(quoted),
 						  bpf_csum_diff(NULL, 0, (__be32 *)&head.icmp, sizeof(head.icmp), 0)));
 	if (bpf_skb_change_tail(skb, it->l3 + sizeof(quoted), 0) ||
@@ -61,7 +61,7 @@ static inline int say_too_big_v6(struct __sk_buff *skb, const struct settings *u
 	memcpy(head.ip.from, &it->flow.to, sizeof(head.ip.from));
 	memcpy(head.ip.to, &it->flow.from, sizeof(head.ip.to));
 	head.ip.payload_bytes = htons(sizeof(head.icmp) + sizeof(quoted));
-	head.icmp.rest = htonl(room_in_mesh(us));
+	head.icmp.rest = htonl(room_in_mesh(us, it->v6));
 	length_next[0] = htonl(sizeof(head.icmp) + sizeof(quoted));
 	length_next[1] = htonl(IPPROTO_ICMPV6);
 	sum = bpf_csum_diff(NULL, 0, head.ip.from, sizeof(head.ip.from) + sizeof(head.ip.to), 0);

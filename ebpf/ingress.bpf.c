@@ -100,7 +100,7 @@ static inline int error_from_mesh(struct __sk_buff *skb, const struct settings *
 	return sent == TC_ACT_OK ? drop(STRANGER) : sent;
 }
 
-/* What was inside a packet of another node, which has this gateway. */
+/* What was inside a packet of another node, which has this gateway. Now it has what a link with hardware addresses needs. */
 static inline int unpacked(struct __sk_buff *skb, const struct settings *us, __be32 sender)
 {
 	__u64 now = bpf_ktime_get_ns();
@@ -137,35 +137,54 @@ static inline int unpacked(struct __sk_buff *skb, const struct settings *us, __b
 	return bpf_redirect_peer(link, 0);
 }
 
+/* Whether a packet out of the mesh has another in it, for this node; `from` is the gateway of the one that sent it. That
+ * it is who it says, WireGuard has made sure of. */
+static inline int holds_another(struct __sk_buff *skb, const struct settings *us, __be32 *from)
+{
+	struct address to, sender;
+
+	if (skb->protocol == htons(ETH_P_IP)) {
+		struct ipv4_header ip;
+
+		if (bpf_skb_load_bytes(skb, 0, &ip, sizeof(ip)) || ip.version_words != 0x45 || ip.protocol != IPPROTO_IPIP)
+			return 0;
+		*from = ip.from;
+		set_v4(&to, ip.to);
+	} else if (skb->protocol == htons(ETH_P_IPV6)) {
+		struct ipv6_header ip;
+
+		if (bpf_skb_load_bytes(skb, 0, &ip, sizeof(ip)) || ip.next != IPPROTO_IPV6)
+			return 0;
+		memcpy(&sender, ip.from, sizeof(ip.from));
+		*from = is_containers(us, &sender) ? sender.words[3] : 0;
+		memcpy(&to, ip.to, sizeof(ip.to));
+	} else {
+		return 0;
+	}
+	/* One that this node relays to another is not its to open. */
+	return is_local(&to);
+}
+
 /* At the mesh's device: what is inside the packets of other nodes, and what their containers send to this one. */
 SECTION("classifier")
 int from_mesh(struct __sk_buff *skb)
 {
 	struct door door = { .link = skb->ifindex, .flags = FLAT, .inside = 1 };
-	struct ethernet_header frame = { .to = { 2 }, .from = { 2 } };
+	struct ethernet_header frame = { .to = { 2 }, .from = { 2 }, .protocol = skb->protocol };
 	struct settings *us = our_settings();
-	struct ipv4_header outer;
-	struct address to;
-	__u64 inside;
+	__be32 sender = 0;
 
 	if (!us)
 		return TC_ACT_OK;
-	if (skb->protocol != htons(ETH_P_IP) || bpf_skb_load_bytes(skb, 0, &outer, sizeof(outer)) ||
-	    outer.version_words != 0x45 || (outer.protocol != IPPROTO_IPIP && outer.protocol != IPPROTO_IPV6))
+	if (!holds_another(skb, us, &sender))
 		return inward(skb, 0, &door);
-	/* By this node, to another that it relays to. */
-	set_v4(&to, outer.to);
-	if (!is_local(&to))
-		return TC_ACT_OK;
-	/* Whose address this is, WireGuard has made sure of; that it is a node's, and no container's, is for us to see. */
-	if (!bpf_map_lookup_elem(&peers, &outer.from))
+	/* No container may speak for a node. */
+	if (!bpf_map_lookup_elem(&peers, &sender))
 		return drop(STRANGER);
-	frame.protocol = htons(outer.protocol == IPPROTO_IPIP ? ETH_P_IP : ETH_P_IPV6);
-	/* To go to a link with hardware addresses, it has to have some. */
-	inside = outer.protocol == IPPROTO_IPIP ? BPF_F_ADJ_ROOM_DECAP_L3_IPV4 : BPF_F_ADJ_ROOM_DECAP_L3_IPV6;
-	if (bpf_skb_adjust_room(skb, -IPIP_BYTES, BPF_ADJ_ROOM_MAC, inside) || bpf_skb_change_head(skb, ETH_BYTES, 0) || bpf_skb_store_bytes(skb, 0, &frame, sizeof(frame), 0))
+	if (bpf_skb_adjust_room(skb, -(int)outer_bytes(skb->protocol == htons(ETH_P_IPV6)), BPF_ADJ_ROOM_MAC, 0) ||
+	    bpf_skb_change_head(skb, ETH_BYTES, 0) || bpf_skb_store_bytes(skb, 0, &frame, sizeof(frame), 0))
 		return drop(FAILED);
-	return unpacked(skb, us, outer.from);
+	return unpacked(skb, us, sender);
 }
 
 #include "sockets.h"

@@ -264,8 +264,7 @@ enum { BPF_F_PSEUDO_HDR = 1 << 4, BPF_F_MARK_MANGLED_0 = 1 << 5 };
 enum { BPF_ADJ_ROOM_MAC = 1 };
 enum {
 	BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 = 1 << 1,
-	BPF_F_ADJ_ROOM_DECAP_L3_IPV4 = 1 << 7, /* what was inside */
-	BPF_F_ADJ_ROOM_DECAP_L3_IPV6 = 1 << 8,
+	BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 = 1 << 2,
 };
 /* Looks in the network that the program is in. */
 #define BPF_F_CURRENT_NETNS (-1L)

@@ -53,13 +53,18 @@ static inline void set_container(const struct settings *us, struct address *it, 
 	it->words[3] = v4;
 }
 
+/* Whether an IPv6 address is of the containers' network: an IPv4 address is in its last bytes. */
+static inline int is_containers(const struct settings *us, const struct address *it)
+{
+	return it->words[0] == us->prefix[0] && it->words[1] == us->prefix[1] && !it->words[2];
+}
+
 /* The backend that an address and port are. */
 static inline __u32 *owner_of(const struct settings *us, const struct address *it, __be16 port, __u8 protocol)
 {
 	struct owner_key key = { .address = it->words[3], .port = port, .protocol = protocol };
-	int ours = is_v4(it) || (it->words[0] == us->prefix[0] && it->words[1] == us->prefix[1] && !it->words[2]);
 
-	return ours ? bpf_map_lookup_elem(&owners, &key) : NULL;
+	return is_v4(it) || is_containers(us, it) ? bpf_map_lookup_elem(&owners, &key) : NULL;
 }
 
 enum part {

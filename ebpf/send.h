@@ -2,7 +2,7 @@
 #pragma once
 #include "packet.h"
 
-enum { IPIP_BYTES = 20, TCP_OPTIONS_MAX = 20 };
+enum { TCP_OPTIONS_MAX = 20 };
 
 static inline __u16 folded(__u64 sum)
 {
@@ -12,10 +12,17 @@ static inline __u16 folded(__u64 sum)
 	return ~sum;
 }
 
-/* The largest packet that fits into the mesh beside the header that goes before it. */
-static inline __u32 room_in_mesh(const struct settings *us)
+/* The header that goes before a packet into the mesh: of its own family, so that both ends' kernels, also those before
+ * 6.3, need not be told that what is inside is of another. */
+static inline __u32 outer_bytes(int v6)
 {
-	return us->mesh_bytes_max - IPIP_BYTES;
+	return v6 ? sizeof(struct ipv6_header) : sizeof(struct ipv4_header);
+}
+
+/* The largest packet that fits into the mesh beside that header. */
+static inline __u32 room_in_mesh(const struct settings *us, int v6)
+{
+	return us->mesh_bytes_max - outer_bytes(v6);
 }
 
 /* Whether a packet is larger than that, and must stay one. What the kernel has put together from several of one
@@ -25,13 +32,13 @@ static inline int is_too_big(struct __sk_buff *skb, const struct settings *us, c
 	__u32 head = it->l4 - it->l3 + (it->flow.protocol == IPPROTO_TCP ? 20 : 8);
 	__u32 bytes = skb->gso_size ? skb->gso_size + head : it->bytes;
 
-	return it->fixed && bytes > room_in_mesh(us);
+	return it->fixed && bytes > room_in_mesh(us, it->v6);
 }
 
 /* Has a connection that crosses the mesh agree on segments that fit (RFC 9293, 3.7.1). */
 static inline void limit_segments(struct __sk_buff *skb, const struct settings *us, struct packet *it)
 {
-	__u16 most = room_in_mesh(us) - (it->v6 ? 60 : 40);
+	__u16 most = room_in_mesh(us, it->v6) - (it->v6 ? 60 : 40);
 	__u32 at = it->l4 + sizeof(struct tcp_header), end;
 	struct tcp_header tcp;
 
@@ -71,28 +78,50 @@ static inline void limit_segments(struct __sk_buff *skb, const struct settings *
 	}
 }
 
-/* Puts a packet into another, from this node to one that has the replica, or that the client is at (RFC 2003; RFC 4213
- * for IPv6). So the mesh carries it between two of its own addresses, and what is inside stays as the client sent it. */
-static inline int into_mesh(struct __sk_buff *skb, const struct settings *us, const struct packet *it, __be32 to)
+static inline int put_v4(struct __sk_buff *skb, const struct settings *us, const struct packet *it, __be32 to)
 {
 	struct ipv4_header ip = {
 		.version_words = 0x45,
-		.bytes = htons(it->bytes + IPIP_BYTES),
+		.bytes = htons(it->bytes + sizeof(ip)),
 		.hops = 64,
-		.protocol = it->v6 ? IPPROTO_IPV6 : IPPROTO_IPIP,
+		.protocol = IPPROTO_IPIP,
 		.from = us->gateway,
 		.to = to,
 	};
 
+	ip.checksum = folded(bpf_csum_diff(NULL, 0, (__be32 *)&ip, sizeof(ip), 0));
+	return bpf_skb_adjust_room(skb, sizeof(ip), BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_ENCAP_L3_IPV4) ||
+	       bpf_skb_store_bytes(skb, it->l3, &ip, sizeof(ip), 0);
+}
+
+static inline int put_v6(struct __sk_buff *skb, const struct settings *us, const struct packet *it, __be32 to)
+{
+	struct ipv6_header ip = {
+		.version_class_flow = htonl(6 << 28),
+		.payload_bytes = htons(it->bytes),
+		.next = IPPROTO_IPV6,
+		.hops = 64,
+	};
+	struct address end;
+
+	set_container(us, &end, us->gateway, 1);
+	memcpy(ip.from, &end, sizeof(ip.from));
+	set_container(us, &end, to, 1);
+	memcpy(ip.to, &end, sizeof(ip.to));
+	return bpf_skb_adjust_room(skb, sizeof(ip), BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_ENCAP_L3_IPV6) ||
+	       bpf_skb_store_bytes(skb, it->l3, &ip, sizeof(ip), 0);
+}
+
+/* Puts a packet into another, from this node to the one that has this gateway, with the replica or the client (RFC 2003;
+ * RFC 2473 for IPv6). So the mesh carries it between two of its own addresses, and what is inside stays as it is. */
+static inline int into_mesh(struct __sk_buff *skb, const struct settings *us, const struct packet *it, __be32 to)
+{
 	if (!us->gateway || !us->mesh_link)
 		return drop(FAILED);
 	/* Ethernet fills up what is short. */
 	if (!skb->gso_size && skb->len > it->l3 + it->bytes && bpf_skb_change_tail(skb, it->l3 + it->bytes, 0))
 		return drop(FAILED);
-	ip.checksum = folded(bpf_csum_diff(NULL, 0, (__be32 *)&ip, sizeof(ip), 0));
-	if (bpf_skb_adjust_room(skb, IPIP_BYTES, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_ENCAP_L3_IPV4))
-		return drop(FAILED);
-	if (bpf_skb_store_bytes(skb, it->l3, &ip, sizeof(ip), 0))
+	if (it->v6 ? put_v6(skb, us, it, to) : put_v4(skb, us, it, to))
 		return drop(FAILED);
 	return bpf_redirect(us->mesh_link, 0);
 }

@@ -13,17 +13,17 @@ pub const SLOTS: usize = 983;
 
 /// A replica as the table sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Share {
+pub(super) struct Share {
     /// What it is called on all nodes.
-    pub hash: u64,
+    pub(super) hash: u64,
     /// Its part of the connections, compared with the others'.
-    pub weight: u16,
+    pub(super) weight: u16,
 }
 
 /// Each slot's replica, by its place among the given; none where none is given. Those that weigh nothing get no slot,
 /// unless all do. In whichever order the shares are given, a slot is the same one's.
 #[must_use]
-pub fn table(shares: &[Share]) -> Vec<usize> {
+pub(super) fn table(shares: &[Share]) -> Vec<usize> {
     let heaviest = shares.iter().map(|it| it.weight).max().unwrap_or(0);
     let mut members: Vec<Member> = shares
         .iter()

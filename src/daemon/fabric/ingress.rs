@@ -36,7 +36,7 @@ const PATIENCE_STEP_MS: u64 = 50;
 pub(super) struct Steering {
     programs: Option<Ingress>,
     network: u64,
-    /// The sockets of the host's own processes have none: the firewall carries what they send to a published port.
+    /// The sockets of the host's own processes have none: what they send to a published port is the firewall's.
     past_sockets: bool,
 }
 
@@ -61,7 +61,8 @@ impl Steering {
 
     /// What of the published ports is the firewall's.
     pub(super) fn rest(&self, pools: &BTreeMap<Published, Pool>) -> BTreeMap<Published, Pool> {
-        let carried = |it: &Published| self.programs.is_some() && Ingress::carries(it);
+        let all = self.programs.is_some() && !self.past_sockets;
+        let carried = |it: &Published| all && Ingress::carries(it);
         let rest = pools.iter().filter(|it| !carried(it.0));
         rest.map(|(port, pool)| (port.clone(), pool.clone())).collect()
     }
@@ -92,8 +93,13 @@ impl Steering {
             links: ends,
             patience: patience(view),
         };
-        programs.place(&places)?;
-        programs.apply(&wanted)?;
+        let steered = programs.place(&places).and_then(|()| programs.apply(&wanted));
+        if let Err(why) = steered {
+            // Half of it would be worse than none: from the next look on all is the firewall's.
+            *self = Self::without(&why.to_string());
+            Ingress::remove()?;
+            return Err(why.into());
+        }
         Ok(())
     }
 
@@ -117,31 +123,26 @@ pub enum SteeringError {
 fn open() -> Result<(Ingress, u64, bool), IngressError> {
     let mut programs = Ingress::open(FLOWS_MAX)?;
     let network = host::cookie().map_err(IngressError::Groups)?;
-    let group = groups();
-    let past_sockets = match group.map(|it| programs.at_sockets(&it)) {
-        Some(Ok(())) => false,
-        Some(Err(why)) => {
-            warn!(%why, "this host's own processes do not reach published ports by its own addresses");
-            true
-        }
-        None => {
-            warn!(
-                "no control groups of version 2 are mounted: this host's own processes do not reach published ports"
-            );
-            true
-        }
+    let sockets = groups().map(|it| programs.at_sockets(&it));
+    let why = match &sockets {
+        Some(Ok(())) => None,
+        Some(Err(why)) => Some(why.to_string()),
+        None => Some("no control groups of version 2 are mounted".to_owned()),
     };
+    if let Some(why) = &why {
+        warn!(%why, "what this host itself sends to published ports is the firewall's");
+    }
     if let Err(why) = programs.at_listeners() {
         warn!(%why, "that a replica stops listening is noticed only when it refuses");
     }
-    Ok((programs, network, past_sockets))
+    Ok((programs, network, why.is_some()))
 }
 
 /// The control groups of version 2 (cgroups(7)), where they are mounted last.
 fn groups() -> Option<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    let unified = mounts.lines().filter(|it| it.contains(" - cgroup2 "));
-    unified.last()?.split(' ').nth(4).map(PathBuf::from)
+    let mut unified = mounts.lines().rev().filter(|it| it.contains(" - cgroup2 "));
+    unified.next()?.split(' ').nth(4).map(PathBuf::from)
 }
 
 /// Which program a link has, if any.

@@ -72,7 +72,10 @@ impl Image {
             ..Self::default()
         };
         let own = wanted.gateways.get(&wanted.here).into_iter().flatten();
-        image.locals.extend(own.map(|it| Address::from(IpAddr::V4(*it))));
+        for gateway in own {
+            let both = [IpAddr::V4(*gateway), wanted.plan.v6(*gateway).into()];
+            image.locals.extend(both.map(Address::from));
+        }
         let pools = || wanted.pools.iter().filter(|it| is_carried(it.0));
         known.pools.give(pools().map(|(port, _)| key_of(port)))?;
         let all = pools().flat_map(|(port, pool)| {

@@ -18,9 +18,11 @@ use aya::{
         BtfTracePoint, CgroupAttachMode, CgroupSockAddr, LinkOrder, Program, ProgramError,
         SchedClassifier, TcAttachType,
         links::{FdLink, PinnedLink},
-        tc::TcAttachOptions,
+        tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle},
     },
+    util::KernelVersion,
 };
+use nix::net::if_::{if_nameindex, if_nametoindex};
 
 use super::IngressError;
 
@@ -50,6 +52,9 @@ const AT_SOCKETS: [&str; 10] = [
 
 /// The program that hears of listeners.
 const AT_LISTENERS: &str = "socket_changes";
+
+/// The priority and handle of our filters, as no other program has them.
+const FILTER: (u16, TcHandle) = (0xf122, TcHandle::new(0, 0xf122));
 
 /// Which program a link has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -123,8 +128,10 @@ impl Programs {
 
     /// Puts the programs at these links, and takes them from all others.
     pub(super) fn place(&mut self, wanted: &BTreeSet<Place>) -> Result<(), IngressError> {
-        let is_wanted = |it: &Place| wanted.contains(it);
-        self.placed.retain(is_wanted);
+        for place in self.placed.difference(wanted).filter(|_| !has_links()) {
+            take_filter(&place.name);
+        }
+        self.placed.retain(|it| wanted.contains(it));
         let kept: BTreeSet<String> = wanted.iter().map(pin_of).collect();
         for name in self.pinned() {
             let ours = Role::ALL.iter().any(|it| name.starts_with(&format!("{}-", it.program())));
@@ -132,12 +139,44 @@ impl Programs {
                 self.unpin(&name)?;
             }
         }
-        for place in
-            wanted.iter().filter(|it| !self.placed.contains(it)).cloned().collect::<Vec<_>>()
-        {
-            self.attach(&place)?;
-            self.placed.insert(place);
+        for place in wanted.difference(&self.placed.clone()) {
+            let put = if has_links() { self.attach(place) } else { self.add_filter(place) };
+            match put {
+                Ok(()) => drop(self.placed.insert(place.clone())),
+                // It went meanwhile, as a container's does.
+                Err(_) if if_nametoindex(place.name.as_str()) != Ok(place.index) => {}
+                Err(why) => return Err(why),
+            }
         }
+        Ok(())
+    }
+
+    /// Where the kernel has no links for programs, one is a filter of the link's queueing discipline (tc-bpf(8)), and
+    /// stays by itself.
+    fn add_filter(&mut self, place: &Place) -> Result<(), IngressError> {
+        let program = place.role.program();
+        let failed = |why: String| IngressError::Attach { program, at: place.name.clone(), why };
+        // It may be there already.
+        drop(tc::qdisc_add_clsact(&place.name));
+        let at: &mut SchedClassifier = get(&mut self.loaded, program)?;
+        let filter = SchedClassifierLink::attached(
+            &place.name,
+            TcAttachType::Ingress,
+            FILTER.0,
+            FILTER.1,
+            None,
+        );
+        let filter = filter.map_err(|it| failed(it.to_string()))?;
+        let options = NlOptions { priority: FILTER.0, handle: FILTER.1, classid: None };
+        let id = at
+            .attach_to_link(filter)
+            .or_else(|_| {
+                let options = TcAttachOptions::Netlink(options);
+                at.attach_with_options(&place.name, TcAttachType::Ingress, options)
+            })
+            .map_err(|it| failed(said(&it)))?;
+        // Whoever drops it takes it away.
+        std::mem::forget(at.take_link(id));
         Ok(())
     }
 
@@ -225,8 +264,23 @@ impl Programs {
     }
 }
 
+/// Whether the kernel has links for programs at network devices (tcx, of Linux 6.6).
+fn has_links() -> bool {
+    KernelVersion::current().is_ok_and(|it| KernelVersion::new(6, 6, 0) <= it)
+}
+
+/// Takes our filter from a link, if it has one.
+fn take_filter(link: &str) {
+    drop(SchedClassifierLink::attached(link, TcAttachType::Ingress, FILTER.0, FILTER.1, None));
+}
+
 /// Takes all away: programs end with what is pinned of them.
 pub(super) fn remove() -> Result<(), IngressError> {
+    if !has_links() {
+        for link in if_nameindex().iter().flatten() {
+            take_filter(&link.name().to_string_lossy());
+        }
+    }
     let path = Path::new(BPF_FS).join(HOME);
     match fs::remove_dir_all(&path) {
         Err(why) if why.kind() != io::ErrorKind::NotFound => Err(IngressError::Pins { path, why }),

@@ -117,11 +117,15 @@ fn what_is_not_theirs_is_neither_found_nor_reached(nodes: &Nodes, node: &str) {
 fn every_node_answers_on_a_published_port(nodes: &Nodes) {
     for node in THREE {
         let mut answers = BTreeSet::new();
-        for _ in 0..6 {
+        // Each is as likely as the others: one in a million such rows lacks one.
+        for _ in 0..37 {
             let words = ["curl", "-sS", "-m", "5", "http://127.0.0.1:8080/index.html"];
             answers.insert(nodes.lab("exec", &[&[node, "--"], &words[..]].concat()));
+            if answers.len() == 3 {
+                break;
+            }
         }
-        assert_eq!(answers.len(), 3, "{node} leads to all three in turn: {answers:?}");
+        assert_eq!(answers.len(), 3, "{node} leads to all three: {answers:?}");
     }
 }
 
