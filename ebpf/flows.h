@@ -38,7 +38,8 @@ static inline void touch(struct flow *flow, const struct packet *it, __u64 now)
 		flow->state = CLOSING;
 }
 
-/* Whether a socket of the host's own is at the other end: the kernel chose a published port for a connection outward. */
+/* Whether a socket of the host's own is there: one that had the port before it was published, or for which the kernel chose
+ * it, for a connection outward. */
 static inline int is_hosts_own(struct __sk_buff *skb, const struct packet *it)
 {
 	struct bpf_sock_tuple tuple;
@@ -254,7 +255,7 @@ static inline int inward(struct __sk_buff *skb, __u32 l3, const struct door *doo
 		frontend = frontend_of(&it.flow);
 		if (!frontend)
 			return TC_ACT_OK;
-		if (!(it.flags & TCP_SYN) && is_hosts_own(skb, &it))
+		if (is_hosts_own(skb, &it))
 			return TC_ACT_OK;
 		if (is_nobodys(&it.flow.from) || (!door->inside && is_clusters(us, &it.flow.from)))
 			return drop(FORGED);

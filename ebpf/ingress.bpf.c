@@ -1,4 +1,6 @@
-/* Fizz's ingress: what comes to a published port of any node goes to a healthy replica on any node, with the client's
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+ *
+ * Fizz's ingress: what comes to a published port of any node goes to a healthy replica on any node, with the client's
  * address as it is, and what that answers goes back the same way.
  *
  *   client -> outside -> [from_outside] ------------------------> container        the replica is here

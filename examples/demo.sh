@@ -12,7 +12,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/../tests/machine.sh"
 
 DISK_GIB=4
 PACKAGES=(
-    cc:gcc ld:binutils /usr/include/stdio.h:libc6-dev curl:curl nft:nftables
+    cc:gcc clang:clang ld:binutils /usr/include/stdio.h:libc6-dev curl:curl nft:nftables
     dockerd:docker.io docker:docker.io busybox:busybox-static iptables:iptables
 )
 export FIZZ_LAB=demo

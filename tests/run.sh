@@ -10,7 +10,7 @@ DISK_GIB=6
 CARGO_DENY=0.20.2
 CORPUS=../shared/compose-corpus
 PACKAGES=(
-    cc:gcc ld:binutils /usr/include/stdio.h:libc6-dev git:git python3:python3 curl:curl
+    cc:gcc clang:clang ld:binutils /usr/include/stdio.h:libc6-dev git:git python3:python3 curl:curl
     dockerd:docker.io docker:docker.io docker-registry:docker-registry
     podman:podman /usr/lib/podman/netavark:netavark /usr/lib/podman/aardvark-dns:aardvark-dns
     catatonit:catatonit runc:runc containerd:containerd ps:procps

@@ -6,7 +6,7 @@
 mod addresses;
 mod machine;
 mod peers;
-mod ports;
+pub(super) mod ports;
 
 use std::sync::Arc;
 

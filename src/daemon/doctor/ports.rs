@@ -27,7 +27,8 @@ pub(super) fn look(config: &Config, mesh: MeshWanted) -> Vec<PortFacts> {
     wanted.into_iter().map(facts).collect()
 }
 
-fn holder(protocol: &str, wanted: SocketAddr) -> Looked<Holder> {
+/// Who has a port of this host, `UDP` or `TCP`.
+pub(in crate::daemon) fn holder(protocol: &str, wanted: SocketAddr) -> Looked<Holder> {
     let mut inodes = vec![];
     for (table, is_tcp) in [("udp", false), ("udp6", false), ("tcp", true), ("tcp6", true)] {
         if is_tcp != (protocol == "TCP") {

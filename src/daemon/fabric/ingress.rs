@@ -3,21 +3,24 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     time::Duration,
 };
 
-use tracing::{info, warn};
+use futures_util::future::join_all;
+use tokio::{net::TcpStream, time::timeout};
+use tracing::{error, info, warn};
 
 use super::{Inner, MESH, PORTS, is_ours, link_of};
 use crate::{
-    daemon::tasks,
-    model::NodeId,
+    daemon::{doctor::ports, tasks},
+    doctor::Holder,
+    model::{NodeId, spec::Protocol},
     network::{
         NetworkError,
         host::{self, HostLink},
-        ingress::{Ingress, IngressError, Place, Role, Wanted},
+        ingress::{Down, Ingress, IngressError, Place, Role, Wanted},
     },
     node::View,
     topology::{Known, Pool, Published},
@@ -29,6 +32,9 @@ const FLOWS_MAX: u32 = 131_072;
 /// How long a replica may leave a connection's first packet unanswered, beside what the way there takes.
 const PATIENCE: Duration = Duration::from_millis(100);
 
+/// How many that do not answer are asked at a time.
+const ASKED_MAX: usize = 64;
+
 /// Steps of what the way takes, so that not each measurement changes something.
 const PATIENCE_STEP_MS: u64 = 50;
 
@@ -36,6 +42,8 @@ const PATIENCE_STEP_MS: u64 = 50;
 pub(super) struct Steering {
     programs: Option<Ingress>,
     network: u64,
+    /// The ports of which it is known whether anybody else has them.
+    looked_at: BTreeSet<Published>,
     /// The sockets of the host's own processes have none: what they send to a published port is the firewall's.
     past_sockets: bool,
 }
@@ -47,7 +55,8 @@ impl Steering {
         match opened {
             Ok(Ok((programs, network, past_sockets))) => {
                 info!("published ports are carried by programs in the kernel");
-                Self { programs: Some(programs), network, past_sockets }
+                let looked_at = BTreeSet::new();
+                Self { programs: Some(programs), network, looked_at, past_sockets }
             }
             Ok(Err(why)) => Self::without(&why.to_string()),
             Err(why) => Self::without(&why.to_string()),
@@ -56,7 +65,8 @@ impl Steering {
 
     fn without(why: &str) -> Self {
         warn!(%why, "published ports are carried by the firewall, slower and without the clients' addresses");
-        Self { programs: None, network: 0, past_sockets: false }
+        let looked_at = BTreeSet::new();
+        Self { programs: None, network: 0, looked_at, past_sockets: false }
     }
 
     /// What of the published ports is the firewall's.
@@ -75,6 +85,7 @@ impl Steering {
         known: &Known<'_>,
         pools: BTreeMap<Published, Pool>,
     ) -> Result<(), SteeringError> {
+        self.name_holders(&pools).await;
         let Some(programs) = &mut self.programs else { return Ok(()) };
         let links = host::all_links(&inner.host).await?;
         let index = |name: &str| links.iter().find(|it| it.name == name).map(|it| it.index);
@@ -103,6 +114,42 @@ impl Steering {
         Ok(())
     }
 
+    /// A process of the host's own that had a port before it was published keeps it: that is said once.
+    async fn name_holders(&mut self, pools: &BTreeMap<Published, Pool>) {
+        let new: Vec<Published> =
+            pools.keys().filter(|it| !self.looked_at.contains(*it)).cloned().collect();
+        self.looked_at = pools.keys().cloned().collect();
+        let look = move || {
+            let held = |it: &Published| Some((it.clone(), holder_of(it)?));
+            new.iter().filter_map(held).collect::<Vec<_>>()
+        };
+        for (port, by) in tasks::blocking(look).await.unwrap_or_default() {
+            let (number, protocol) = (port.port, port.protocol.name());
+            error!(
+                port = number,
+                protocol,
+                %by,
+                "a published port of this node is taken: what comes to it here goes to no replica; stop that program, or publish another port"
+            );
+        }
+    }
+
+    /// Asks those that the programs have taken out whether they are well, and has those that are take connections
+    /// again: a packet that was lost is no reason to do without a replica.
+    pub(super) async fn ask(&mut self) -> Result<(), IngressError> {
+        let Some(programs) = &mut self.programs else { return Ok(()) };
+        let ask = async |(it, patience): (Down, Duration)| {
+            let answer = timeout(patience + PATIENCE, TcpStream::connect(it.at)).await;
+            matches!(answer, Ok(Ok(_))).then_some(it)
+        };
+        let down = programs.down()?.into_iter().take(ASKED_MAX).map(ask);
+        for it in join_all(down).await.into_iter().flatten() {
+            info!(replica = %it.at, "a replica that had not answered does again");
+            programs.take_back(&it)?;
+        }
+        Ok(())
+    }
+
     /// Takes the programs and all that they hold away.
     pub(super) fn close() -> Result<(), IngressError> {
         Ingress::remove()
@@ -118,6 +165,21 @@ pub enum SteeringError {
     /// The programs do not know.
     #[error(transparent)]
     Ingress(#[from] IngressError),
+}
+
+/// The program that has a port of this host.
+fn holder_of(port: &Published) -> Option<String> {
+    let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let at = SocketAddr::new(port.host_ip.unwrap_or(any), port.port);
+    let protocol = match port.protocol {
+        Protocol::Tcp => "TCP",
+        Protocol::Udp => "UDP",
+        Protocol::Sctp => return None,
+    };
+    match ports::holder(protocol, at) {
+        Ok(Holder::Other(who)) => Some(who),
+        Ok(Holder::Nobody | Holder::Fizz) | Err(_) => None,
+    }
 }
 
 fn open() -> Result<(Ingress, u64, bool), IngressError> {

@@ -69,6 +69,9 @@ const COLLECTED: Duration = Duration::from_millis(20);
 /// Between two looks at all that somebody may have changed.
 const MEND_INTERVAL: Duration = Duration::from_secs(60);
 
+/// Between two questions to replicas that did not answer.
+const ASK_INTERVAL: Duration = Duration::from_millis(500);
+
 /// How long a container waits for its place before it is not started.
 const PLACE_MAX: Duration = Duration::from_secs(15);
 
@@ -248,6 +251,7 @@ impl Fabric {
         let mut steering = Steering::open().await;
         let mut watch = Watch::new(&self.0.host);
         let mut mend = every(MEND_INTERVAL);
+        let mut ask = every(ASK_INTERVAL);
         loop {
             let seen = view.borrow_and_update().clone();
             self.renew_key(&seen, &mut made).await;
@@ -278,6 +282,9 @@ impl Fabric {
                 }
                 () = tokio::time::sleep_until(next_look) => {}
                 () = watch.moved() => made.next_look = None,
+                _ = ask.tick() => if let Err(why) = steering.ask().await {
+                    warn!(%why, "replicas that did not answer are not asked");
+                },
                 _ = mend.tick() => {
                     let Made { complaint, next_look, .. } = made;
                     made = Made { complaint, next_look, ..Made::default() };

@@ -128,9 +128,6 @@ pub(super) struct Counts {
     pub(super) resets: u64,
 }
 
-/// [`FlowKey::way`] of what comes in; what goes back has 1.
-pub(super) const IN: u8 = 0;
-
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(C)]
 pub(super) struct FlowKey {
@@ -142,12 +139,6 @@ pub(super) struct FlowKey {
     pub(super) way: u8,
     pub(super) zero: u16,
 }
-
-/// Values of [`Flow::state`].
-pub(super) const OPENING: u8 = 1;
-pub(super) const OPEN: u8 = 2;
-pub(super) const CLOSING: u8 = 3;
-pub(super) const PASSED: u8 = 5;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -167,21 +158,6 @@ pub(super) struct Flow {
     pub(super) began_ns: u64,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(C)]
-pub(super) struct ListenerKey {
-    pub(super) network: u64,
-    pub(super) port: u32,
-    pub(super) zero: u32,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub(super) struct Listener {
-    pub(super) backend: u32,
-    pub(super) sockets: i32,
-}
-
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub(super) struct Settings {
@@ -194,17 +170,6 @@ pub(super) struct Settings {
     pub(super) prefix: [u32; 2],
     pub(super) cluster: [u32; 2],
     pub(super) zero: u32,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub(super) struct Event {
-    pub(super) kind: u32,
-    pub(super) backend: u32,
-    pub(super) standing: u32,
-    pub(super) zero: u32,
-    pub(super) at_ns: u64,
-    pub(super) waited_ns: u64,
 }
 
 /// Says that each of these is only numbers, in the order of C, with no gap between them.
@@ -232,10 +197,7 @@ plain! {
     Counts: 40,
     FlowKey: 40,
     Flow: 72,
-    ListenerKey: 16,
-    Listener: 8,
     Settings: 48,
-    Event: 32,
     Table: 1966,
 }
 

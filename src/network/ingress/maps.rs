@@ -17,8 +17,8 @@ use super::{
     IngressError,
     image::{Image, Known},
     layout::{
-        Address, Backend, CLOSING, Counts, Flow, FlowKey, Frontend, FrontendKey, IN, OPEN, OPENING,
-        OwnerKey, Pool, Range, Settings, State, Table, TableKey,
+        Address, Backend, Counts, Flow, FlowKey, Frontend, FrontendKey, OwnerKey, Pool, Range,
+        Settings, State, Table, TableKey,
     },
     numbers::Numbers,
 };
@@ -43,7 +43,6 @@ pub(super) struct Maps {
     flows: HashMap<MapData, FlowKey, Flow>,
     locals: HashMap<MapData, Address, u32>,
     peers: HashMap<MapData, u32, u32>,
-    drops: Array<MapData, u64>,
 }
 
 impl Maps {
@@ -63,7 +62,6 @@ impl Maps {
             flows: take(loaded, "flows")?,
             locals: take(loaded, "locals")?,
             peers: take(loaded, "peers")?,
-            drops: take(loaded, "drops")?,
         })
     }
 
@@ -124,7 +122,7 @@ impl Maps {
         insert("owners", &mut self.owners, changed(&old.owners, &new.owners))?;
         let mut down: BTreeMap<u32, u32> = BTreeMap::new();
         for (at, backend) in &new.backends {
-            let state = self.states.get(at, 0).map_err(in_map("states"))?;
+            let state = self.state(*at)?;
             *down.entry(backend.pool).or_default() += u32::from(state.standing != 0);
         }
         let before = old.sizes();
@@ -185,26 +183,17 @@ impl Maps {
         remove("flows", &mut self.flows, theirs.into_iter())
     }
 
-    /// How many connections each backend has.
-    pub(super) fn connections(&self) -> BTreeMap<u32, u32> {
-        let mut connections: BTreeMap<u32, u32> = BTreeMap::new();
-        let all = self.flows.iter().filter_map(Result::ok);
-        let alive = |flow: &Flow| [OPENING, OPEN, CLOSING].contains(&flow.state);
-        for (_, flow) in all.filter(|(key, flow)| key.way == IN && alive(flow)) {
-            *connections.entry(flow.backend).or_default() += 1;
-        }
-        connections
+    /// Whether, and why, the programs have taken a backend out.
+    pub(super) fn state(&self, at: u32) -> Result<State, IngressError> {
+        self.states.get(&at, 0).map_err(in_map("states"))
     }
 
-    /// What the programs found out about a backend.
-    pub(super) fn seen(&self, at: u32) -> Result<(State, Counts), IngressError> {
-        let state = self.states.get(&at, 0).map_err(in_map("states"))?;
-        Ok((state, self.counts.get(&at, 0).map_err(in_map("counts"))?))
-    }
-
-    /// How many packets went no further, by why.
-    pub(super) fn drops(&self) -> Result<Vec<u64>, IngressError> {
-        self.drops.iter().collect::<Result<_, _>>().map_err(in_map("drops"))
+    /// Has one that was taken out take connections again.
+    pub(super) fn take_back(&mut self, at: u32, of: u32) -> Result<(), IngressError> {
+        let mut pool = self.pools.get(&of, 0).map_err(in_map("pools"))?;
+        pool.down = pool.down.saturating_sub(1);
+        self.states.set(at, State::default(), 0).map_err(in_map("states"))?;
+        self.pools.set(of, pool, 0).map_err(in_map("pools"))
     }
 }
 

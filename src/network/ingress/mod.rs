@@ -11,7 +11,7 @@ mod maps;
 mod numbers;
 mod programs;
 
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, net::SocketAddr, path::Path, time::Duration};
 
 pub use error::IngressError;
 pub use image::Wanted;
@@ -21,6 +21,15 @@ use programs::Programs;
 pub use programs::{Place, Role};
 
 use crate::topology::Published;
+
+/// A replica's port whose connections failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Down {
+    /// Where it is.
+    pub at: SocketAddr,
+    number: u32,
+    pool: u32,
+}
 
 /// The programs and their maps, in the kernel.
 pub struct Ingress {
@@ -64,6 +73,24 @@ impl Ingress {
             self.known.settle(&self.held);
         }
         Ok(())
+    }
+
+    /// Those that the programs have taken out, as their connections failed, and how long each may take to answer.
+    pub fn down(&self) -> Result<Vec<(Down, Duration)>, IngressError> {
+        let mut down = vec![];
+        for (number, it) in &self.held.backends {
+            if self.maps.state(*number)?.standing != 0 {
+                let at = SocketAddr::from((layout::from_v4(it.address), u16::from_be(it.port)));
+                let found = Down { at, number: *number, pool: it.pool };
+                down.push((found, Duration::from_nanos(it.patience_ns)));
+            }
+        }
+        Ok(down)
+    }
+
+    /// Has one of these take connections again.
+    pub fn take_back(&mut self, it: &Down) -> Result<(), IngressError> {
+        self.maps.take_back(it.number, it.pool)
     }
 
     /// Whether the programs carry what comes to a port.

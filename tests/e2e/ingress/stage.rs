@@ -15,7 +15,7 @@ use fizz::{
     model::{ContainerId, spec::Protocol},
     network::{
         Gateway, Port, host,
-        ingress::{Ingress, Place, Role, Wanted},
+        ingress::{Down, Ingress, Place, Role, Wanted},
     },
     topology::{Backend, Pool, Published},
 };
@@ -35,6 +35,10 @@ pub(super) const TARGET: u16 = 80;
 pub(super) const PUBLISHED: u16 = 8080;
 
 const WAIT: Duration = Duration::from_secs(10);
+const FLOWS_MAX: u32 = 65_536;
+
+/// Longer than an answer takes on the busiest machine.
+const PATIENT: Duration = Duration::from_secs(20);
 const MESH_BYTES: u32 = 1420;
 
 /// Work for whoever has a host's programs.
@@ -42,7 +46,8 @@ type Deed = Box<dyn FnOnce(&mut Ingress) + Send>;
 
 /// Hosts in a mesh with a container each, and a client.
 pub(super) struct Stage {
-    pub(super) site: Site,
+    /// What all of it stands on.
+    _site: Site,
     hosts: BTreeMap<u8, Steered>,
     containers: BTreeMap<u8, Net>,
     pub(super) client: Net,
@@ -63,7 +68,7 @@ impl Steered {
                 mount(None::<&str>, "/", None::<&str>, private, None::<&str>).unwrap();
                 let pins = Some("bpf");
                 mount(pins, "/sys/fs/bpf", pins, MsFlags::empty(), None::<&str>).unwrap();
-                let mut ingress = Ingress::open(65_536).unwrap();
+                let mut ingress = Ingress::open(FLOWS_MAX).unwrap();
                 ingress.at_listeners().unwrap();
                 for deed in deeds {
                     deed(&mut ingress);
@@ -124,11 +129,11 @@ impl Stage {
             let gateway = Gateway { name: "fizz0".to_owned(), addresses, mtu: MESH_BYTES };
             gateway.ensure(&site.hosts[id].net.open()).await.unwrap();
             place(*id).ensure(&site.hosts[id].net.open(), &net.open()).await.unwrap();
-            serve(*id, &net);
+            serve(*id, &net, TARGET);
             containers.insert(*id, net);
         }
         let hosts = ids.iter().map(|id| (*id, Steered::new(&site.hosts[id].net))).collect();
-        let stage = Self { site, hosts, containers, client };
+        let stage = Self { _site: site, hosts, containers, client };
         stage.publish(&ids);
         stage
     }
@@ -139,25 +144,38 @@ impl Stage {
 
     /// Has every host lead to the containers of these.
     pub(super) fn publish(&self, open: &[u8]) {
-        let backend = |id: &u8| Backend {
-            container: ContainerId((*id).into()),
-            address: address(*id),
-            port: TARGET,
-            node: node(*id),
-        };
-        let pool = Pool { open: open.iter().map(backend).collect(), ..Pool::default() };
-        self.publish_pool(&pool);
+        let open = open.iter().map(|id| backend(*id, TARGET)).collect();
+        self.publish_pool(&Pool { open, ..Pool::default() }, PATIENT);
     }
 
-    pub(super) fn publish_pool(&self, pool: &Pool) {
+    pub(super) fn publish_pool(&self, pool: &Pool, patience: Duration) {
         for id in self.hosts.keys() {
-            let (id, pool, all) =
-                (*id, pool.clone(), self.hosts.keys().copied().collect::<Vec<_>>());
+            let all: Vec<u8> = self.hosts.keys().copied().collect();
+            let (id, pool) = (*id, pool.clone());
             self.hosts[&id].work(move |it| {
                 it.place(&places()).unwrap();
-                it.apply(&wanted(id, &all, pool)).unwrap();
+                it.apply(&wanted(id, &all, pool, patience)).unwrap();
             });
         }
+    }
+
+    /// Has a host's programs be replaced, as by a daemon that starts anew.
+    pub(super) fn replace(&self, id: u8, pool: &Pool) {
+        let (all, pool): (Vec<u8>, Pool) = (self.hosts.keys().copied().collect(), pool.clone());
+        self.hosts[&id].work(move |it| {
+            *it = Ingress::open(FLOWS_MAX).unwrap();
+            it.place(&places()).unwrap();
+            it.apply(&wanted(id, &all, pool, PATIENT)).unwrap();
+        });
+    }
+
+    /// Whom a host has taken out.
+    pub(super) fn down(&self, id: u8) -> Vec<Down> {
+        self.hosts[&id].work(|it| it.down().unwrap()).into_iter().map(|it| it.0).collect()
+    }
+
+    pub(super) fn take_back(&self, id: u8, down: Down) {
+        self.hosts[&id].work(move |it| it.take_back(&down).unwrap());
     }
 
     /// What a client on a network hears at an address.
@@ -181,6 +199,11 @@ impl Stage {
     ) -> BTreeSet<Option<Answer>> {
         (0..times).map(|_| self.ask(from, to, protocol)).collect()
     }
+}
+
+/// A container's port, as one that takes connections.
+pub(super) fn backend(id: u8, port: u16) -> Backend {
+    Backend { container: ContainerId(id.into()), address: address(id), port, node: node(id) }
 }
 
 /// A container's address.
@@ -227,7 +250,7 @@ fn places() -> BTreeSet<Place> {
     places
 }
 
-fn wanted(id: u8, all: &[u8], pool: Pool) -> Wanted {
+fn wanted(id: u8, all: &[u8], pool: Pool, patience: Duration) -> Wanted {
     let published = |protocol| Published { protocol, port: PUBLISHED, host_ip: None };
     let gateway = |it: &u8| (node(*it), [Ipv4Addr::new(10, 100, *it, 1)].into());
     Wanted {
@@ -239,7 +262,7 @@ fn wanted(id: u8, all: &[u8], pool: Pool) -> Wanted {
         locals: host::own_addresses().filter(|it| !it.is_loopback()).collect(),
         pools: [Protocol::Tcp, Protocol::Udp].map(|it| (published(it), pool.clone())).into(),
         links: [(address(id), index(&format!("fz{id}")))].into(),
-        patience: all.iter().map(|it| (node(*it), Duration::from_secs(5))).collect(),
+        patience: all.iter().map(|it| (node(*it), patience)).collect(),
     }
 }
 
@@ -257,8 +280,8 @@ fn file(net: &Net) -> File {
 }
 
 /// Has a container answer whoever comes over TCP and UDP. A thread each, which end with the run.
-fn serve(id: u8, net: &Net) {
-    let at: SocketAddr = format!("[::]:{TARGET}").parse().unwrap();
+pub(super) fn serve(id: u8, net: &Net, port: u16) {
+    let at: SocketAddr = format!("[::]:{port}").parse().unwrap();
     let (tcp, udp) =
         within(&file(net), || (TcpListener::bind(at).unwrap(), UdpSocket::bind(at).unwrap()));
     let said = move |from: SocketAddr| format!("{id} {}", from.ip().to_canonical());
