@@ -1,6 +1,6 @@
-/* What connections tell of the replicas: who closed its listener, refuses, or stays silent gets no other, at once and
- * without the daemon. That is a suspicion: an active check by the daemon, or another sign of life, ends it, and not all
- * of a pool are taken out for it. */
+/* What connections tell of the replicas: who refuses one, or leaves it unanswered, gets no other, at once and without the
+ * daemon. That is a suspicion: an active check by the daemon, or another sign of life, ends it, and of a pool no more than
+ * half are taken out for it. */
 #pragma once
 #include "maps.h"
 
@@ -20,18 +20,16 @@ static inline void tell(enum event_kind kind, __u32 backend, enum standing stand
 	bpf_ringbuf_submit(event, 0);
 }
 
-/* That nobody listens is certain, and leaves one; the rest may be the network's fault, and leaves half. */
 static inline void take_out(__u32 index, enum standing why, __u64 waited_ns)
 {
 	struct backend *backend = bpf_map_lookup_elem(&backends, &index);
 	struct state *state = bpf_map_lookup_elem(&states, &index);
-	__u32 number = backend ? backend->pool : 0, limit;
+	__u32 number = backend ? backend->pool : 0;
 	struct pool *pool = bpf_map_lookup_elem(&pools, &number);
 
 	if (!backend || !state || !pool || state->standing != WELL)
 		return;
-	limit = why == CLOSED ? pool->backends - 1 : pool->backends / 2;
-	if (!pool->backends || __sync_fetch_and_add(&pool->down, 1) >= limit) {
+	if (__sync_fetch_and_add(&pool->down, 1) >= pool->backends / 2) {
 		__sync_fetch_and_add(&pool->down, -1);
 		tell(KEPT, index, why, waited_ns);
 		return;
@@ -140,31 +138,4 @@ static inline void has_reset(__u32 index)
 
 	if (count)
 		__sync_fetch_and_add(&count->resets, 1);
-}
-
-/* Every change of a TCP socket's state, on the whole machine. Sockets that a listener made for its connections also come
- * out of the state of a listener: those go to another than CLOSE. */
-SECTION("tp_btf/inet_sock_set_state")
-int socket_changes(__u64 *arguments)
-{
-	struct sock *socket = (struct sock *)arguments[0];
-	int old = arguments[1], new = arguments[2];
-	struct listener_key key = {};
-	struct listener *listener;
-	__s32 were;
-
-	if (new != TCP_LISTEN && !(old == TCP_LISTEN && new == TCP_CLOSE))
-		return 0;
-	key.network = socket->__sk_common.skc_net.net->net_cookie;
-	key.port = socket->__sk_common.skc_num;
-	listener = bpf_map_lookup_elem(&listeners, &key);
-	if (!listener)
-		return 0;
-	/* Several may listen at one port (SO_REUSEPORT). */
-	were = __sync_fetch_and_add(&listener->sockets, new == TCP_LISTEN ? 1 : -1);
-	if (new == TCP_LISTEN)
-		take_back(listener->backend);
-	else if (were <= 1)
-		take_out(listener->backend, CLOSED, 0);
-	return 0;
 }

@@ -65,7 +65,6 @@ enum {
 	IPPROTO_ICMPV6 = 58,
 	IPPROTO_DSTOPTS = 60,
 };
-enum { TCP_LISTEN = 10, TCP_CLOSE = 7 };
 enum { EADDRINUSE = 98 };
 enum { CLOCK_MONOTONIC = 1 };
 
@@ -201,25 +200,6 @@ struct icmp_header {
 	__u16 checksum;
 	__be32 rest;
 };
-
-/* The kernel's own types, as far as the listeners' program reads them. Where each field is, the loader asks the
- * running kernel. */
-#define OF_THE_KERNEL __attribute__((preserve_access_index))
-struct net {
-	__u64 net_cookie;
-} OF_THE_KERNEL;
-typedef struct {
-	struct net *net;
-} OF_THE_KERNEL possible_net_t;
-struct sock_common {
-	unsigned short skc_family;
-	__u16 skc_num;
-	possible_net_t skc_net;
-} OF_THE_KERNEL;
-struct sock {
-	struct sock_common __sk_common;
-	__u16 sk_protocol;
-} OF_THE_KERNEL;
 
 /* Calls into the kernel, by number (enum bpf_func_id; bpf-helpers(7)). */
 static void *(*const bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;

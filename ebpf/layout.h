@@ -92,9 +92,8 @@ struct owner_key {
 /* A backend as the programs find it. */
 enum standing {
 	WELL = 0,
-	CLOSED = 1,  /* nobody listens any more */
-	REFUSED_ONE = 2, /* it answered a connection with a reset */
-	SILENT = 3,  /* it did not answer a connection in time */
+	REFUSED_ONE = 1, /* it answered a connection with a reset */
+	SILENT = 2, /* it did not answer a connection in time */
 };
 struct state {
 	__u32 standing; /* not well: it gets no connection while others in its pool are well */
@@ -167,17 +166,6 @@ struct socket {
 	struct address meant;
 	__be16 port;
 	__u16 zero;
-};
-
-/* Who listens, in which network. */
-struct listener_key {
-	__u64 network; /* the cookie of its namespace */
-	__u32 port;
-	__u32 zero;
-};
-struct listener {
-	__u32 backend;
-	__s32 sockets; /* that listen; the daemon counts those that were there before it came */
 };
 
 /* About this node. */

@@ -28,7 +28,6 @@ ARRAY(counts, struct counts, BACKENDS_MAX);
 HASH(flows, struct flow_key, struct flow, FLOWS_MAX, BPF_MAP_TYPE_LRU_HASH, 0);
 HASH(fragments, struct fragment_key, struct fragment, FRAGMENTS_MAX, BPF_MAP_TYPE_LRU_HASH, 0);
 HASH(sockets, struct socket_key, struct socket, SOCKETS_MAX, BPF_MAP_TYPE_LRU_HASH, 0);
-HASH(listeners, struct listener_key, struct listener, BACKENDS_MAX, BPF_MAP_TYPE_HASH, BPF_F_NO_PREALLOC);
 /* The node's own addresses, and the gateways of all nodes of the mesh. */
 HASH(locals, struct address, __u32, LOCALS_MAX, BPF_MAP_TYPE_HASH, BPF_F_NO_PREALLOC);
 HASH(peers, __be32, __u32, PEERS_MAX, BPF_MAP_TYPE_HASH, BPF_F_NO_PREALLOC);

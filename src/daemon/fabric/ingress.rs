@@ -194,9 +194,6 @@ fn open() -> Result<(Ingress, u64, bool), IngressError> {
     if let Some(why) = &why {
         warn!(%why, "what this host itself sends to published ports is the firewall's");
     }
-    if let Err(why) = programs.at_listeners() {
-        warn!(%why, "that a replica stops listening is noticed only when it refuses");
-    }
     Ok((programs, network, why.is_some()))
 }
 

@@ -54,11 +54,6 @@ impl Ingress {
         self.programs.at_sockets(group)
     }
 
-    /// Has a program hear who listens.
-    pub fn at_listeners(&mut self) -> Result<(), IngressError> {
-        self.programs.at_listeners()
-    }
-
     /// Has the links that are in a packet's way have their programs, and no others.
     pub fn place(&mut self, links: &BTreeSet<Place>) -> Result<(), IngressError> {
         self.programs.place(links)

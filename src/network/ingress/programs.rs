@@ -13,10 +13,10 @@ use std::{
 };
 
 use aya::{
-    Btf, Ebpf, EbpfLoader,
+    Ebpf, EbpfLoader,
     programs::{
-        BtfTracePoint, CgroupAttachMode, CgroupSockAddr, LinkOrder, Program, ProgramError,
-        SchedClassifier, TcAttachType,
+        CgroupAttachMode, CgroupSockAddr, LinkOrder, Program, ProgramError, SchedClassifier,
+        TcAttachType,
         links::{FdLink, PinnedLink},
         tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle},
     },
@@ -49,9 +49,6 @@ const AT_SOCKETS: [&str; 10] = [
     "bind_v4",
     "bind_v6",
 ];
-
-/// The program that hears of listeners.
-const AT_LISTENERS: &str = "socket_changes";
 
 /// The priority and handle of our filters, as no other program has them.
 const FILTER: (u16, TcHandle) = (0xf122, TcHandle::new(0, 0xf122));
@@ -221,23 +218,6 @@ impl Programs {
             self.replace(program, link).map_err(|it| failed(it.to_string()))?;
         }
         Ok(())
-    }
-
-    /// Has a program hear of every socket that begins or ceases to listen.
-    pub(super) fn at_listeners(&mut self) -> Result<(), IngressError> {
-        let program = AT_LISTENERS;
-        let failed = |why: String| IngressError::Attach {
-            program,
-            at: "inet_sock_set_state".to_owned(),
-            why,
-        };
-        let types = Btf::from_sys_fs().map_err(|it| failed(it.to_string()))?;
-        let at: &mut BtfTracePoint = get(&mut self.loaded, program)?;
-        at.load("inet_sock_set_state", &types)
-            .map_err(|why| IngressError::Program { program, why })?;
-        let id = at.attach().map_err(|it| failed(said(&it)))?;
-        let link = at.take_link(id).map_err(|it| failed(said(&it)))?;
-        self.replace(program, FdLink::from(link)).map_err(|it| failed(it.to_string()))
     }
 
     /// Pins a link in the place of the one before, which ends only then.

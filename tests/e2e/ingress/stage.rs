@@ -69,7 +69,6 @@ impl Steered {
                 let pins = Some("bpf");
                 mount(pins, "/sys/fs/bpf", pins, MsFlags::empty(), None::<&str>).unwrap();
                 let mut ingress = Ingress::open(FLOWS_MAX).unwrap();
-                ingress.at_listeners().unwrap();
                 for deed in deeds {
                     deed(&mut ingress);
                 }
