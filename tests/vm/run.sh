@@ -2,7 +2,7 @@
 # Fizz on Debian's kernel, which has WireGuard, in virtual machines. Many machines on which Fizz is built have a
 # kernel without it. QEMU emulates machines (TCG): no virtualization is needed.
 #
-#   sudo tests/vm/run.sh [FILTER]   the mesh's stories on the kernel's own device: a minute
+#   sudo tests/vm/run.sh [FILTER]   the mesh's stories on the kernel's own device, a minute; `ingress::carried` is four
 #   sudo tests/vm/run.sh cluster    three machines with systemd and all runtimes, from the unit's installation to
 #                                   the death of one (tests/vm/main.rs): docs/testing.md says how long
 #
@@ -20,7 +20,7 @@ CLUSTER_PACKAGES=(
     ip:iproute2 nft:nftables curl:curl setpriv:util-linux strip:binutils
 )
 DISK_GIB=6
-MODULES=(wireguard veth bridge)
+MODULES=(wireguard veth bridge sch_ingress cls_bpf)
 SECONDS_MAX=${FIZZ_VM_SECONDS_MAX:-120}
 CLUSTER_SECONDS_MAX=${FIZZ_VM_SECONDS_MAX:-3600}
 

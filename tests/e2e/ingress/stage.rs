@@ -100,12 +100,14 @@ impl Stage {
         let client = Net::new("client");
         let link = ["ip", "link", "add", "client", "master", "lan", "up", "type", "veth", "peer"];
         site.switch.run(&[&link[..], &["name", "eth0", "netns", &client.0]].concat());
-        client.run(&["sh", "-c", "ip link set lo up; ip link set eth0 up"]);
-        client.run(&[
-            "sh",
-            "-c",
-            "ip addr add 192.0.2.100/24 dev eth0; ip -6 addr add 2001:db8::100/64 dev eth0 nodad",
-        ]);
+        for line in [
+            "ip link set lo up",
+            "ip link set eth0 up",
+            "ip addr add 192.0.2.100/24 dev eth0",
+            "ip -6 addr add 2001:db8::100/64 dev eth0 nodad",
+        ] {
+            client.run(&line.split(' ').collect::<Vec<_>>());
+        }
         for id in &ids {
             let net = &site.hosts[id].net;
             net.run(&[
