@@ -48,20 +48,19 @@ static inline int choose_well(const struct table_key *key, __u32 hash, __u32 *fi
 	return 0;
 }
 
-/* The backend for a hash from a pool's table (Maglev: Eisenbud et al., NSDI 2016, 3.4). Where none is well, it is as if
- * all were. */
-static inline struct backend *choose(const struct frontend *frontend, __u32 hash, __u32 *index)
+/* The number of the backend for a hash from a pool's table (Maglev: Eisenbud et al., NSDI 2016, 3.4); none has
+ * BACKENDS_MAX. Where none is well, it is as if all were. */
+SEPARATE int choose(__u32 pool, __u32 flags, __u32 hash)
 {
-	struct table_key key = { .pool = frontend->pool };
-	__u32 first = BACKENDS_MAX;
+	struct table_key key = { .pool = pool };
+	__u32 first = BACKENDS_MAX, index = 0;
 
-	if (choose_well(&key, hash, &first, index))
-		return bpf_map_lookup_elem(&backends, index);
+	if (choose_well(&key, hash, &first, &index))
+		return index;
 	key.standby = 1;
-	if (frontend->flags & LOCAL_FIRST && choose_well(&key, hash, &first, index))
-		return bpf_map_lookup_elem(&backends, index);
-	*index = first;
-	return bpf_map_lookup_elem(&backends, index);
+	if (flags & LOCAL_FIRST && choose_well(&key, hash, &first, &index))
+		return index;
+	return first;
 }
 
 static inline int has_backends(const struct frontend *frontend)

@@ -40,12 +40,14 @@ static inline void touch(struct flow *flow, const struct packet *it, __u64 now)
 
 /* Whether a socket of the host's own is there: one that had the port before it was published, or for which the kernel chose
  * it, for a connection outward. */
-static inline int is_hosts_own(struct __sk_buff *skb, const struct packet *it)
+SEPARATE int is_hosts_own(struct __sk_buff *skb, struct packet *it)
 {
 	struct bpf_sock_tuple tuple;
 	struct bpf_sock *socket;
 	__u32 bytes;
 
+	if (!it)
+		return 0;
 	if (it->v6) {
 		memcpy(tuple.ipv6.saddr, &it->flow.from, sizeof(tuple.ipv6.saddr));
 		memcpy(tuple.ipv6.daddr, &it->flow.to, sizeof(tuple.ipv6.daddr));
@@ -88,22 +90,27 @@ static inline int is_its_own(const struct flow *back, const struct packet *it)
 
 /* Whether what comes back of a flow in could not be told from what comes back of another: one client reaches one
  * backend by two addresses or ports, from one port of its own. */
-static inline int clashes(const struct packet *it, const struct flow *in)
+SEPARATE int clashes(struct packet *it, struct flow *in)
 {
 	struct flow_key key;
 	struct flow *other;
 
+	if (!it || !in)
+		return 1;
 	key_back(it, in, &key);
 	other = bpf_map_lookup_elem(&flows, &key);
 	return other && other->state < CLOSING && !is_its_own(other, it);
 }
 
 /* Puts the way back of a flow on record. */
-static inline void record_back(const struct packet *it, const struct flow *in, const struct door *door)
+SEPARATE int record_back(struct packet *it, struct flow *in, struct door *door)
 {
 	struct flow_key key;
-	struct flow back = *in;
+	struct flow back;
 
+	if (!it || !in || !door)
+		return 0;
+	back = *in;
 	key_back(it, in, &key);
 	back.from = it->flow.to;
 	back.from_port = it->flow.to_port;
@@ -112,16 +119,19 @@ static inline void record_back(const struct packet *it, const struct flow *in, c
 	back.through = 0;
 	back.link = door->link;
 	back.flags = door->flags;
-	bpf_map_update_elem(&flows, &key, &back, BPF_ANY);
+	return bpf_map_update_elem(&flows, &key, &back, BPF_ANY);
 }
 
-static inline void restore_back(const struct packet *it, const struct flow *in, const struct door *door)
+SEPARATE int restore_back(struct packet *it, struct flow *in, struct door *door)
 {
 	struct flow_key key;
 
+	if (!it || !in || !door)
+		return 0;
 	key_back(it, in, &key);
 	if (!bpf_map_lookup_elem(&flows, &key))
 		record_back(it, in, door);
+	return 0;
 }
 
 /* The flow of a packet to a backend. */
@@ -146,14 +156,21 @@ static inline void plan(const struct settings *us, const struct packet *it, cons
 
 /* Sends a packet of no known connection to a backend, and has the rest follow. Where the replies of that one would
  * clash, another takes it; where those of all would, the client's port is translated, too. */
-static inline int begin(const struct settings *us, const struct packet *it, const struct frontend *frontend,
-			const struct door *door, __u64 now, struct flow *in)
+SEPARATE int begin(struct packet *it, struct frontend *frontend, struct door *door, struct flow *in)
 {
-	__u32 hash = hash_of(&it->flow, frontend), index = 0;
+	struct settings *us = our_settings();
+	__u64 now = bpf_ktime_get_ns();
+	__u32 hash, index = 0;
+
+	if (!us || !it || !frontend || !door || !in)
+		return 0;
+	hash = hash_of(&it->flow, frontend);
 
 	for (__u32 try = 0; try < BACKEND_TRIES_MAX + PORT_TRIES_MAX; try++) {
-		struct backend *to = choose(frontend, hash + (try < BACKEND_TRIES_MAX ? try * 0x20fffffb : 0), &index);
+		struct backend *to;
 
+		index = choose(frontend->pool, frontend->flags, hash + (try < BACKEND_TRIES_MAX ? try * 0x20fffffb : 0));
+		to = bpf_map_lookup_elem(&backends, &index);
 		if (!to || !to->address)
 			return 0;
 		plan(us, it, to, index, now, in);
@@ -184,10 +201,12 @@ static inline int is_over(const struct flow *flow, const struct packet *it)
 }
 
 /* What an error is about, as the flow that its quoted packet is answered by. */
-static inline int quoted_flow(struct __sk_buff *skb, const struct packet *it, struct packet *quoted, struct flow_key *key)
+SEPARATE int quoted_flow(struct __sk_buff *skb, struct packet *it, struct packet *quoted, struct flow_key *key)
 {
 	struct icmp_header icmp;
 
+	if (!it || !quoted || !key)
+		return 0;
 	memset(key, 0, sizeof(*key));
 	if (it->flow.protocol != (it->v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP) || it->part != WHOLE ||
 	    bpf_skb_load_bytes(skb, it->l4, &icmp, sizeof(icmp)) || !is_error(it, icmp.type) || !parse_quoted(skb, it, quoted))
@@ -197,11 +216,13 @@ static inline int quoted_flow(struct __sk_buff *skb, const struct packet *it, st
 }
 
 /* An error about what a replica sent to a client: it hears of it as if it had sent it itself. */
-static inline int error_inward(struct __sk_buff *skb, const struct settings *us, struct packet *it, struct packet *quoted,
-			       struct flow_key *key)
+SEPARATE int error_inward(struct __sk_buff *skb, struct packet *it, struct packet *quoted, struct flow_key *key)
 {
+	struct settings *us = our_settings();
 	struct flow *in;
 
+	if (!us || !it || !quoted || !key)
+		return TC_ACT_OK;
 	key->way = IN;
 	in = bpf_map_lookup_elem(&flows, key);
 	if (!in)
@@ -214,11 +235,13 @@ static inline int error_inward(struct __sk_buff *skb, const struct settings *us,
 }
 
 /* An error that a replica, or its node, sends about what a client sent. */
-static inline int error_back(struct __sk_buff *skb, const struct settings *us, struct packet *it, struct packet *quoted,
-			     struct flow_key *key)
+SEPARATE int error_back(struct __sk_buff *skb, struct packet *it, struct packet *quoted, struct flow_key *key)
 {
+	struct settings *us = our_settings();
 	struct flow *back;
 
+	if (!us || !it || !quoted || !key)
+		return TC_ACT_OK;
 	key->way = BACK;
 	back = bpf_map_lookup_elem(&flows, key);
 	if (!back || back->state == PASSED)
@@ -232,54 +255,85 @@ static inline int error_back(struct __sk_buff *skb, const struct settings *us, s
 	return send(skb, us, it, back);
 }
 
-/* A packet that comes from outside, or from a container or another node to an address of this one. */
-static inline int inward(struct __sk_buff *skb, __u32 l3, const struct door *door)
+/* Whether a packet was an error about a flow, and so is done with: `way` says of which way. */
+SEPARATE int pass_error(struct __sk_buff *skb, struct packet *it, __u32 way)
+{
+	struct packet quoted;
+	struct flow_key key;
+
+	memset(&quoted, 0, sizeof(quoted));
+	memset(&key, 0, sizeof(key));
+	if (!it || !quoted_flow(skb, it, &quoted, &key))
+		return TC_ACT_OK;
+	return way == IN ? error_inward(skb, it, &quoted, &key) : error_back(skb, it, &quoted, &key);
+}
+
+/* Sends a packet of a known flow on its way. */
+SEPARATE int send_inward(struct __sk_buff *skb, struct packet *it, struct flow *flow)
+{
+	struct settings *us = our_settings();
+
+	if (!us || !it || !flow)
+		return drop(FAILED);
+	if (flow->through && is_too_big(skb, us, it))
+		return say_too_big(skb, it);
+	if (translate(skb, it, flow))
+		return drop(FAILED);
+	return send(skb, us, it, flow);
+}
+
+/* A packet of no known flow: if it is for a frontend and may come in, it begins one. */
+SEPARATE int open_inward(struct __sk_buff *skb, struct packet *it, struct door *door)
 {
 	struct settings *us = our_settings();
 	struct frontend *frontend;
-	struct packet it, quoted;
-	struct flow_key key;
-	struct flow *flow, fresh;
-	enum parsed parsed = parse(skb, l3, &it);
-	__u64 now = bpf_ktime_get_ns();
+	struct flow fresh;
 
-	if (!us)
+	if (!us || !it || !door)
 		return TC_ACT_OK;
-	if (parsed == OTHERS && quoted_flow(skb, &it, &quoted, &key))
-		return error_inward(skb, us, &it, &quoted, &key);
+	frontend = frontend_of(&it->flow);
+	if (!frontend || is_hosts_own(skb, it))
+		return TC_ACT_OK;
+	if (is_nobodys(&it->flow.from) || (!door->inside && is_clusters(us, &it->flow.from)))
+		return drop(FORGED);
+	if (!may_come_in(frontend, &it->flow.from))
+		return drop(NOT_ALLOWED);
+	/* The kernel says that nobody is there. */
+	if (!has_backends(frontend))
+		return TC_ACT_OK;
+	memset(&fresh, 0, sizeof(fresh));
+	if (!begin(it, frontend, door, &fresh))
+		return drop(NO_BACKEND);
+	return send_inward(skb, it, &fresh);
+}
+
+/* A packet that comes from outside, or from a container or another node to an address of this one. */
+SEPARATE int inward(struct __sk_buff *skb, __u32 l3, struct door *door)
+{
+	__u64 now = bpf_ktime_get_ns();
+	struct packet it;
+	struct flow *flow;
+	int parsed;
+
+	if (!door)
+		return TC_ACT_OK;
+	memset(&it, 0, sizeof(it));
+	parsed = parse(skb, l3, &it);
+	if (parsed == OTHERS)
+		return pass_error(skb, &it, IN);
 	/* What the kernel drops needs not be dropped here. */
 	if (parsed != OURS || (it.part != WHOLE && !find_ports(&it)) || !is_published(it.flow.protocol, it.flow.to_port))
 		return TC_ACT_OK;
 	flow = bpf_map_lookup_elem(&flows, &it.flow);
-	if (!flow || is_over(flow, &it)) {
-		frontend = frontend_of(&it.flow);
-		if (!frontend)
-			return TC_ACT_OK;
-		if (is_hosts_own(skb, &it))
-			return TC_ACT_OK;
-		if (is_nobodys(&it.flow.from) || (!door->inside && is_clusters(us, &it.flow.from)))
-			return drop(FORGED);
-		if (!may_come_in(frontend, &it.flow.from))
-			return drop(NOT_ALLOWED);
-		/* The kernel says that nobody is there. */
-		if (!has_backends(frontend))
-			return TC_ACT_OK;
-		if (!begin(us, &it, frontend, door, now, &fresh))
-			return drop(NO_BACKEND);
-		flow = &fresh;
-	} else {
-		if (it.flow.protocol == IPPROTO_TCP && (it.flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
-			was_asked(flow->backend, 1);
-		/* Where the map is full, its two ways may go one without the other. */
-		if (now - flow->seen_ns > SECOND_NS)
-			restore_back(&it, flow, door);
-		touch(flow, &it, now);
-	}
-	if (flow->through && is_too_big(skb, us, &it))
-		return say_too_big(skb, us, &it);
-	if (translate(skb, &it, flow))
-		return drop(FAILED);
-	return send(skb, us, &it, flow);
+	if (!flow || is_over(flow, &it))
+		return open_inward(skb, &it, door);
+	if (it.flow.protocol == IPPROTO_TCP && (it.flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
+		was_asked(flow->backend, 1);
+	/* Where the map is full, its two ways may go one without the other. */
+	if (now - flow->seen_ns > SECOND_NS)
+		restore_back(&it, flow, door);
+	touch(flow, &it, now);
+	return send_inward(skb, &it, flow);
 }
 
 /* What the answer to a connection's first packet says of who gave it. */
@@ -298,16 +352,17 @@ static inline void judge(struct flow *back, const struct packet *it, __u64 now)
 }
 
 /* A reply on a flow back, on this node where it came in or on the one where its replica is. */
-static inline int reply(struct __sk_buff *skb, const struct settings *us, struct packet *it, struct flow *back)
+SEPARATE int reply(struct __sk_buff *skb, struct packet *it, struct flow *back)
 {
+	struct settings *us = our_settings();
 	__u64 now = bpf_ktime_get_ns();
 
-	if (back->state == PASSED)
+	if (!us || !it || !back || back->state == PASSED)
 		return TC_ACT_OK;
 	if (back->through) {
 		touch(back, it, now);
 		if (is_too_big(skb, us, it))
-			return say_too_big(skb, us, it);
+			return say_too_big(skb, it);
 		return send(skb, us, it, back);
 	}
 	judge(back, it, now);

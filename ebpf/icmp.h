@@ -75,8 +75,12 @@ static inline int say_too_big_v6(struct __sk_buff *skb, const struct settings *u
 	return bpf_redirect_neigh(skb->ifindex, NULL, 0, 0);
 }
 
-static inline int say_too_big(struct __sk_buff *skb, const struct settings *us, const struct packet *it)
+SEPARATE int say_too_big(struct __sk_buff *skb, struct packet *it)
 {
+	struct settings *us = our_settings();
+
+	if (!us || !it)
+		return drop(FAILED);
 	return it->v6 ? say_too_big_v6(skb, us, it) : say_too_big_v4(skb, us, it);
 }
 

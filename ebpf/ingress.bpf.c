@@ -34,22 +34,32 @@ int from_outside_flat(struct __sk_buff *skb)
 	return inward(skb, 0, &door);
 }
 
+/* A connection from the port at which a replica listens: seldom, and its own business. */
+SEPARATE int let_pass(struct packet *it)
+{
+	struct flow passed = { .state = PASSED, .seen_ns = bpf_ktime_get_ns() };
+
+	if (it)
+		bpf_map_update_elem(&flows, &it->flow, &passed, BPF_ANY);
+	return TC_ACT_OK;
+}
+
 /* At the node's end of each container's link. */
 SECTION("classifier")
 int from_container(struct __sk_buff *skb)
 {
 	struct door door = { .link = skb->ifindex, .flags = PEER, .inside = 1 };
 	struct settings *us = our_settings();
-	struct packet it, quoted;
-	struct flow_key key;
+	struct packet it;
 	struct flow *back;
-	enum parsed parsed;
+	int parsed;
 
 	if (!us)
 		return TC_ACT_OK;
+	memset(&it, 0, sizeof(it));
 	parsed = parse(skb, ETH_BYTES, &it);
-	if (parsed == OTHERS && quoted_flow(skb, &it, &quoted, &key))
-		return error_back(skb, us, &it, &quoted, &key);
+	if (parsed == OTHERS)
+		return pass_error(skb, &it, BACK);
 	if (parsed != OURS || (it.part != WHOLE && !find_ports(&it)))
 		return TC_ACT_OK;
 	if (!owner_of(us, &it.flow.from, it.flow.from_port, it.flow.protocol))
@@ -57,16 +67,11 @@ int from_container(struct __sk_buff *skb)
 	it.flow.way = BACK;
 	back = bpf_map_lookup_elem(&flows, &it.flow);
 	if (back)
-		return reply(skb, us, &it, back);
+		return reply(skb, &it, back);
 	if (it.flow.protocol != IPPROTO_TCP || is_clusters(us, &it.flow.to) || is_local(&it.flow.to))
 		return inward(skb, ETH_BYTES, &door);
-	/* A connection from the port at which it listens: seldom, and its own business. */
-	if ((it.flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
-		struct flow passed = { .state = PASSED, .seen_ns = bpf_ktime_get_ns() };
-
-		bpf_map_update_elem(&flows, &it.flow, &passed, BPF_ANY);
-		return TC_ACT_OK;
-	}
+	if ((it.flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
+		return let_pass(&it);
 	/* What is known of its connection was lost. Sent as it is, it would end it; the client's next packet brings it
 	 * back, as it is sent to the same replica again. */
 	return drop(STRAY);
@@ -86,34 +91,59 @@ static inline __u32 link_here(const struct settings *us, const struct address *t
 }
 
 /* An error between two nodes: for a replica here, or on its way back from one that is there. */
-static inline int error_from_mesh(struct __sk_buff *skb, const struct settings *us, struct packet *it)
+SEPARATE int error_from_mesh(struct __sk_buff *skb, struct packet *it)
 {
+	struct settings *us = our_settings();
 	struct packet quoted;
 	struct flow_key key;
 	__u32 index, link;
 	int sent;
 
-	if (!quoted_flow(skb, it, &quoted, &key))
+	memset(&quoted, 0, sizeof(quoted));
+	memset(&key, 0, sizeof(key));
+	if (!us || !it || !quoted_flow(skb, it, &quoted, &key))
 		return drop(STRANGER);
 	link = link_here(us, &quoted.flow.from, quoted.flow.from_port, quoted.flow.protocol, &index);
 	if (link && same_address(&quoted.flow.from, &it->flow.to))
 		return bpf_redirect_peer(link, 0);
-	sent = error_back(skb, us, it, &quoted, &key);
+	sent = error_back(skb, it, &quoted, &key);
 	return sent == TC_ACT_OK ? drop(STRANGER) : sent;
 }
 
-/* What was inside a packet of another node, which has this gateway. Now it has what a link with hardware addresses needs. */
-static inline int unpacked(struct __sk_buff *skb, const struct settings *us, __be32 sender)
+/* The replies to a client's packet go to the node that sent it. */
+SEPARATE int remember_sender(struct packet *it, __u32 sender, __u32 index)
 {
 	__u64 now = bpf_ktime_get_ns();
 	struct flow_key key = {};
+	struct flow fresh = { .backend = index, .through = sender, .state = OPEN, .seen_ns = now };
+	struct flow *back;
+
+	if (!it)
+		return 0;
+	reverse(&it->flow, &key);
+	key.way = BACK;
+	back = bpf_map_lookup_elem(&flows, &key);
+	if (!back || back->through != sender || back->state >= CLOSING)
+		return bpf_map_update_elem(&flows, &key, &fresh, BPF_ANY);
+	touch(back, it, now);
+	return 0;
+}
+
+/* What was inside a packet of another node, which has this gateway. Now it has what a link with hardware addresses needs. */
+SEPARATE int unpacked(struct __sk_buff *skb, __u32 sender)
+{
+	struct settings *us = our_settings();
 	struct packet it;
 	struct flow *back;
 	__u32 index, link;
-	enum parsed parsed = parse(skb, ETH_BYTES, &it);
+	int parsed;
 
+	if (!us)
+		return TC_ACT_OK;
+	memset(&it, 0, sizeof(it));
+	parsed = parse(skb, ETH_BYTES, &it);
 	if (parsed == OTHERS)
-		return error_from_mesh(skb, us, &it);
+		return error_from_mesh(skb, &it);
 	if (parsed != OURS)
 		return drop(MALFORMED);
 	if (it.part != WHOLE && !find_ports(&it))
@@ -121,30 +151,24 @@ static inline int unpacked(struct __sk_buff *skb, const struct settings *us, __b
 	it.flow.way = BACK;
 	back = bpf_map_lookup_elem(&flows, &it.flow);
 	if (back && !back->through)
-		return reply(skb, us, &it, back);
-	/* A client's packet for a replica here. Its reply is to go to the node that sent it. */
+		return reply(skb, &it, back);
+	/* A client's packet for a replica here. */
 	link = link_here(us, &it.flow.to, it.flow.to_port, it.flow.protocol, &index);
 	if (!link)
 		return drop(STRANGER);
-	reverse(&it.flow, &key);
-	key.way = BACK;
-	back = bpf_map_lookup_elem(&flows, &key);
-	if (!back || back->through != sender || back->state >= CLOSING) {
-		struct flow fresh = { .backend = index, .through = sender, .state = OPEN, .seen_ns = now };
-
-		bpf_map_update_elem(&flows, &key, &fresh, BPF_ANY);
-	} else {
-		touch(back, &it, now);
-	}
+	remember_sender(&it, sender, index);
 	return bpf_redirect_peer(link, 0);
 }
 
 /* Whether a packet out of the mesh has another in it, for this node; `from` is the gateway of the one that sent it. That
  * it is who it says, WireGuard has made sure of. */
-static inline int holds_another(struct __sk_buff *skb, const struct settings *us, __be32 *from)
+SEPARATE int holds_another(struct __sk_buff *skb, __be32 *from)
 {
+	struct settings *us = our_settings();
 	struct address to, sender;
 
+	if (!us || !from)
+		return 0;
 	if (skb->protocol == htons(ETH_P_IP)) {
 		struct ipv4_header ip;
 
@@ -173,12 +197,9 @@ int from_mesh(struct __sk_buff *skb)
 {
 	struct door door = { .link = skb->ifindex, .flags = FLAT, .inside = 1 };
 	struct ethernet_header frame = { .to = { 2 }, .from = { 2 }, .protocol = skb->protocol };
-	struct settings *us = our_settings();
 	__be32 sender = 0;
 
-	if (!us)
-		return TC_ACT_OK;
-	if (!holds_another(skb, us, &sender))
+	if (!holds_another(skb, &sender))
 		return inward(skb, 0, &door);
 	/* No container may speak for a node. */
 	if (!bpf_map_lookup_elem(&peers, &sender))
@@ -186,7 +207,7 @@ int from_mesh(struct __sk_buff *skb)
 	if (bpf_skb_adjust_room(skb, -(int)outer_bytes(skb->protocol == htons(ETH_P_IPV6)), BPF_ADJ_ROOM_MAC, 0) ||
 	    bpf_skb_change_head(skb, ETH_BYTES, 0) || bpf_skb_store_bytes(skb, 0, &frame, sizeof(frame), 0))
 		return drop(FAILED);
-	return unpacked(skb, us, sender);
+	return unpacked(skb, sender);
 }
 
 #include "sockets.h"

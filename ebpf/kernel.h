@@ -14,6 +14,8 @@ typedef __u32 __be32;
 
 #define NULL ((void *)0)
 #define inline inline __attribute__((always_inline))
+/* A function that the kernel verifies by itself, once, and not at each call: what it is given it must not rely on. */
+#define SEPARATE __attribute__((noinline))
 #define SECTION(name) __attribute__((section(name), used))
 #define memcpy __builtin_memcpy
 #define memset __builtin_memset

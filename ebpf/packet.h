@@ -153,10 +153,12 @@ static inline enum parsed parse_v6(struct __sk_buff *skb, struct packet *it)
 
 /* Reads a packet whose network header begins at `l3`. What is neither TCP nor UDP is others' to look at; it has its
  * addresses and protocol. */
-static inline enum parsed parse(struct __sk_buff *skb, __u32 l3, struct packet *it)
+SEPARATE int parse(struct __sk_buff *skb, __u32 l3, struct packet *it)
 {
 	enum parsed network;
 
+	if (!it)
+		return WRONG;
 	memset(it, 0, sizeof(*it));
 	it->l3 = l3;
 	if (skb->protocol == htons(ETH_P_IP))
@@ -195,12 +197,20 @@ static inline enum parsed parse(struct __sk_buff *skb, __u32 l3, struct packet *
 
 /* The ports of a datagram's later parts are those of its first, which comes before them unless the network changes
  * their order: then they are lost, as if the network had lost them. */
-static inline int find_ports(struct packet *it)
+SEPARATE int find_ports(struct packet *it)
 {
-	struct fragment_key key = { .from = it->flow.from, .to = it->flow.to, .id = it->id, .protocol = it->flow.protocol };
-	struct fragment ports = { it->flow.from_port, it->flow.to_port };
+	struct fragment_key key = {};
+	struct fragment ports;
 	struct fragment *known;
 
+	if (!it)
+		return 0;
+	key.from = it->flow.from;
+	key.to = it->flow.to;
+	key.id = it->id;
+	key.protocol = it->flow.protocol;
+	ports.from_port = it->flow.from_port;
+	ports.to_port = it->flow.to_port;
 	if (it->part == FIRST)
 		bpf_map_update_elem(&fragments, &key, &ports, BPF_ANY);
 	if (it->part != LATER)
@@ -260,10 +270,13 @@ static inline int write_port(struct __sk_buff *skb, struct packet *it, __be16 ol
 }
 
 /* Writes a flow's addresses and ports into a packet of it. */
-static inline int translate(struct __sk_buff *skb, struct packet *it, struct flow *flow)
+SEPARATE int translate(struct __sk_buff *skb, struct packet *it, struct flow *flow)
 {
-	int failed = write_address(skb, it, &it->flow.to, &flow->to, 1);
+	int failed;
 
+	if (!it || !flow)
+		return 1;
+	failed = write_address(skb, it, &it->flow.to, &flow->to, 1);
 	failed |= write_port(skb, it, it->flow.to_port, flow->to_port, 1);
 	failed |= write_address(skb, it, &it->flow.from, &flow->from, 0);
 	failed |= write_port(skb, it, it->flow.from_port, flow->from_port, 0);

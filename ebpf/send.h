@@ -36,15 +36,14 @@ static inline int is_too_big(struct __sk_buff *skb, const struct settings *us, c
 }
 
 /* Has a connection that crosses the mesh agree on segments that fit (RFC 9293, 3.7.1). */
-static inline void limit_segments(struct __sk_buff *skb, const struct settings *us, struct packet *it)
+SEPARATE int limit_segments(struct __sk_buff *skb, __u32 l4, __u32 most)
 {
-	__u16 most = room_in_mesh(us, it->v6) - (it->v6 ? 60 : 40);
-	__u32 at = it->l4 + sizeof(struct tcp_header), end;
+	__u32 at = l4 + sizeof(struct tcp_header), end;
 	struct tcp_header tcp;
 
-	if (bpf_skb_load_bytes(skb, it->l4, &tcp, sizeof(tcp)))
-		return;
-	end = it->l4 + (tcp.words >> 4) * 4;
+	if (bpf_skb_load_bytes(skb, l4, &tcp, sizeof(tcp)))
+		return 0;
+	end = l4 + (tcp.words >> 4) * 4;
 	for (int option = 0; option < TCP_OPTIONS_MAX; option++) {
 		struct {
 			__u8 kind, bytes;
@@ -53,29 +52,30 @@ static inline void limit_segments(struct __sk_buff *skb, const struct settings *
 		__be16 less = htons(most);
 
 		if (at + 2 > end || bpf_skb_load_bytes(skb, at, &is, 2) || is.kind == 0)
-			return;
+			return 0;
 		if (is.kind == 1) {
 			at++;
 			continue;
 		}
 		if (is.kind == 2 && is.bytes == 4) {
-			if (bpf_skb_load_bytes(skb, at, &is, 4) || ntohs(is.value) <= most)
-				return;
+			if (bpf_skb_load_bytes(skb, at, &is, 4) || ntohs(is.value) <= (most & 0xffff))
+				return 0;
 			/* A checksum is of 16-bit words; the value may be across two. */
-			if ((at - it->l4) & 1) {
+			if ((at - l4) & 1) {
 				__be16 old = (__be16)__builtin_bswap16(is.value), new = (__be16)__builtin_bswap16(less);
 
-				bpf_l4_csum_replace(skb, it->l4 + 16, old, new, 2);
+				bpf_l4_csum_replace(skb, l4 + 16, old, new, 2);
 			} else {
-				bpf_l4_csum_replace(skb, it->l4 + 16, is.value, less, 2);
+				bpf_l4_csum_replace(skb, l4 + 16, is.value, less, 2);
 			}
 			bpf_skb_store_bytes(skb, at + 2, &less, sizeof(less), 0);
-			return;
+			return 0;
 		}
 		if (is.bytes < 2)
-			return;
+			return 0;
 		at += is.bytes;
 	}
+	return 0;
 }
 
 static inline int put_v4(struct __sk_buff *skb, const struct settings *us, const struct packet *it, __be32 to)
@@ -114,9 +114,11 @@ static inline int put_v6(struct __sk_buff *skb, const struct settings *us, const
 
 /* Puts a packet into another, from this node to the one that has this gateway, with the replica or the client (RFC 2003;
  * RFC 2473 for IPv6). So the mesh carries it between two of its own addresses, and what is inside stays as it is. */
-static inline int into_mesh(struct __sk_buff *skb, const struct settings *us, const struct packet *it, __be32 to)
+SEPARATE int into_mesh(struct __sk_buff *skb, struct packet *it, __be32 to)
 {
-	if (!us->gateway || !us->mesh_link)
+	struct settings *us = our_settings();
+
+	if (!us || !it || !us->gateway || !us->mesh_link)
 		return drop(FAILED);
 	/* Ethernet fills up what is short. */
 	if (!skb->gso_size && skb->len > it->l3 + it->bytes && bpf_skb_change_tail(skb, it->l3 + it->bytes, 0))
@@ -130,8 +132,8 @@ static inline int send(struct __sk_buff *skb, const struct settings *us, struct 
 {
 	if (flow->through) {
 		if (it->flags & TCP_SYN)
-			limit_segments(skb, us, it);
-		return into_mesh(skb, us, it, flow->through);
+			limit_segments(skb, it->l4, room_in_mesh(us, it->v6) - (it->v6 ? 60 : 40));
+		return into_mesh(skb, it, flow->through);
 	}
 	if (flow->flags & PEER)
 		return bpf_redirect_peer(flow->link, 0);

@@ -55,7 +55,8 @@ static inline int redirect_call(struct bpf_sock_addr *call, struct address *at, 
 	}
 	/* A datagram's socket goes on to where it went. */
 	hash = call->protocol == IPPROTO_TCP ? bpf_get_prandom_u32() : mixed((__u32)from.cookie, from.cookie >> 32);
-	to = choose(frontend, hash, &index);
+	index = choose(frontend->pool, frontend->flags, hash);
+	to = bpf_map_lookup_elem(&backends, &index);
 	if (!to || !to->address)
 		return 0;
 	set_container(us, at, to->address, !is_v4(at));

@@ -38,7 +38,8 @@ const ASKED_MAX: usize = 64;
 /// Steps of what the way takes, so that not each measurement changes something.
 const PATIENCE_STEP_MS: u64 = 50;
 
-/// The programs of this node, if its kernel takes them.
+/// The programs of this node, if its kernel takes them. Until it was asked, the firewall carries all.
+#[derive(Default)]
 pub(super) struct Steering {
     programs: Option<Ingress>,
     network: u64,
@@ -65,8 +66,7 @@ impl Steering {
 
     fn without(why: &str) -> Self {
         warn!(%why, "published ports are carried by the firewall, slower and without the clients' addresses");
-        let looked_at = BTreeSet::new();
-        Self { programs: None, network: 0, looked_at, past_sockets: false }
+        Self::default()
     }
 
     /// What of the published ports is the firewall's.

@@ -248,7 +248,9 @@ impl Fabric {
     ) {
         let mut made = Made::default();
         let mut names = Names::new(tasks, self.0.order);
-        let mut steering = Steering::open().await;
+        // The kernel takes its time to look at the programs: the mesh is there first.
+        let mut steering = Steering::default();
+        let mut opened = false;
         let mut watch = Watch::new(&self.0.host);
         let mut mend = every(MEND_INTERVAL);
         let mut ask = every(ASK_INTERVAL);
@@ -266,6 +268,10 @@ impl Fabric {
                     }
                     made.complaint = Some(why);
                 }
+            }
+            if !opened {
+                (steering, opened, made.known) = (Steering::open().await, true, None);
+                continue;
             }
             if made.next_look.is_none_or(|at| at <= Instant::now()) {
                 self.look_under(&seen, &made, &mut watch, &events).await;

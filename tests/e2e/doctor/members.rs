@@ -189,7 +189,12 @@ fn a_copied_data_directory_is_told_as_one_node_on_two_machines() {
 #[test]
 fn a_resolver_that_is_this_node_or_asks_it_in_turn_is_a_loop() {
     let nodes = Nodes::together(2, "none");
-    let own = nodes.on("a", "ip -6 -o addr show fizz-mesh | grep -o 'fd[0-9a-f:]*' | head -1");
+    let own = || {
+        nodes
+            .on("a", "ip -6 -o addr show fizz-mesh 2>&1 | grep -o 'fd[0-9a-f:]*' | head -1 || true")
+    };
+    nodes.until("a is in the mesh", || !own().is_empty());
+    let own = own();
     let resolver = |address: &str| {
         let line = format!(
             "echo 'nameserver {address}' >/run/resolv.conf; grep -q /run/resolv.conf /proc/mounts || mount --bind /run/resolv.conf /etc/resolv.conf 2>/dev/null"
