@@ -166,6 +166,8 @@ SEPARATE int begin(struct packet *it, struct frontend *frontend, struct door *do
 		return 0;
 	hash = hash_of(&it->flow, frontend);
 
+	/* Kernels before 6.2 may take a call within a loop for a jump back without end. */
+#pragma clang loop unroll(full)
 	for (__u32 try = 0; try < BACKEND_TRIES_MAX + PORT_TRIES_MAX; try++) {
 		struct backend *to;
 
