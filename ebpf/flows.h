@@ -309,12 +309,31 @@ SEPARATE int open_inward(struct __sk_buff *skb, struct packet *it, struct door *
 	return send_inward(skb, it, &fresh);
 }
 
-/* A packet that comes from outside, or from a container or another node to an address of this one. */
-SEPARATE int inward(struct __sk_buff *skb, __u32 l3, struct door *door)
+/* A packet to an address of this node, as it was read. */
+SEPARATE int lead(struct __sk_buff *skb, struct packet *it, struct door *door)
 {
 	__u64 now = bpf_ktime_get_ns();
-	struct packet it;
 	struct flow *flow;
+
+	if (!it || !door || !is_published(it->flow.protocol, it->flow.to_port))
+		return TC_ACT_OK;
+	it->flow.way = IN;
+	flow = bpf_map_lookup_elem(&flows, &it->flow);
+	if (!flow || is_over(flow, it))
+		return open_inward(skb, it, door);
+	if (it->flow.protocol == IPPROTO_TCP && (it->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
+		was_asked(flow->backend, 1);
+	/* Where the map is full, its two ways may go one without the other. */
+	if (now - flow->seen_ns > SECOND_NS)
+		restore_back(it, flow, door);
+	touch(flow, it, now);
+	return send_inward(skb, it, flow);
+}
+
+/* A packet that comes from outside, or from another node to an address of this one. */
+SEPARATE int inward(struct __sk_buff *skb, __u32 l3, struct door *door)
+{
+	struct packet it;
 	int parsed;
 
 	if (!door)
@@ -324,18 +343,9 @@ SEPARATE int inward(struct __sk_buff *skb, __u32 l3, struct door *door)
 	if (parsed == OTHERS)
 		return pass_error(skb, &it, IN);
 	/* What the kernel drops needs not be dropped here. */
-	if (parsed != OURS || (it.part != WHOLE && !find_ports(&it)) || !is_published(it.flow.protocol, it.flow.to_port))
+	if (parsed != OURS || (it.part != WHOLE && !find_ports(&it)))
 		return TC_ACT_OK;
-	flow = bpf_map_lookup_elem(&flows, &it.flow);
-	if (!flow || is_over(flow, &it))
-		return open_inward(skb, &it, door);
-	if (it.flow.protocol == IPPROTO_TCP && (it.flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
-		was_asked(flow->backend, 1);
-	/* Where the map is full, its two ways may go one without the other. */
-	if (now - flow->seen_ns > SECOND_NS)
-		restore_back(&it, flow, door);
-	touch(flow, &it, now);
-	return send_inward(skb, &it, flow);
+	return lead(skb, &it, door);
 }
 
 /* What the answer to a connection's first packet says of who gave it. */
@@ -344,7 +354,7 @@ static inline void judge(struct flow *back, const struct packet *it, __u64 now)
 	if (it->flow.protocol != IPPROTO_TCP)
 		return;
 	if (back->state == OPENING && it->flags & TCP_RST) {
-		has_refused(back->backend, now - back->began_ns);
+		has_refused(back->backend);
 	} else if (back->state == OPENING && (it->flags & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK)) {
 		back->state = OPEN;
 		has_answered(back->backend, now - back->began_ns);

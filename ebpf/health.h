@@ -4,23 +4,7 @@
 #pragma once
 #include "maps.h"
 
-static inline void tell(enum event_kind kind, __u32 backend, enum standing standing, __u64 waited_ns)
-{
-	struct event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
-
-	/* Where nobody reads, what is told is lost; what is so can be seen in the maps. */
-	if (!event)
-		return;
-	event->kind = kind;
-	event->backend = backend;
-	event->standing = standing;
-	event->zero = 0;
-	event->at_ns = bpf_ktime_get_ns();
-	event->waited_ns = waited_ns;
-	bpf_ringbuf_submit(event, 0);
-}
-
-static inline void take_out(__u32 index, enum standing why, __u64 waited_ns)
+static inline void take_out(__u32 index, enum standing why)
 {
 	struct backend *backend = bpf_map_lookup_elem(&backends, &index);
 	struct state *state = bpf_map_lookup_elem(&states, &index);
@@ -31,30 +15,23 @@ static inline void take_out(__u32 index, enum standing why, __u64 waited_ns)
 		return;
 	if (__sync_fetch_and_add(&pool->down, 1) >= pool->backends / 2) {
 		__sync_fetch_and_add(&pool->down, -1);
-		tell(KEPT, index, why, waited_ns);
 		return;
 	}
-	if (__sync_val_compare_and_swap(&state->standing, WELL, why) != WELL) {
+	if (__sync_val_compare_and_swap(&state->standing, WELL, why) != WELL)
 		__sync_fetch_and_add(&pool->down, -1);
-		return;
-	}
-	tell(TAKEN_OUT, index, why, waited_ns);
 }
 
 static inline void take_back(__u32 index)
 {
 	struct backend *backend = bpf_map_lookup_elem(&backends, &index);
 	struct state *state = bpf_map_lookup_elem(&states, &index);
-	__u32 number = backend ? backend->pool : 0, was;
+	__u32 number = backend ? backend->pool : 0;
 	struct pool *pool = bpf_map_lookup_elem(&pools, &number);
 
 	if (!backend || !state || !pool)
 		return;
-	was = __sync_lock_test_and_set(&state->standing, WELL);
-	if (was == WELL)
-		return;
-	__sync_fetch_and_add(&pool->down, -1);
-	tell(TAKEN_BACK, index, was, 0);
+	if (__sync_lock_test_and_set(&state->standing, WELL) != WELL)
+		__sync_fetch_and_add(&pool->down, -1);
 }
 
 static inline int is_down(__u32 index)
@@ -79,7 +56,7 @@ static int on_silence(void *map __attribute__((unused)), __u32 *index, struct wa
 	watch->asked_ns = 0;
 	if (count)
 		__sync_fetch_and_add(&count->silent, 1);
-	take_out(*index, SILENT, waited);
+	take_out(*index, SILENT);
 	return 0;
 }
 
@@ -116,11 +93,11 @@ static inline void has_answered(__u32 index, __u64 after_ns)
 	watch->asked_ns = 0;
 	/* An eighth of the newest, as TCP smooths its round-trip time (RFC 6298, 2). */
 	watch->answer_ns = watch->answer_ns ? watch->answer_ns - (watch->answer_ns >> 3) + (after_ns >> 3) : after_ns;
-	if (state->standing == SILENT || state->standing == REFUSED_ONE)
+	if (state->standing != WELL)
 		take_back(index);
 }
 
-static inline void has_refused(__u32 index, __u64 after_ns)
+static inline void has_refused(__u32 index)
 {
 	struct watch *watch = bpf_map_lookup_elem(&watches, &index);
 	struct counts *count = bpf_map_lookup_elem(&counts, &index);
@@ -129,7 +106,7 @@ static inline void has_refused(__u32 index, __u64 after_ns)
 		return;
 	__sync_fetch_and_add(&count->refused, 1);
 	watch->asked_ns = 0;
-	take_out(index, REFUSED_ONE, after_ns);
+	take_out(index, REFUSED_ONE);
 }
 
 static inline void has_reset(__u32 index)

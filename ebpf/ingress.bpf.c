@@ -63,13 +63,13 @@ int from_container(struct __sk_buff *skb)
 	if (parsed != OURS || (it.part != WHOLE && !find_ports(&it)))
 		return TC_ACT_OK;
 	if (!owner_of(us, &it.flow.from, it.flow.from_port, it.flow.protocol))
-		return inward(skb, ETH_BYTES, &door);
+		return lead(skb, &it, &door);
 	it.flow.way = BACK;
 	back = bpf_map_lookup_elem(&flows, &it.flow);
 	if (back)
 		return reply(skb, &it, back);
 	if (it.flow.protocol != IPPROTO_TCP || is_clusters(us, &it.flow.to) || is_local(&it.flow.to))
-		return inward(skb, ETH_BYTES, &door);
+		return lead(skb, &it, &door);
 	if ((it.flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
 		return let_pass(&it);
 	/* What is known of its connection was lost. Sent as it is, it would end it; the client's next packet brings it

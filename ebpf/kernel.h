@@ -38,13 +38,11 @@ typedef __u32 __be32;
 enum {
 	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
-	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
 	BPF_MAP_TYPE_LRU_HASH = 9,
 	BPF_MAP_TYPE_LPM_TRIE = 11,
-	BPF_MAP_TYPE_RINGBUF = 27,
 };
 enum { BPF_F_NO_PREALLOC = 1 };
-enum { BPF_ANY = 0, BPF_NOEXIST = 1 };
+enum { BPF_ANY = 0 };
 
 /* What a classifier says of a packet. */
 enum { TC_ACT_OK = 0, TC_ACT_SHOT = 2 };
@@ -53,7 +51,6 @@ enum { TC_ACT_OK = 0, TC_ACT_SHOT = 2 };
 enum { REFUSED = 0, ALLOWED = 1 };
 
 enum { PACKET_HOST = 0 };
-enum { AF_INET = 2, AF_INET6 = 10 };
 enum { ETH_BYTES = 14, ETH_P_IP = 0x0800, ETH_P_IPV6 = 0x86dd };
 enum {
 	IPPROTO_HOPOPTS = 0,
@@ -206,7 +203,6 @@ struct icmp_header {
 /* Calls into the kernel, by number (enum bpf_func_id; bpf-helpers(7)). */
 static void *(*const bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
 static long (*const bpf_map_update_elem)(void *map, const void *key, const void *value, __u64 flags) = (void *)2;
-static long (*const bpf_map_delete_elem)(void *map, const void *key) = (void *)3;
 static __u64 (*const bpf_ktime_get_ns)(void) = (void *)5;
 static __u32 (*const bpf_get_prandom_u32)(void) = (void *)7;
 static long (*const bpf_skb_store_bytes)(struct __sk_buff *skb, __u32 at, const void *from, __u32 bytes, __u64 flags) =
@@ -220,7 +216,6 @@ static long (*const bpf_skb_load_bytes)(const void *skb, __u32 at, void *to, __u
 static __s64 (*const bpf_csum_diff)(__be32 *from, __u32 from_bytes, __be32 *to, __u32 to_bytes, __u32 seed) =
 	(void *)28;
 static long (*const bpf_skb_change_tail)(struct __sk_buff *skb, __u32 bytes, __u64 flags) = (void *)38;
-static long (*const bpf_skb_pull_data)(struct __sk_buff *skb, __u32 bytes) = (void *)39;
 static __s64 (*const bpf_csum_update)(struct __sk_buff *skb, __u32 change) = (void *)40;
 static long (*const bpf_skb_change_head)(struct __sk_buff *skb, __u32 bytes, __u64 flags) = (void *)43;
 static __u64 (*const bpf_get_socket_cookie)(void *context) = (void *)46;
@@ -231,8 +226,6 @@ static struct bpf_sock *(*const bpf_sk_lookup_udp)(void *context, struct bpf_soc
 static struct bpf_sock *(*const bpf_skc_lookup_tcp)(void *context, struct bpf_sock_tuple *tuple, __u32 bytes,
 						    __u64 network, __u64 flags) = (void *)99;
 static __u64 (*const bpf_get_netns_cookie)(void *context) = (void *)122;
-static void *(*const bpf_ringbuf_reserve)(void *map, __u64 bytes, __u64 flags) = (void *)131;
-static void (*const bpf_ringbuf_submit)(void *data, __u64 flags) = (void *)132;
 static long (*const bpf_redirect_neigh)(__u32 link, void *next, int next_bytes, __u64 flags) = (void *)152;
 static long (*const bpf_redirect_peer)(__u32 link, __u64 flags) = (void *)155;
 static long (*const bpf_timer_init)(struct bpf_timer *timer, void *map, __u64 clock) = (void *)169;

@@ -5,8 +5,8 @@
 
 /* How many of each there may be. */
 enum {
-	/* Of a pool's table: a prime, as Maglev needs (Eisenbud et al., NSDI 2016, 3.4), and the largest with which an
-	 * entry of the map stays within 2 KiB, of which the kernel would else take double. */
+	/* Of a pool's table: a prime, as Maglev needs (Eisenbud et al., NSDI 2016, 3.4), with which an entry of the map
+	 * stays within 2 KiB, of which the kernel would else take double. */
 	SLOTS = 983,
 	FRONTENDS_MAX = 65536,
 	POOLS_MAX = 65536,
@@ -17,7 +17,6 @@ enum {
 	FRAGMENTS_MAX = 8192,
 	LOCALS_MAX = 1024,
 	PEERS_MAX = 4096,
-	EVENTS_BYTES = 1 << 18,
 };
 
 /* An address of either family; IPv4's as ::ffff:a.b.c.d (RFC 4291, 2.5.5.2). */
@@ -191,19 +190,4 @@ enum drop {
 	STRANGER,    /* out of the mesh, and not from a node or not to a backend */
 	FAILED,      /* the kernel would not change the packet */
 	DROPS,
-};
-
-/* What the daemon is told at once. */
-enum event_kind {
-	TAKEN_OUT = 1,
-	TAKEN_BACK = 2,
-	KEPT = 3, /* it should have been taken out, and too many are already */
-};
-struct event {
-	__u32 kind;
-	__u32 backend;
-	__u32 standing;
-	__u32 zero;
-	__u64 at_ns;
-	__u64 waited_ns;
 };

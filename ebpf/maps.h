@@ -32,11 +32,6 @@ HASH(sockets, struct socket_key, struct socket, SOCKETS_MAX, BPF_MAP_TYPE_LRU_HA
 HASH(locals, struct address, __u32, LOCALS_MAX, BPF_MAP_TYPE_HASH, BPF_F_NO_PREALLOC);
 HASH(peers, __be32, __u32, PEERS_MAX, BPF_MAP_TYPE_HASH, BPF_F_NO_PREALLOC);
 ARRAY(drops, __u64, DROPS);
-struct {
-	MAP_UINT(type, BPF_MAP_TYPE_RINGBUF);
-	MAP_UINT(max_entries, EVENTS_BYTES);
-	MAP_UINT(pinning, PIN_BY_NAME);
-} events SECTION(".maps");
 
 static inline struct settings *our_settings(void)
 {

@@ -245,12 +245,9 @@ static inline int write_address(struct __sk_buff *skb, struct packet *it, struct
 	} else {
 		__s64 change = bpf_csum_diff(old->words, sizeof(*old), new->words, sizeof(*new), 0);
 
-		if (it->part != LATER) {
+		if (it->part != LATER)
 			failed |= bpf_l4_csum_replace(skb, sum, 0, change, flags);
-			bpf_csum_update(skb, change);
-		} else {
-			bpf_csum_update(skb, change);
-		}
+		bpf_csum_update(skb, change);
 		failed |= bpf_skb_store_bytes(skb, it->l3 + (is_destination ? 24 : 8), new, sizeof(*new), 0);
 	}
 	return failed != 0;

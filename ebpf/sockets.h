@@ -30,6 +30,21 @@ static inline void meant_v6(struct bpf_sock_addr *call, struct address *it)
 	it->words[3] = call->user_ip6[3];
 }
 
+static inline void say_v4(struct bpf_sock_addr *call, const struct address *at, __be16 port)
+{
+	call->user_ip4 = at->words[3];
+	call->user_port = port;
+}
+
+static inline void say_v6(struct bpf_sock_addr *call, const struct address *at, __be16 port)
+{
+	call->user_ip6[0] = at->words[0];
+	call->user_ip6[1] = at->words[1];
+	call->user_ip6[2] = at->words[2];
+	call->user_ip6[3] = at->words[3];
+	call->user_port = port;
+}
+
 /* Chooses where a call goes that is meant for a published port; `at` becomes that. */
 static inline int redirect_call(struct bpf_sock_addr *call, struct address *at, __be16 *port)
 {
@@ -83,10 +98,8 @@ static inline int call_v4(struct bpf_sock_addr *call)
 	__be16 port = call->user_port;
 
 	meant_v4(call, &at);
-	if (redirect_call(call, &at, &port)) {
-		call->user_ip4 = at.words[3];
-		call->user_port = port;
-	}
+	if (redirect_call(call, &at, &port))
+		say_v4(call, &at, port);
 	return ALLOWED;
 }
 
@@ -96,13 +109,8 @@ static inline int call_v6(struct bpf_sock_addr *call)
 	__be16 port = call->user_port;
 
 	meant_v6(call, &at);
-	if (redirect_call(call, &at, &port)) {
-		call->user_ip6[0] = at.words[0];
-		call->user_ip6[1] = at.words[1];
-		call->user_ip6[2] = at.words[2];
-		call->user_ip6[3] = at.words[3];
-		call->user_port = port;
-	}
+	if (redirect_call(call, &at, &port))
+		say_v6(call, &at, port);
 	return ALLOWED;
 }
 
@@ -113,10 +121,8 @@ static inline int hear_v4(struct bpf_sock_addr *call)
 
 	meant_v4(call, &at);
 	socket = meant_by(call, &at);
-	if (socket) {
-		call->user_ip4 = socket->meant.words[3];
-		call->user_port = socket->port;
-	}
+	if (socket)
+		say_v4(call, &socket->meant, socket->port);
 	return ALLOWED;
 }
 
@@ -127,13 +133,8 @@ static inline int hear_v6(struct bpf_sock_addr *call)
 
 	meant_v6(call, &at);
 	socket = meant_by(call, &at);
-	if (socket) {
-		call->user_ip6[0] = socket->meant.words[0];
-		call->user_ip6[1] = socket->meant.words[1];
-		call->user_ip6[2] = socket->meant.words[2];
-		call->user_ip6[3] = socket->meant.words[3];
-		call->user_port = socket->port;
-	}
+	if (socket)
+		say_v6(call, &socket->meant, socket->port);
 	return ALLOWED;
 }
 
