@@ -85,10 +85,14 @@ impl Steering {
         known: &Known<'_>,
         pools: BTreeMap<Published, Pool>,
     ) -> Result<(), SteeringError> {
-        self.name_holders(&pools).await;
+        if self.programs.is_some() {
+            self.name_holders(&pools).await;
+        }
         let Some(programs) = &mut self.programs else { return Ok(()) };
         let links = host::all_links(&inner.host).await?;
-        let index = |name: &str| links.iter().find(|it| it.name == name).map(|it| it.index);
+        let indexes: BTreeMap<&str, u32> =
+            links.iter().map(|it| (it.name.as_str(), it.index)).collect();
+        let index = |name: &str| indexes.get(name).copied();
         let ends = known.addresses().iter();
         let ends: BTreeMap<Ipv4Addr, u32> =
             ends.filter_map(|(id, it)| Some((*it, index(&link_of(*id))?))).collect();
@@ -119,6 +123,9 @@ impl Steering {
         let new: Vec<Published> =
             pools.keys().filter(|it| !self.looked_at.contains(*it)).cloned().collect();
         self.looked_at = pools.keys().cloned().collect();
+        if new.is_empty() {
+            return;
+        }
         let look = move || {
             let held = |it: &Published| Some((it.clone(), holder_of(it)?));
             new.iter().filter_map(held).collect::<Vec<_>>()

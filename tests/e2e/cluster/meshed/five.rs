@@ -12,6 +12,7 @@ use std::{
 use serde_json::Value;
 
 use super::{
+    all_answer,
     seats::Seat,
     up,
     wire::{Frame, Wire, count, with},
@@ -110,16 +111,7 @@ fn everyone_reaches_everyone(nodes: &Nodes) {
 /// By published ports, and by the commands, from nodes that do not run what they are about.
 fn they_are_used_from_other_nodes(nodes: &Nodes) {
     for node in NODES {
-        let words = [node, "--", "curl", "-sS", "-m", "5", "http://127.0.0.1:8080/"];
-        let mut bodies = BTreeSet::new();
-        // Each is as likely as the others: one in a million such rows lacks one.
-        for _ in 0..70 {
-            bodies.insert(nodes.lab("exec", &words));
-            if bodies.len() == 5 {
-                break;
-            }
-        }
-        assert_eq!(bodies.len(), 5, "{node} leads to all: {bodies:?}");
+        all_answer(nodes, node, "http://127.0.0.1:8080/", 5, 70);
         let logs = nodes.ok(node, &["-p", "quokka-shop", "logs"]);
         assert_eq!(logs.matches("quokka-output").count(), 5, "{logs}");
     }
