@@ -1,4 +1,5 @@
-//! No BPF: what Fizz's ingress in the kernel is to need. Nothing else does, so that nothing here is a failure.
+//! No BPF: what Fizz's ingress in the kernel needs. Nothing else does, and the firewall carries published ports without
+//! it, so that nothing here is a failure.
 
 use super::{Check, Finding, Looked};
 
@@ -35,19 +36,19 @@ pub(super) fn check(facts: &BpfFacts) -> Check {
         let found = Finding::warning("the kernel is locked down: programs may not read its memory")
             .seen("/sys/kernel/security/lockdown is `confidentiality`")
             .cure("boot with `lockdown=integrity`");
-        findings.push(later(found));
+        findings.push(costs(found));
     }
     if !facts.types {
         let found = Finding::warning("the kernel does not describe its types (BTF)")
             .seen("/sys/kernel/btf/vmlinux is not there")
             .cure("use a distribution's kernel, or build yours with CONFIG_DEBUG_INFO_BTF=y");
-        findings.push(later(found));
+        findings.push(costs(found));
     }
     if !facts.pins {
         let found = Finding::warning("/sys/fs/bpf is not mounted")
             .seen("no file system of type bpf is at /sys/fs/bpf")
             .cure("`mount -t bpf bpf /sys/fs/bpf`; systemd does so at boot");
-        findings.push(later(found));
+        findings.push(costs(found));
     }
     let (release, hook) = (&facts.release, hook(&facts.release));
     Check::new(
@@ -71,11 +72,11 @@ fn refused(why: &str) -> Finding {
     let found = Finding::warning("the kernel takes no BPF programs")
         .seen(format!("bpf(BPF_MAP_CREATE) says: {why}"))
         .cure("use a kernel with CONFIG_BPF_SYSCALL=y, as all distributions' are");
-    later(found.cure("in a container, run with CAP_BPF and CAP_NET_ADMIN, and a seccomp profile that lets bpf(2) through"))
+    costs(found.cure("in a container, run with CAP_BPF and CAP_NET_ADMIN, and a seccomp profile that lets bpf(2) through"))
 }
 
-fn later(found: Finding) -> Finding {
-    found.why("nothing of Fizz needs it today; ingress in the kernel will, and falls back to nftables without it")
+fn costs(found: Finding) -> Finding {
+    found.why("published ports are carried by the firewall then, slower and without the clients' addresses")
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 # Fizz on Debian's kernel, which has WireGuard, in virtual machines. Many machines on which Fizz is built have a
 # kernel without it. QEMU emulates machines (TCG): no virtualization is needed.
 #
-#   sudo tests/vm/run.sh [FILTER]   the mesh's stories on the kernel's own device, a minute; `ingress::carried` is four
+#   sudo tests/vm/run.sh [FILTER]   the mesh's stories on the kernel's own device: a minute
 #   sudo tests/vm/run.sh cluster    three machines with systemd and all runtimes, from the unit's installation to
 #                                   the death of one (tests/vm/main.rs): docs/testing.md says how long
 #
