@@ -226,24 +226,33 @@ fn no_answer(limit: Duration) -> String {
     format!("no answer in {} s", limit.as_secs())
 }
 
+/// What is behind a socket. Podman says it in the head of every answer; its `/version` also has the packages
+/// of its helpers, for which it asks the system's package manager at each call: seconds of a processor on
+/// Debian, and a busy machine that is asked again goes on with them all.
+async fn introduction(socket: &Path) -> Result<Greeting, Refusal> {
+    if let Some(podman) = Greeting::from_head(&wire::ping(socket).await?) {
+        return Ok(podman);
+    }
+    Greeting::from_version(&wire::get(socket, "/version").await?)
+        .map_err(|error| Refusal::Silent(format!("it is no container engine: {error}")))
+}
+
 async fn greet(socket: &Path, wanted: &Wanted) -> Result<Engine, RuntimeError> {
     let address = socket.display().to_string();
     let whose = Whose { runtime: wanted.name(), address: address.clone() };
-    let greeting = tokio::time::timeout(ANSWER_MAX, wire::get(socket, "/version"))
+    let greeting = tokio::time::timeout(ANSWER_MAX, introduction(socket))
         .await
         .unwrap_or_else(|_| Err(Refusal::Silent(no_answer(ANSWER_MAX))))
         .map_err(|it| it.into_error(&whose, super::errors::about("greet", "engine", &address)))?;
-    let greeting: Greeting = serde_json::from_slice(&greeting)
-        .map_err(|error| whose.unreachable(format!("it is no container engine: {error}")))?;
     let newest = ApiVersion::parse(&greeting.api_version).ok_or_else(|| {
         whose.unreachable(format!("its API version `{}` is none", greeting.api_version))
     })?;
     wanted.accept(&address, &greeting)?;
-    let flavour = greeting.flavour();
     let oldest = greeting.api_version_min.as_deref().and_then(ApiVersion::parse);
     if newest < API_OLDEST || oldest.is_some_and(|oldest| oldest > API_NEWEST) {
         return Err(RuntimeError::Unsupported(format!(
-            "{flavour} {} at {address} speaks API {}{newest}; Fizz speaks {API_OLDEST} to {API_NEWEST}: use Docker 20.10 or newer, or Podman 4.0 or newer",
+            "{} {} at {address} speaks API {}{newest}; Fizz speaks {API_OLDEST} to {API_NEWEST}: use Docker 20.10 or newer, or Podman 4.0 or newer",
+            greeting.flavour,
             greeting.version,
             oldest.map(|it| format!("{it} to ")).unwrap_or_default(),
         )));
@@ -253,7 +262,8 @@ async fn greet(socket: &Path, wanted: &Wanted) -> Result<Engine, RuntimeError> {
     let client = bollard::Docker::connect_with_unix(&address, BOLLARD_SECONDS_MAX, &version)
         .map_err(|error| whose.unreachable(error.to_string()))?
         .with_request_modifier(move |request| pinned(request, api, ""));
-    let (version, stale) = (greeting.version, AtomicBool::new(false));
+    let (flavour, version) = (greeting.flavour, greeting.version);
+    let stale = AtomicBool::new(false);
     Ok(Engine { client, flavour, version, api, socket: socket.to_owned(), stale })
 }
 

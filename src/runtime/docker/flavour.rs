@@ -5,6 +5,7 @@
 
 use std::{fmt, path::PathBuf};
 
+use hyper::HeaderMap;
 use serde::Deserialize;
 
 use crate::runtime::RuntimeError;
@@ -78,7 +79,7 @@ impl Wanted {
 
     /// Whether an engine that answered at `address` will do.
     pub(super) fn accept(&self, address: &str, greeting: &Greeting) -> Result<(), RuntimeError> {
-        let (flavour, version) = (greeting.flavour(), &greeting.version);
+        let (flavour, version) = (greeting.flavour, &greeting.version);
         if let Some(wanted) = self.flavour.filter(|it| *it != flavour) {
             return Err(RuntimeError::Unsupported(format!(
                 "{flavour} {version} answers at {address}, and {wanted} is wanted; set `runtime.kind: {}`, or `runtime.socket` to where {wanted} is, and restart fizz",
@@ -105,45 +106,61 @@ impl Wanted {
     }
 }
 
-/// The part of `GET /version` that every engine gives.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+/// What an engine says of itself.
 pub(super) struct Greeting {
+    pub(super) flavour: Flavour,
     pub(super) version: String,
     pub(super) api_version: String,
-    #[serde(default)]
-    #[serde(rename = "MinAPIVersion")]
+    /// Podman leaves no older API out that is spoken here.
     pub(super) api_version_min: Option<String>,
-    #[serde(default)]
-    components: Vec<Component>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Component {
-    name: String,
 }
 
 impl Greeting {
-    /// Podman names itself among its parts, and nobody else does.
-    pub(super) fn flavour(&self) -> Flavour {
-        if self.components.iter().any(|it| it.name == "Podman Engine") {
-            Flavour::Podman
-        } else {
-            Flavour::Docker
-        }
+    /// From the head of any of Podman's answers; `None`: that it is Podman's is not said.
+    pub(super) fn from_head(head: &HeaderMap) -> Option<Self> {
+        let text = |name: &str| head.get(name)?.to_str().ok().map(str::to_owned);
+        Some(Self {
+            flavour: Flavour::Podman,
+            version: text("Libpod-API-Version")?,
+            api_version: text("API-Version")?,
+            api_version_min: None,
+        })
     }
+
+    /// From the answer to `GET /version`.
+    pub(super) fn from_version(answer: &[u8]) -> Result<Self, serde_json::Error> {
+        let Version { version, api_version, api_version_min } = serde_json::from_slice(answer)?;
+        Ok(Self { flavour: Flavour::Docker, version, api_version, api_version_min })
+    }
+}
+
+/// The part of `GET /version` that every engine gives.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Version {
+    version: String,
+    api_version: String,
+    #[serde(default)]
+    #[serde(rename = "MinAPIVersion")]
+    api_version_min: Option<String>,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn greeting(part: &str, version: &str) -> Greeting {
-        let text = format!(
-            r#"{{"Version": "{version}", "ApiVersion": "1.41", "Components": [{{"Name": "{part}"}}]}}"#
-        );
-        serde_json::from_str(&text).unwrap()
+    fn podman(version: &'static str) -> Greeting {
+        let mut head = HeaderMap::new();
+        assert!(Greeting::from_head(&head).is_none());
+        head.insert("api-version", "1.41".parse().unwrap());
+        assert!(Greeting::from_head(&head).is_none(), "it may be Docker's");
+        head.insert("libpod-api-version", version.parse().unwrap());
+        Greeting::from_head(&head).unwrap()
+    }
+
+    fn docker() -> Greeting {
+        let answer = br#"{"Version": "20.10.24", "ApiVersion": "1.41", "MinAPIVersion": "1.12"}"#;
+        Greeting::from_version(answer).unwrap()
     }
 
     #[test]
@@ -163,13 +180,13 @@ mod tests {
     #[test]
     fn what_is_too_old_or_another_is_refused_with_what_to_do() {
         let any = Wanted::new(None, None);
-        assert_eq!(any.accept("/a", &greeting("Podman Engine", "4.0.0")), Ok(()));
-        assert_eq!(any.accept("/a", &greeting("Podman Engine", "5.6.1-dev")), Ok(()));
-        assert_eq!(any.accept("/a", &greeting("Engine", "20.10.24")), Ok(()));
-        let old = any.accept("/a", &greeting("Podman Engine", "3.4.4")).unwrap_err().to_string();
+        assert_eq!(any.accept("/a", &podman("4.0.0")), Ok(()));
+        assert_eq!(any.accept("/a", &podman("5.6.1-dev")), Ok(()));
+        assert_eq!(any.accept("/a", &docker()), Ok(()));
+        let old = any.accept("/a", &podman("3.4.4")).unwrap_err().to_string();
         assert!(old.starts_with("Podman 3.4.4 at /a is too old") && old.contains("4.0"), "{old}");
         let docker = Wanted::new(Some(Flavour::Docker), None);
-        let other = docker.accept("/a", &greeting("Podman Engine", "4.3.1")).unwrap_err();
+        let other = docker.accept("/a", &podman("4.3.1")).unwrap_err();
         let other = other.to_string();
         assert!(other.contains("set `runtime.kind: podman`"), "{other}");
     }

@@ -13,7 +13,9 @@ use futures_util::{
     stream,
 };
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::{Method, Request, Response, StatusCode, body::Incoming, client::conn::http1};
+use hyper::{
+    HeaderMap, Method, Request, Response, StatusCode, body::Incoming, client::conn::http1,
+};
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -31,6 +33,12 @@ type Driver = Fuse<BoxFuture<'static, Result<(), hyper::Error>>>;
 pub(super) async fn get(socket: &Path, path: &str) -> Result<Bytes, Refusal> {
     let (response, mut driver) = send(socket, Method::GET, path, Bytes::new(), false).await?;
     collect(response, &mut driver).await
+}
+
+/// What an engine says of itself in the heads of its answers.
+pub(super) async fn ping(socket: &Path) -> Result<HeaderMap, Refusal> {
+    let (response, _) = send(socket, Method::GET, "/_ping", Bytes::new(), false).await?;
+    Ok(response.into_parts().0.headers)
 }
 
 /// Something is to go; the answer says no more than that it did.

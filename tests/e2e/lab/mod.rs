@@ -31,22 +31,30 @@ fn a_lab_comes_up_and_leaves_nothing_behind() {
 fn an_interrupted_up_is_cleared_away_by_down_and_by_the_next_up() {
     let lab = Made::planned();
     let words = ["up", "--no-cluster", "--nodes", "9", "--runtime", "none"];
-    let mut left = 0;
-    // A busy machine takes longer to come to where there is something to clear.
-    for after_ms in [5, 10, 20, 30, 45, 60, 80, 120, 160, 250, 400, 600, 900, 1_400, 2_000] {
-        if 250 < after_ms && 2 < left {
-            break;
-        }
+    let killed_when = |is_so: &dyn Fn() -> bool| {
         let mut up = lab.command(&words).spawn().unwrap();
-        sleep(Duration::from_millis(after_ms));
+        while !is_so() && up.try_wait().unwrap().is_none() {
+            sleep(Duration::from_millis(1));
+        }
         up.kill().unwrap();
         up.wait().unwrap();
         // Before `down`, whose lock a child that is still to become a node holds.
-        left += usize::from(lab.traces().len() > 2);
+        let left = lab.traces();
         lab.ok(&["down"]);
-        assert_eq!(lab.traces(), [""; 0], "after {after_ms} ms");
+        assert_eq!(lab.traces(), [""; 0], "of {left:?}");
+        left.len()
+    };
+    // However little there is to be cleared, and then from the first process on to the last but one.
+    for after_ms in [5, 10, 20, 30, 45, 60, 80] {
+        killed_when(&|| {
+            sleep(Duration::from_millis(after_ms));
+            true
+        });
     }
-    assert!(2 < left, "hardly ever was anything there to be cleared");
+    for processes in [1, 2, 3, 5, 8, 12, 18] {
+        let left = killed_when(&|| processes <= lab.processes().len());
+        assert!(processes <= left, "{left} of {processes} processes");
+    }
 
     let mut up = lab.command(&words).spawn().unwrap();
     sleep(Duration::from_millis(80));
