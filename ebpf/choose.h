@@ -15,14 +15,14 @@ static inline __u32 mixed(__u32 hash, __u32 more)
 
 /* From the client and the port that it asks for, and not from the address at which it does: whichever node it comes
  * to, the choice is the same, so that another can go on where one has gone. */
-static inline __u32 hash_of(const struct flow_key *flow, const struct frontend *frontend)
+static inline __u32 hash_of(const struct flow_key *flow, __u32 flags)
 {
 	__u32 hash = mixed(0x46697a7a, flow->from.words[3]);
 
 	hash = mixed(hash, flow->from.words[0] ^ flow->from.words[1]);
 	hash = mixed(hash, flow->from.words[2] ^ flow->protocol);
 	hash = mixed(hash, flow->to_port);
-	return frontend->flags & AFFINITY ? hash : mixed(hash, flow->from_port);
+	return flags & AFFINITY ? hash : mixed(hash, flow->from_port);
 }
 
 /* The first in a table's order for a hash that is well; `first` is that which would be, were all well. */

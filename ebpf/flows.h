@@ -10,13 +10,6 @@ enum {
 
 static const __u64 SECOND_NS = 1000000000ULL;
 
-/* Where a packet came in, and so where the answers leave. */
-struct door {
-	__u32 link;
-	__u8 flags; /* of the flow back: FLAT, PEER */
-	__u8 inside; /* the cluster's own come by it */
-};
-
 static inline void reverse(const struct flow_key *key, struct flow_key *back)
 {
 	back->from = key->to;
@@ -40,29 +33,32 @@ static inline void touch(struct flow *flow, const struct packet *it, __u64 now)
 
 /* Whether a socket of the host's own is there: one that had the port before it was published, or for which the kernel chose
  * it, for a connection outward. */
-SEPARATE int is_hosts_own(struct __sk_buff *skb, struct packet *it)
+SEPARATE int is_hosts_own(struct __sk_buff *skb)
 {
+	struct hand *hand = our_hand();
 	struct bpf_sock_tuple tuple;
 	struct bpf_sock *socket;
+	struct flow_key *flow;
 	__u32 bytes;
 
-	if (!it)
+	if (!hand)
 		return 0;
-	if (it->v6) {
-		memcpy(tuple.ipv6.saddr, &it->flow.from, sizeof(tuple.ipv6.saddr));
-		memcpy(tuple.ipv6.daddr, &it->flow.to, sizeof(tuple.ipv6.daddr));
-		tuple.ipv6.sport = it->flow.from_port;
-		tuple.ipv6.dport = it->flow.to_port;
+	flow = &hand->it.flow;
+	if (hand->it.v6) {
+		memcpy(tuple.ipv6.saddr, &flow->from, sizeof(tuple.ipv6.saddr));
+		memcpy(tuple.ipv6.daddr, &flow->to, sizeof(tuple.ipv6.daddr));
+		tuple.ipv6.sport = flow->from_port;
+		tuple.ipv6.dport = flow->to_port;
 		bytes = sizeof(tuple.ipv6);
 	} else {
-		tuple.ipv4.saddr = it->flow.from.words[3];
-		tuple.ipv4.daddr = it->flow.to.words[3];
-		tuple.ipv4.sport = it->flow.from_port;
-		tuple.ipv4.dport = it->flow.to_port;
+		tuple.ipv4.saddr = flow->from.words[3];
+		tuple.ipv4.daddr = flow->to.words[3];
+		tuple.ipv4.sport = flow->from_port;
+		tuple.ipv4.dport = flow->to_port;
 		bytes = sizeof(tuple.ipv4);
 	}
-	socket = it->flow.protocol == IPPROTO_TCP ? bpf_skc_lookup_tcp(skb, &tuple, bytes, BPF_F_CURRENT_NETNS, 0)
-						  : bpf_sk_lookup_udp(skb, &tuple, bytes, BPF_F_CURRENT_NETNS, 0);
+	socket = flow->protocol == IPPROTO_TCP ? bpf_skc_lookup_tcp(skb, &tuple, bytes, BPF_F_CURRENT_NETNS, 0)
+					       : bpf_sk_lookup_udp(skb, &tuple, bytes, BPF_F_CURRENT_NETNS, 0);
 	if (!socket)
 		return 0;
 	bpf_sk_release(socket);
@@ -70,15 +66,17 @@ SEPARATE int is_hosts_own(struct __sk_buff *skb, struct packet *it)
 }
 
 /* By what the packets back of a flow in are known. */
-static inline void key_back(const struct packet *it, const struct flow *in, struct flow_key *key)
+static inline void key_back(struct hand *hand, const struct flow *in)
 {
-	memset(key, 0, sizeof(*key));
+	struct flow_key *key = &hand->key;
+
 	key->from = in->to;
 	key->from_port = in->to_port;
 	key->to = in->from;
 	key->to_port = in->from_port;
-	key->protocol = it->flow.protocol;
+	key->protocol = hand->it.flow.protocol;
 	key->way = BACK;
+	key->zero = 0;
 }
 
 /* The flow back belongs to the one in that a packet is of. */
@@ -88,56 +86,45 @@ static inline int is_its_own(const struct flow *back, const struct packet *it)
 	       same_address(&back->to, &it->flow.from) && back->to_port == it->flow.from_port;
 }
 
-/* Whether what comes back of a flow in could not be told from what comes back of another: one client reaches one
- * backend by two addresses or ports, from one port of its own. */
-SEPARATE int clashes(struct packet *it, struct flow *in)
+/* Whether what comes back of the flow that is planned could not be told from what comes back of another: one client
+ * reaches one backend by two addresses or ports, from one port of its own. */
+SEPARATE int clashes(void)
 {
-	struct flow_key key;
+	struct hand *hand = our_hand();
 	struct flow *other;
 
-	if (!it || !in)
+	if (!hand)
 		return 1;
-	key_back(it, in, &key);
-	other = bpf_map_lookup_elem(&flows, &key);
-	return other && other->state < CLOSING && !is_its_own(other, it);
+	key_back(hand, &hand->flow);
+	other = bpf_map_lookup_elem(&flows, &hand->key);
+	return other && other->state < CLOSING && !is_its_own(other, &hand->it);
 }
 
-/* Puts the way back of a flow on record. */
-SEPARATE int record_back(struct packet *it, struct flow *in, struct door *door)
+/* Puts the way back of a flow on record, unless it is. */
+static inline void record_back(struct hand *hand, const struct flow *in, int if_new)
 {
-	struct flow_key key;
-	struct flow back;
+	struct flow *back = &hand->back;
 
-	if (!it || !in || !door)
-		return 0;
-	back = *in;
-	key_back(it, in, &key);
-	back.from = it->flow.to;
-	back.from_port = it->flow.to_port;
-	back.to = it->flow.from;
-	back.to_port = it->flow.from_port;
-	back.through = 0;
-	back.link = door->link;
-	back.flags = door->flags;
-	return bpf_map_update_elem(&flows, &key, &back, BPF_ANY);
+	key_back(hand, in);
+	if (if_new && bpf_map_lookup_elem(&flows, &hand->key))
+		return;
+	*back = *in;
+	back->from = hand->it.flow.to;
+	back->from_port = hand->it.flow.to_port;
+	back->to = hand->it.flow.from;
+	back->to_port = hand->it.flow.from_port;
+	back->through = 0;
+	back->link = hand->door.link;
+	back->flags = hand->door.flags;
+	bpf_map_update_elem(&flows, &hand->key, back, BPF_ANY);
 }
 
-SEPARATE int restore_back(struct packet *it, struct flow *in, struct door *door)
+/* Plans the flow of a packet to a backend. */
+static inline void plan(const struct settings *us, struct hand *hand, const struct backend *to, __u32 index, __u64 now)
 {
-	struct flow_key key;
+	const struct packet *it = &hand->it;
+	struct flow *in = &hand->flow;
 
-	if (!it || !in || !door)
-		return 0;
-	key_back(it, in, &key);
-	if (!bpf_map_lookup_elem(&flows, &key))
-		record_back(it, in, door);
-	return 0;
-}
-
-/* The flow of a packet to a backend. */
-static inline void plan(const struct settings *us, const struct packet *it, const struct backend *to, __u32 index, __u64 now,
-			struct flow *in)
-{
 	memset(in, 0, sizeof(*in));
 	in->from = it->flow.from;
 	in->from_port = it->flow.from_port;
@@ -154,34 +141,37 @@ static inline void plan(const struct settings *us, const struct packet *it, cons
 		set_container(us, &in->from, us->gateway, it->v6);
 }
 
-/* Sends a packet of no known connection to a backend, and has the rest follow. Where the replies of that one would
- * clash, another takes it; where those of all would, the client's port is translated, too. */
-SEPARATE int begin(struct packet *it, struct frontend *frontend, struct door *door, struct flow *in)
+/* Sends a packet of no known connection to a backend of a pool, and has the rest follow. Where the replies of that one
+ * would clash, another takes it; where those of all would, the client's port is translated, too. */
+SEPARATE int begin(__u32 pool, __u32 flags)
 {
 	struct settings *us = our_settings();
+	struct hand *hand = our_hand();
 	__u64 now = bpf_ktime_get_ns();
 	__u32 hash, index = 0;
+	struct packet *it;
 
-	if (!us || !it || !frontend || !door || !in)
+	if (!us || !hand)
 		return 0;
-	hash = hash_of(&it->flow, frontend);
+	it = &hand->it;
+	hash = hash_of(&it->flow, flags);
 
 	/* Kernels before 6.2 may take a call within a loop for a jump back without end. */
 #pragma clang loop unroll(full)
 	for (__u32 try = 0; try < BACKEND_TRIES_MAX + PORT_TRIES_MAX; try++) {
 		struct backend *to;
 
-		index = choose(frontend->pool, frontend->flags, hash + (try < BACKEND_TRIES_MAX ? try * 0x20fffffb : 0));
+		index = choose(pool, flags, hash + (try < BACKEND_TRIES_MAX ? try * 0x20fffffb : 0));
 		to = bpf_map_lookup_elem(&backends, &index);
 		if (!to || !to->address)
 			return 0;
-		plan(us, it, to, index, now, in);
+		plan(us, hand, to, index, now);
 		if (try >= BACKEND_TRIES_MAX)
-			in->from_port = htons(32768 + (bpf_get_prandom_u32() & 0x7fff));
-		if (clashes(it, in))
+			hand->flow.from_port = htons(32768 + (bpf_get_prandom_u32() & 0x7fff));
+		if (clashes())
 			continue;
-		record_back(it, in, door);
-		bpf_map_update_elem(&flows, &it->flow, in, BPF_ANY);
+		record_back(hand, &hand->flow, 0);
+		bpf_map_update_elem(&flows, &it->flow, &hand->flow, BPF_ANY);
 		if (it->flow.protocol == IPPROTO_UDP || (it->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
 			was_asked(index, it->flow.protocol == IPPROTO_TCP);
 		return 1;
@@ -202,31 +192,38 @@ static inline int is_over(const struct flow *flow, const struct packet *it)
 	return flow->state >= CLOSING || (flow->state == OPENING && is_down(index));
 }
 
-/* What an error is about, as the flow that its quoted packet is answered by. */
-SEPARATE int quoted_flow(struct __sk_buff *skb, struct packet *it, struct packet *quoted, struct flow_key *key)
+/* What the error in hand is about, and by what key the flow is known that its quoted packet is answered by. */
+SEPARATE int is_about_a_flow(struct __sk_buff *skb)
 {
+	struct hand *hand = our_hand();
 	struct icmp_header icmp;
+	struct packet *it;
 
-	if (!it || !quoted || !key)
+	if (!hand)
 		return 0;
-	memset(key, 0, sizeof(*key));
+	it = &hand->it;
 	if (it->flow.protocol != (it->v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP) || it->part != WHOLE ||
-	    bpf_skb_load_bytes(skb, it->l4, &icmp, sizeof(icmp)) || !is_error(it, icmp.type) || !parse_quoted(skb, it, quoted))
+	    bpf_skb_load_bytes(skb, it->l4, &icmp, sizeof(icmp)) || !is_error(it, icmp.type) ||
+	    !parse_quoted(skb, it, &hand->quoted))
 		return 0;
-	reverse(&quoted->flow, key);
+	reverse(&hand->quoted.flow, &hand->key);
 	return 1;
 }
 
 /* An error about what a replica sent to a client: it hears of it as if it had sent it itself. */
-SEPARATE int error_inward(struct __sk_buff *skb, struct packet *it, struct packet *quoted, struct flow_key *key)
+SEPARATE int error_inward(struct __sk_buff *skb)
 {
 	struct settings *us = our_settings();
+	struct hand *hand = our_hand();
+	struct packet *it, *quoted;
 	struct flow *in;
 
-	if (!us || !it || !quoted || !key)
+	if (!us || !hand)
 		return TC_ACT_OK;
-	key->way = IN;
-	in = bpf_map_lookup_elem(&flows, key);
+	it = &hand->it;
+	quoted = &hand->quoted;
+	hand->key.way = IN;
+	in = bpf_map_lookup_elem(&flows, &hand->key);
 	if (!in)
 		return TC_ACT_OK;
 	if (write_both(skb, it, quoted, &it->flow.to, &in->to, 1, &quoted->flow.from, &in->to, 0) ||
@@ -237,15 +234,19 @@ SEPARATE int error_inward(struct __sk_buff *skb, struct packet *it, struct packe
 }
 
 /* An error that a replica, or its node, sends about what a client sent. */
-SEPARATE int error_back(struct __sk_buff *skb, struct packet *it, struct packet *quoted, struct flow_key *key)
+SEPARATE int error_back(struct __sk_buff *skb)
 {
 	struct settings *us = our_settings();
+	struct hand *hand = our_hand();
+	struct packet *it, *quoted;
 	struct flow *back;
 
-	if (!us || !it || !quoted || !key)
+	if (!us || !hand)
 		return TC_ACT_OK;
-	key->way = BACK;
-	back = bpf_map_lookup_elem(&flows, key);
+	it = &hand->it;
+	quoted = &hand->quoted;
+	hand->key.way = BACK;
+	back = bpf_map_lookup_elem(&flows, &hand->key);
 	if (!back || back->state == PASSED)
 		return TC_ACT_OK;
 	if (back->through)
@@ -257,95 +258,87 @@ SEPARATE int error_back(struct __sk_buff *skb, struct packet *it, struct packet 
 	return send(skb, us, it, back);
 }
 
-/* Whether a packet was an error about a flow, and so is done with: `way` says of which way. */
-SEPARATE int pass_error(struct __sk_buff *skb, struct packet *it, __u32 way)
-{
-	struct packet quoted;
-	struct flow_key key;
-
-	memset(&quoted, 0, sizeof(quoted));
-	memset(&key, 0, sizeof(key));
-	if (!it || !quoted_flow(skb, it, &quoted, &key))
-		return TC_ACT_OK;
-	return way == IN ? error_inward(skb, it, &quoted, &key) : error_back(skb, it, &quoted, &key);
-}
-
 /* Sends a packet of a known flow on its way. */
-SEPARATE int send_inward(struct __sk_buff *skb, struct packet *it, struct flow *flow)
+SEPARATE int send_inward(struct __sk_buff *skb, struct flow *flow)
 {
 	struct settings *us = our_settings();
+	struct hand *hand = our_hand();
 
-	if (!us || !it || !flow)
+	if (!us || !hand || !flow)
 		return drop(FAILED);
-	if (flow->through && is_too_big(skb, us, it))
-		return say_too_big(skb, it);
-	if (translate(skb, it, flow))
+	if (flow->through && is_too_big(skb, us, &hand->it))
+		return say_too_big(skb);
+	if (translate(skb, flow))
 		return drop(FAILED);
-	return send(skb, us, it, flow);
+	return send(skb, us, &hand->it, flow);
 }
 
 /* A packet of no known flow: if it is for a frontend and may come in, it begins one. */
-SEPARATE int open_inward(struct __sk_buff *skb, struct packet *it, struct door *door)
+SEPARATE int open_inward(struct __sk_buff *skb)
 {
 	struct settings *us = our_settings();
+	struct hand *hand = our_hand();
 	struct frontend *frontend;
-	struct flow fresh;
+	struct flow_key *flow;
 
-	if (!us || !it || !door)
+	if (!us || !hand)
 		return TC_ACT_OK;
-	frontend = frontend_of(&it->flow);
-	if (!frontend || is_hosts_own(skb, it))
+	flow = &hand->it.flow;
+	frontend = frontend_of(flow);
+	if (!frontend || is_hosts_own(skb))
 		return TC_ACT_OK;
-	if (is_nobodys(&it->flow.from) || (!door->inside && is_clusters(us, &it->flow.from)))
+	if (is_nobodys(&flow->from) || (!hand->door.inside && is_clusters(us, &flow->from)))
 		return drop(FORGED);
-	if (!may_come_in(frontend, &it->flow.from))
+	if (!may_come_in(frontend, &flow->from))
 		return drop(NOT_ALLOWED);
 	/* The kernel says that nobody is there. */
 	if (!has_backends(frontend))
 		return TC_ACT_OK;
-	memset(&fresh, 0, sizeof(fresh));
-	if (!begin(it, frontend, door, &fresh))
+	if (!begin(frontend->pool, frontend->flags))
 		return drop(NO_BACKEND);
-	return send_inward(skb, it, &fresh);
+	return send_inward(skb, &hand->flow);
 }
 
-/* A packet to an address of this node, as it was read. */
-SEPARATE int lead(struct __sk_buff *skb, struct packet *it, struct door *door)
+/* The packet in hand, if it is for an address of this node. */
+SEPARATE int lead(struct __sk_buff *skb)
 {
+	struct hand *hand = our_hand();
 	__u64 now = bpf_ktime_get_ns();
+	struct packet *it;
 	struct flow *flow;
 
-	if (!it || !door || !is_published(it->flow.protocol, it->flow.to_port))
+	if (!hand || !is_published(hand->it.flow.protocol, hand->it.flow.to_port))
 		return TC_ACT_OK;
+	it = &hand->it;
 	it->flow.way = IN;
 	flow = bpf_map_lookup_elem(&flows, &it->flow);
 	if (!flow || is_over(flow, it))
-		return open_inward(skb, it, door);
+		return open_inward(skb);
 	if (it->flow.protocol == IPPROTO_TCP && (it->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
 		was_asked(flow->backend, 1);
 	/* Where the map is full, its two ways may go one without the other. */
 	if (now - flow->seen_ns > SECOND_NS)
-		restore_back(it, flow, door);
+		record_back(hand, flow, 1);
 	touch(flow, it, now);
-	return send_inward(skb, it, flow);
+	return send_inward(skb, flow);
 }
 
 /* A packet that comes from outside, or from another node to an address of this one. */
-SEPARATE int inward(struct __sk_buff *skb, __u32 l3, struct door *door)
+static inline int inward(struct __sk_buff *skb, __u32 l3, __u8 flags, __u8 inside)
 {
-	struct packet it;
+	struct hand *hand = our_hand();
 	int parsed;
 
-	if (!door)
+	if (!hand)
 		return TC_ACT_OK;
-	memset(&it, 0, sizeof(it));
-	parsed = parse(skb, l3, &it);
+	hand->door = (struct door){ .link = skb->ifindex, .flags = flags, .inside = inside };
+	parsed = parse(skb, l3);
 	if (parsed == OTHERS)
-		return pass_error(skb, &it, IN);
+		return is_about_a_flow(skb) ? error_inward(skb) : TC_ACT_OK;
 	/* What the kernel drops needs not be dropped here. */
-	if (parsed != OURS || (it.part != WHOLE && !find_ports(&it)))
+	if (parsed != OURS || (hand->it.part != WHOLE && !find_ports()))
 		return TC_ACT_OK;
-	return lead(skb, &it, door);
+	return lead(skb);
 }
 
 /* What the answer to a connection's first packet says of who gave it. */
@@ -364,22 +357,25 @@ static inline void judge(struct flow *back, const struct packet *it, __u64 now)
 }
 
 /* A reply on a flow back, on this node where it came in or on the one where its replica is. */
-SEPARATE int reply(struct __sk_buff *skb, struct packet *it, struct flow *back)
+SEPARATE int reply(struct __sk_buff *skb, struct flow *back)
 {
 	struct settings *us = our_settings();
+	struct hand *hand = our_hand();
 	__u64 now = bpf_ktime_get_ns();
+	struct packet *it;
 
-	if (!us || !it || !back || back->state == PASSED)
+	if (!us || !hand || !back || back->state == PASSED)
 		return TC_ACT_OK;
+	it = &hand->it;
 	if (back->through) {
 		touch(back, it, now);
 		if (is_too_big(skb, us, it))
-			return say_too_big(skb, it);
+			return say_too_big(skb);
 		return send(skb, us, it, back);
 	}
 	judge(back, it, now);
 	touch(back, it, now);
-	if (translate(skb, it, back))
+	if (translate(skb, back))
 		return drop(FAILED);
 	return send(skb, us, it, back);
 }

@@ -75,13 +75,14 @@ static inline int say_too_big_v6(struct __sk_buff *skb, const struct settings *u
 	return bpf_redirect_neigh(skb->ifindex, NULL, 0, 0);
 }
 
-SEPARATE int say_too_big(struct __sk_buff *skb, struct packet *it)
+SEPARATE int say_too_big(struct __sk_buff *skb)
 {
 	struct settings *us = our_settings();
+	struct hand *hand = our_hand();
 
-	if (!us || !it)
+	if (!us || !hand)
 		return drop(FAILED);
-	return it->v6 ? say_too_big_v6(skb, us, it) : say_too_big_v4(skb, us, it);
+	return hand->it.v6 ? say_too_big_v6(skb, us, &hand->it) : say_too_big_v4(skb, us, &hand->it);
 }
 
 /* Whether a message is an error, which has the packet that it is about in it. */

@@ -31,6 +31,8 @@ HASH(sockets, struct socket_key, struct socket, SOCKETS_MAX, BPF_MAP_TYPE_LRU_HA
 /* The node's own addresses, and the gateways of all nodes of the mesh. */
 HASH(locals, struct address, __u32, LOCALS_MAX, BPF_MAP_TYPE_HASH, BPF_F_NO_PREALLOC);
 HASH(peers, __be32, __u32, PEERS_MAX, BPF_MAP_TYPE_HASH, BPF_F_NO_PREALLOC);
+/* Which container is at the other end of each link: its address. */
+HASH(ends, __u32, __be32, ENDS_MAX, BPF_MAP_TYPE_HASH, BPF_F_NO_PREALLOC);
 ARRAY(drops, __u64, DROPS);
 
 static inline struct settings *our_settings(void)

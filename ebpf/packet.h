@@ -85,6 +85,35 @@ struct packet {
 
 enum parsed { OURS, OTHERS, WRONG };
 
+/* Where a packet came in, and so where the answers leave. */
+struct door {
+	__u32 link;
+	__u8 flags; /* of the flow back: FLAT, PEER */
+	__u8 inside; /* the cluster's own come by it */
+};
+
+/* What the program at a link has in hand. It is too much for a stack of 512 bytes; and kernels before 6.2 take the key of
+ * a map from no other's stack. No program at a link is interrupted by another, so each processor has one. */
+struct hand {
+	struct door door;
+	struct packet it;
+	struct packet quoted; /* what it is about, if it is an error */
+	struct flow_key key; /* by which a flow is looked for */
+	struct flow flow, back; /* to be put on record */
+};
+struct {
+	MAP_UINT(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	MAP_TYPE(key, __u32);
+	MAP_TYPE(value, struct hand);
+	MAP_UINT(max_entries, 1);
+} hands SECTION(".maps");
+
+static inline struct hand *our_hand(void)
+{
+	__u32 only = 0;
+	return bpf_map_lookup_elem(&hands, &only);
+}
+
 static inline enum parsed parse_v4(struct __sk_buff *skb, struct packet *it)
 {
 	struct ipv4_header ip;
@@ -151,14 +180,17 @@ static inline enum parsed parse_v6(struct __sk_buff *skb, struct packet *it)
 	return OURS;
 }
 
-/* Reads a packet whose network header begins at `l3`. What is neither TCP nor UDP is others' to look at; it has its
- * addresses and protocol. */
-SEPARATE int parse(struct __sk_buff *skb, __u32 l3, struct packet *it)
+/* Takes a packet in hand whose network header begins at `l3`. What is neither TCP nor UDP is others' to look at; it has
+ * its addresses and protocol. */
+SEPARATE int parse(struct __sk_buff *skb, __u32 l3)
 {
+	struct hand *hand = our_hand();
+	struct packet *it;
 	enum parsed network;
 
-	if (!it)
+	if (!hand)
 		return WRONG;
+	it = &hand->it;
 	memset(it, 0, sizeof(*it));
 	it->l3 = l3;
 	if (skb->protocol == htons(ETH_P_IP))
@@ -197,14 +229,17 @@ SEPARATE int parse(struct __sk_buff *skb, __u32 l3, struct packet *it)
 
 /* The ports of a datagram's later parts are those of its first, which comes before them unless the network changes
  * their order: then they are lost, as if the network had lost them. */
-SEPARATE int find_ports(struct packet *it)
+SEPARATE int find_ports(void)
 {
+	struct hand *hand = our_hand();
 	struct fragment_key key = {};
 	struct fragment ports;
 	struct fragment *known;
+	struct packet *it;
 
-	if (!it)
+	if (!hand)
 		return 0;
+	it = &hand->it;
 	key.from = it->flow.from;
 	key.to = it->flow.to;
 	key.id = it->id;
@@ -267,12 +302,15 @@ static inline int write_port(struct __sk_buff *skb, struct packet *it, __be16 ol
 }
 
 /* Writes a flow's addresses and ports into a packet of it. */
-SEPARATE int translate(struct __sk_buff *skb, struct packet *it, struct flow *flow)
+SEPARATE int translate(struct __sk_buff *skb, struct flow *flow)
 {
+	struct hand *hand = our_hand();
+	struct packet *it;
 	int failed;
 
-	if (!it || !flow)
+	if (!hand || !flow)
 		return 1;
+	it = &hand->it;
 	failed = write_address(skb, it, &it->flow.to, &flow->to, 1);
 	failed |= write_port(skb, it, it->flow.to_port, flow->to_port, 1);
 	failed |= write_address(skb, it, &it->flow.from, &flow->from, 0);

@@ -114,12 +114,15 @@ static inline int put_v6(struct __sk_buff *skb, const struct settings *us, const
 
 /* Puts a packet into another, from this node to the one that has this gateway, with the replica or the client (RFC 2003;
  * RFC 2473 for IPv6). So the mesh carries it between two of its own addresses, and what is inside stays as it is. */
-SEPARATE int into_mesh(struct __sk_buff *skb, struct packet *it, __be32 to)
+SEPARATE int into_mesh(struct __sk_buff *skb, __be32 to)
 {
 	struct settings *us = our_settings();
+	struct hand *hand = our_hand();
+	struct packet *it;
 
-	if (!us || !it || !us->gateway || !us->mesh_link)
+	if (!us || !hand || !us->gateway || !us->mesh_link)
 		return drop(FAILED);
+	it = &hand->it;
 	/* Ethernet fills up what is short. */
 	if (!skb->gso_size && skb->len > it->l3 + it->bytes && bpf_skb_change_tail(skb, it->l3 + it->bytes, 0))
 		return drop(FAILED);
@@ -128,12 +131,12 @@ SEPARATE int into_mesh(struct __sk_buff *skb, struct packet *it, __be32 to)
 	return bpf_redirect(us->mesh_link, 0);
 }
 
-static inline int send(struct __sk_buff *skb, const struct settings *us, struct packet *it, const struct flow *flow)
+static inline int send(struct __sk_buff *skb, const struct settings *us, const struct packet *it, const struct flow *flow)
 {
 	if (flow->through) {
 		if (it->flags & TCP_SYN)
 			limit_segments(skb, it->l4, room_in_mesh(us, it->v6) - (it->v6 ? 60 : 40));
-		return into_mesh(skb, it, flow->through);
+		return into_mesh(skb, flow->through);
 	}
 	if (flow->flags & PEER)
 		return bpf_redirect_peer(flow->link, 0);

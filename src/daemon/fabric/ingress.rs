@@ -59,7 +59,13 @@ impl Steering {
                 let looked_at = BTreeSet::new();
                 Self { programs: Some(programs), network, looked_at, past_sockets }
             }
-            Ok(Err(why)) => Self::without(&why.to_string()),
+            Ok(Err(why)) => {
+                // Those of a daemon before this one would go on with what was true then.
+                if let Err(why) = Ingress::remove() {
+                    error!(%why, "the programs of an earlier daemon are still there");
+                }
+                Self::without(&why.to_string())
+            }
             Err(why) => Self::without(&why.to_string()),
         }
     }

@@ -56,6 +56,7 @@ pub(super) struct Image {
     pub(super) settings: Settings,
     pub(super) locals: BTreeSet<Address>,
     pub(super) peers: BTreeSet<u32>,
+    pub(super) ends: BTreeMap<u32, u32>,
     pub(super) frontends: BTreeMap<FrontendKey, Frontend>,
     pub(super) ranges: BTreeSet<(u32, Range)>,
     pub(super) tables: BTreeMap<TableKey, Vec<u16>>,
@@ -69,6 +70,7 @@ impl Image {
             settings: settings(wanted),
             locals: wanted.locals.iter().map(|it| Address::from(*it)).collect(),
             peers: wanted.gateways.values().flatten().map(|it| layout::v4(*it)).collect(),
+            ends: wanted.links.iter().map(|(at, link)| (*link, layout::v4(*at))).collect(),
             ..Self::default()
         };
         let own = wanted.gateways.get(&wanted.here).into_iter().flatten();

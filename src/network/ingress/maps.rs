@@ -43,6 +43,7 @@ pub(super) struct Maps {
     flows: HashMap<MapData, FlowKey, Flow>,
     locals: HashMap<MapData, Address, u32>,
     peers: HashMap<MapData, u32, u32>,
+    ends: HashMap<MapData, u32, u32>,
 }
 
 impl Maps {
@@ -62,6 +63,7 @@ impl Maps {
             flows: take(loaded, "flows")?,
             locals: take(loaded, "locals")?,
             peers: take(loaded, "peers")?,
+            ends: take(loaded, "ends")?,
         })
     }
 
@@ -81,6 +83,7 @@ impl Maps {
             settings: self.settings.get(&0, 0).map_err(in_map("settings"))?,
             locals: all("locals", self.locals.iter())?.into_keys().collect(),
             peers: all("peers", self.peers.iter())?.into_keys().collect(),
+            ends: all("ends", self.ends.iter())?,
             frontends: all("frontends", self.frontends.iter())?,
             ranges: ranges.into_keys().collect(),
             tables: tables.into_iter().map(|(key, it)| (key, it.slots.to_vec())).collect(),
@@ -96,6 +99,7 @@ impl Maps {
         }
         insert("locals", &mut self.locals, new.locals.difference(&old.locals).map(|it| (*it, 1)))?;
         insert("peers", &mut self.peers, new.peers.difference(&old.peers).map(|it| (*it, 1)))?;
+        insert("ends", &mut self.ends, changed(&old.ends, &new.ends))?;
         self.add_backends(old, new)?;
         for (bits, range) in new.ranges.difference(&old.ranges) {
             let key = Key::new(*bits, *range);
@@ -166,7 +170,8 @@ impl Maps {
         // Its number may be another's next.
         self.forget_flows(&backends)?;
         remove("locals", &mut self.locals, old.locals.difference(&new.locals).copied())?;
-        remove("peers", &mut self.peers, old.peers.difference(&new.peers).copied())
+        remove("peers", &mut self.peers, old.peers.difference(&new.peers).copied())?;
+        remove("ends", &mut self.ends, gone(&old.ends, &new.ends))
     }
 
     fn forget_flows(&mut self, of: &BTreeSet<u32>) -> Result<(), IngressError> {

@@ -66,6 +66,20 @@ async fn a_container_reaches_a_published_port_of_its_host_and_itself_by_it() {
 }
 
 #[tokio::test]
+async fn a_container_that_speaks_for_another_is_left_to_the_firewall() {
+    let stage = Stage::new(2).await;
+    let container = stage.container(1);
+    let other = "10.100.1.77/32";
+    container.run(&["ip", "addr", "add", other, "dev", "eth0"]);
+    let own = stage.ask(container, doors(1)[0], Protocol::Tcp);
+    assert!(own.is_some_and(|it| it.by == 1 || it.by == 2));
+    container.run(&["ip", "route", "del", "default"]);
+    let way = ["ip", "route", "add", "default", "via", "10.100.1.1", "dev", "eth0", "onlink"];
+    container.run(&[&way[..], &["src", "10.100.1.77"]].concat());
+    assert_eq!(stage.ask(container, doors(1)[0], Protocol::Udp), None);
+}
+
+#[tokio::test]
 async fn who_may_not_come_in_gets_nothing_and_who_may_does() {
     let stage = Stage::new(2).await;
     let open: BTreeSet<_> = [backend(1, TARGET), backend(2, TARGET)].into();
