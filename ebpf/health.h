@@ -6,6 +6,7 @@
 
 static inline void take_out(__u32 index, enum standing why)
 {
+	__u32 standing;
 	struct backend *backend = bpf_map_lookup_elem(&backends, &index);
 	struct state *state = bpf_map_lookup_elem(&states, &index);
 	__u32 number = backend ? backend->pool : 0;
@@ -17,8 +18,12 @@ static inline void take_out(__u32 index, enum standing why)
 		__sync_fetch_and_add(&pool->down, -1);
 		return;
 	}
-	if (__sync_val_compare_and_swap(&state->standing, WELL, why) != WELL)
+	if (__sync_val_compare_and_swap(&state->standing, WELL, why) != WELL) {
 		__sync_fetch_and_add(&pool->down, -1);
+		return;
+	}
+	standing = why;
+	bpf_map_update_elem(&outs, &index, &standing, BPF_ANY);
 }
 
 static inline void take_back(__u32 index)
@@ -30,8 +35,10 @@ static inline void take_back(__u32 index)
 
 	if (!backend || !state || !pool)
 		return;
-	if (__sync_lock_test_and_set(&state->standing, WELL) != WELL)
-		__sync_fetch_and_add(&pool->down, -1);
+	if (__sync_lock_test_and_set(&state->standing, WELL) == WELL)
+		return;
+	__sync_fetch_and_add(&pool->down, -1);
+	bpf_map_delete_elem(&outs, &index);
 }
 
 static inline int is_down(__u32 index)

@@ -23,6 +23,8 @@ ARRAY(pools, struct pool, POOLS_MAX);
 ARRAY(backends, struct backend, BACKENDS_MAX);
 HASH(owners, struct owner_key, __u32, BACKENDS_MAX, BPF_MAP_TYPE_HASH, BPF_F_NO_PREALLOC);
 ARRAY(states, struct state, BACKENDS_MAX);
+/* Those that are not well, for the daemon to find. */
+HASH(outs, __u32, __u32, BACKENDS_MAX, BPF_MAP_TYPE_HASH, BPF_F_NO_PREALLOC);
 ARRAY(watches, struct watch, BACKENDS_MAX);
 ARRAY(counts, struct counts, BACKENDS_MAX);
 HASH(flows, struct flow_key, struct flow, FLOWS_MAX, BPF_MAP_TYPE_LRU_HASH, 0);

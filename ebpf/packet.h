@@ -114,6 +114,13 @@ static inline struct hand *our_hand(void)
 	return bpf_map_lookup_elem(&hands, &only);
 }
 
+/* How long a packet says that it is, with its header. What the kernel has put together of more than it can say (BIG TCP)
+ * says zero. */
+static inline __u32 said_bytes(struct __sk_buff *skb, const struct packet *it, __be16 said, __u32 header)
+{
+	return !said && skb->gso_size ? skb->len - it->l3 : header + ntohs(said);
+}
+
 static inline enum parsed parse_v4(struct __sk_buff *skb, struct packet *it)
 {
 	struct ipv4_header ip;
@@ -122,7 +129,7 @@ static inline enum parsed parse_v4(struct __sk_buff *skb, struct packet *it)
 	if (bpf_skb_load_bytes(skb, it->l3, &ip, sizeof(ip)))
 		return WRONG;
 	head = (ip.version_words & 15) * 4;
-	it->bytes = ntohs(ip.bytes);
+	it->bytes = said_bytes(skb, it, ip.bytes, 0);
 	if (ip.version_words >> 4 != 4 || head < sizeof(ip))
 		return WRONG;
 	set_v4(&it->flow.from, ip.from);
@@ -149,8 +156,8 @@ static inline enum parsed parse_v6(struct __sk_buff *skb, struct packet *it)
 	memcpy(&it->flow.to, ip.to, sizeof(ip.to));
 	it->v6 = it->fixed = 1;
 	it->l4 = it->l3 + sizeof(ip);
-	it->bytes = sizeof(ip) + ntohs(ip.payload_bytes);
-	if (skb->len - it->l3 < it->bytes)
+	it->bytes = said_bytes(skb, it, ip.payload_bytes, sizeof(ip));
+	if (ntohl(ip.version_class_flow) >> 28 != 6 || skb->len - it->l3 < it->bytes)
 		return WRONG;
 	next = ip.next;
 	for (int at = 0; at < EXTENSIONS_MAX; at++) {
@@ -187,6 +194,7 @@ SEPARATE int parse(struct __sk_buff *skb, __u32 l3)
 	struct hand *hand = our_hand();
 	struct packet *it;
 	enum parsed network;
+	__u32 room;
 
 	if (!hand)
 		return WRONG;
@@ -201,12 +209,16 @@ SEPARATE int parse(struct __sk_buff *skb, __u32 l3)
 		return OTHERS;
 	if (network != OURS)
 		return network;
+	if (it->l4 > l3 + it->bytes)
+		return WRONG;
+	room = l3 + it->bytes - it->l4;
 	if (it->flow.protocol == IPPROTO_TCP) {
 		struct tcp_header tcp;
 
 		if (it->part == LATER)
 			return OURS;
-		if (bpf_skb_load_bytes(skb, it->l4, &tcp, sizeof(tcp)) || (tcp.words >> 4) * 4 < (int)sizeof(tcp))
+		if (bpf_skb_load_bytes(skb, it->l4, &tcp, sizeof(tcp)) || (tcp.words >> 4) * 4 < (int)sizeof(tcp) ||
+		    (tcp.words >> 4) * 4u > room)
 			return WRONG;
 		it->flow.from_port = tcp.from;
 		it->flow.to_port = tcp.to;
@@ -218,7 +230,8 @@ SEPARATE int parse(struct __sk_buff *skb, __u32 l3)
 
 		if (it->part == LATER)
 			return OURS;
-		if (bpf_skb_load_bytes(skb, it->l4, &udp, sizeof(udp)) || ntohs(udp.bytes) < sizeof(udp))
+		if (bpf_skb_load_bytes(skb, it->l4, &udp, sizeof(udp)) || ntohs(udp.bytes) < sizeof(udp) ||
+		    (it->part == WHOLE ? ntohs(udp.bytes) : sizeof(udp)) > room)
 			return WRONG;
 		it->flow.from_port = udp.from;
 		it->flow.to_port = udp.to;

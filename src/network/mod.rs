@@ -14,6 +14,7 @@ pub mod ingress;
 mod links;
 mod namespace;
 mod port;
+pub mod sockets;
 pub mod wireguard;
 
 pub use error::NetworkError;

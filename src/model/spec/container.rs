@@ -249,6 +249,12 @@ impl Protocol {
         }
     }
 
+    /// The one that packets have so.
+    #[must_use]
+    pub fn numbered(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.number() == number)
+    }
+
     /// The one that is written so.
     #[must_use]
     pub fn named(text: &str) -> Option<Self> {

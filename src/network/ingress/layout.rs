@@ -111,6 +111,22 @@ pub(super) struct OwnerKey {
     pub(super) zero: u8,
 }
 
+/// Values of [`State::standing`]; any other is silent.
+pub(super) const WELL: u32 = 0;
+pub(super) const REFUSED: u32 = 1;
+
+/// Why packets go no further, in the order of `enum drop`.
+pub(super) const DROPS: [&str; 8] = [
+    "malformed",
+    "not_allowed",
+    "forged",
+    "no_backend",
+    "fragmented",
+    "stray",
+    "stranger",
+    "failed",
+];
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub(super) struct State {
@@ -127,6 +143,12 @@ pub(super) struct Counts {
     pub(super) silent: u64,
     pub(super) resets: u64,
 }
+
+/// [`FlowKey::way`] of what comes in.
+pub(super) const IN: u8 = 0;
+
+/// Those of [`Flow::state`] in which a connection is open, or about to be.
+pub(super) const OPEN: [u8; 2] = [1, 2];
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(C)]

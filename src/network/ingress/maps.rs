@@ -17,8 +17,8 @@ use super::{
     IngressError,
     image::{Image, Known},
     layout::{
-        Address, Backend, Counts, Flow, FlowKey, Frontend, FrontendKey, OwnerKey, Pool, Range,
-        Settings, State, Table, TableKey,
+        Address, Backend, Counts, Flow, FlowKey, Frontend, FrontendKey, IN, OPEN, OwnerKey, Pool,
+        Range, Settings, State, Table, TableKey,
     },
     numbers::Numbers,
 };
@@ -39,11 +39,13 @@ pub(super) struct Maps {
     backends: Array<MapData, Backend>,
     owners: HashMap<MapData, OwnerKey, u32>,
     states: Array<MapData, State>,
+    outs: HashMap<MapData, u32, u32>,
     counts: Array<MapData, Counts>,
     flows: HashMap<MapData, FlowKey, Flow>,
     locals: HashMap<MapData, Address, u32>,
     peers: HashMap<MapData, u32, u32>,
     ends: HashMap<MapData, u32, u32>,
+    drops: Array<MapData, u64>,
 }
 
 impl Maps {
@@ -59,11 +61,13 @@ impl Maps {
             backends: take(loaded, "backends")?,
             owners: take(loaded, "owners")?,
             states: take(loaded, "states")?,
+            outs: take(loaded, "outs")?,
             counts: take(loaded, "counts")?,
             flows: take(loaded, "flows")?,
             locals: take(loaded, "locals")?,
             peers: take(loaded, "peers")?,
             ends: take(loaded, "ends")?,
+            drops: take(loaded, "drops")?,
         })
     }
 
@@ -169,6 +173,7 @@ impl Maps {
         let backends: BTreeSet<u32> = gone(&old.backends, &new.backends).collect();
         // Its number may be another's next.
         self.forget_flows(&backends)?;
+        remove("outs", &mut self.outs, backends.into_iter())?;
         remove("locals", &mut self.locals, old.locals.difference(&new.locals).copied())?;
         remove("peers", &mut self.peers, old.peers.difference(&new.peers).copied())?;
         remove("ends", &mut self.ends, gone(&old.ends, &new.ends))
@@ -188,9 +193,39 @@ impl Maps {
         remove("flows", &mut self.flows, theirs.into_iter())
     }
 
+    /// Those that the programs have taken out, and why.
+    pub(super) fn outs(&self) -> Result<BTreeMap<u32, u32>, IngressError> {
+        all("outs", self.outs.iter())
+    }
+
     /// Whether, and why, the programs have taken a backend out.
     pub(super) fn state(&self, at: u32) -> Result<State, IngressError> {
         self.states.get(&at, 0).map_err(in_map("states"))
+    }
+
+    /// What was counted of a backend.
+    pub(super) fn counts(&self, at: u32) -> Result<Counts, IngressError> {
+        self.counts.get(&at, 0).map_err(in_map("counts"))
+    }
+
+    /// How many connections each backend has.
+    pub(super) fn open_connections(&self) -> BTreeMap<u32, u64> {
+        let mut open: BTreeMap<u32, u64> = BTreeMap::new();
+        // One that goes while it is read is not missed.
+        for (_, flow) in self
+            .flows
+            .iter()
+            .filter_map(Result::ok)
+            .filter(|(key, flow)| key.way == IN && OPEN.contains(&flow.state))
+        {
+            *open.entry(flow.backend).or_default() += 1;
+        }
+        open
+    }
+
+    /// How many packets went no further, in the order of the reasons.
+    pub(super) fn drops(&self) -> Result<Vec<u64>, IngressError> {
+        self.drops.iter().collect::<Result<_, _>>().map_err(in_map("drops"))
     }
 
     /// Has one that was taken out take connections again.
@@ -198,6 +233,7 @@ impl Maps {
         let mut pool = self.pools.get(&of, 0).map_err(in_map("pools"))?;
         pool.down = pool.down.saturating_sub(1);
         self.states.set(at, State::default(), 0).map_err(in_map("states"))?;
+        absent_is_fine("outs", self.outs.remove(&at))?;
         self.pools.set(of, pool, 0).map_err(in_map("pools"))
     }
 }

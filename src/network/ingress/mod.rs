@@ -11,7 +11,12 @@ mod maps;
 mod numbers;
 mod programs;
 
-use std::{collections::BTreeSet, net::SocketAddr, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    path::Path,
+    time::Duration,
+};
 
 pub use error::IngressError;
 pub use image::Wanted;
@@ -20,15 +25,56 @@ use maps::Maps;
 use programs::Programs;
 pub use programs::{Place, Role};
 
-use crate::topology::Published;
+use crate::{model::spec::Protocol, topology::Published};
 
 /// A replica's port whose connections failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Down {
     /// Where it is.
     pub at: SocketAddr,
+    /// Why it is left out.
+    pub standing: Standing,
     number: u32,
     pool: u32,
+}
+
+/// What the programs have found out about a replica's port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Whether they lead new connections there.
+    pub standing: Standing,
+    /// Connections that are open by this node.
+    pub open: u64,
+    /// Connections that were led there.
+    pub taken: u64,
+    /// Of these, those that it refused.
+    pub refused: u64,
+    /// How often it left one unanswered for so long that it got no other.
+    pub silent: u64,
+    /// Open connections that it broke off.
+    pub resets: u64,
+}
+
+/// How the programs find a replica.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// It takes connections.
+    #[default]
+    Well,
+    /// It refused one.
+    Refused,
+    /// It left one unanswered.
+    Silent,
+}
+
+impl Standing {
+    fn of(number: u32) -> Self {
+        match number {
+            layout::WELL => Self::Well,
+            layout::REFUSED => Self::Refused,
+            _ => Self::Silent,
+        }
+    }
 }
 
 /// The programs and their maps, in the kernel.
@@ -59,6 +105,17 @@ impl Ingress {
         self.programs.place(links)
     }
 
+    /// What the program of such a link says of a packet, and what it makes of it: for who wants to know without sending
+    /// one. The programs at the mesh's device take none, as theirs have no hardware addresses.
+    pub fn run(
+        &mut self,
+        role: Role,
+        link: u32,
+        packet: &[u8],
+    ) -> Result<(u32, Vec<u8>), IngressError> {
+        self.programs.run(role, link, packet)
+    }
+
     /// Makes it so.
     pub fn apply(&mut self, wanted: &Wanted) -> Result<(), IngressError> {
         let image = Image::of(wanted, &mut self.known)?;
@@ -73,14 +130,40 @@ impl Ingress {
     /// Those that the programs have taken out, as their connections failed, and how long each may take to answer.
     pub fn down(&self) -> Result<Vec<(Down, Duration)>, IngressError> {
         let mut down = vec![];
-        for (number, it) in &self.held.backends {
-            if self.maps.state(*number)?.standing != 0 {
-                let at = SocketAddr::from((layout::from_v4(it.address), u16::from_be(it.port)));
-                let found = Down { at, number: *number, pool: it.pool };
-                down.push((found, Duration::from_nanos(it.patience_ns)));
-            }
+        for (number, standing) in self.maps.outs()? {
+            let Some(it) = self.held.backends.get(&number) else { continue };
+            let at = SocketAddr::from((layout::from_v4(it.address), u16::from_be(it.port)));
+            let found = Down { at, standing: Standing::of(standing), number, pool: it.pool };
+            down.push((found, Duration::from_nanos(it.patience_ns)));
         }
         Ok(down)
+    }
+
+    /// What they have found out, by each replica's port.
+    pub fn seen(&self) -> Result<BTreeMap<(Protocol, SocketAddr), Seen>, IngressError> {
+        let open = self.maps.open_connections();
+        let mut all = BTreeMap::new();
+        for (key, number) in &self.held.owners {
+            let Some(protocol) = Protocol::numbered(key.protocol) else { continue };
+            let at = SocketAddr::from((layout::from_v4(key.address), u16::from_be(key.port)));
+            let (state, counts) = (self.maps.state(*number)?, self.maps.counts(*number)?);
+            let seen = Seen {
+                standing: Standing::of(state.standing),
+                open: open.get(number).copied().unwrap_or(0),
+                taken: counts.connections,
+                refused: counts.refused,
+                silent: counts.silent,
+                resets: counts.resets,
+            };
+            all.insert((protocol, at), seen);
+        }
+        Ok(all)
+    }
+
+    /// How many packets went no further, by why.
+    pub fn dropped(&self) -> Result<BTreeMap<&'static str, u64>, IngressError> {
+        let counts = self.maps.drops()?;
+        Ok(layout::DROPS.into_iter().zip(counts).collect())
     }
 
     /// Has one of these take connections again.

@@ -16,7 +16,7 @@ use aya::{
     Ebpf, EbpfLoader,
     programs::{
         CgroupAttachMode, CgroupSockAddr, LinkOrder, Program, ProgramError, SchedClassifier,
-        TcAttachType,
+        TcAttachType, TestRun, TestRunOptions,
         links::{FdLink, PinnedLink},
         tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle},
     },
@@ -52,6 +52,13 @@ const AT_SOCKETS: [&str; 10] = [
 
 /// The priority and handle of our filters, as no other program has them.
 const FILTER: (u16, TcHandle) = (0xf122, TcHandle::new(0, 0xf122));
+
+/// What a classifier is told beside its packet (`struct __sk_buff` of linux/bpf.h), and where in it the link's number is.
+const CONTEXT_BYTES: usize = 192;
+const CONTEXT_LINK: usize = 40;
+
+/// By how much a packet grows at most: another header, or an error that quotes it.
+const GROWTH_BYTES_MAX: usize = 256;
 
 /// Which program a link has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -199,6 +206,30 @@ impl Programs {
         let link = at.take_link(id).map_err(|it| failed(said(&it)))?;
         let link: FdLink = link.try_into().map_err(|it| failed(format!("{it}")))?;
         link.pin(&pin).map(drop).map_err(|it| failed(it.to_string()))
+    }
+
+    /// Has the kernel run a program on a packet that never was on a link (bpf(2), `BPF_PROG_TEST_RUN`): what it says of it,
+    /// and what it makes of it. `link`: the number of the one at which it is to have come.
+    pub(super) fn run(
+        &mut self,
+        role: Role,
+        link: u32,
+        packet: &[u8],
+    ) -> Result<(u32, Vec<u8>), IngressError> {
+        let program = role.program();
+        let mut context = [0; CONTEXT_BYTES];
+        context[CONTEXT_LINK..CONTEXT_LINK + 4].copy_from_slice(&link.to_ne_bytes());
+        let mut out = vec![0; packet.len() + GROWTH_BYTES_MAX];
+        let options = TestRunOptions {
+            data_in: Some(packet),
+            data_out: Some(&mut out),
+            ctx_in: Some(&context),
+            ..TestRunOptions::new()
+        };
+        let at: &mut SchedClassifier = get(&mut self.loaded, program)?;
+        let ran = at.test_run(options).map_err(|why| IngressError::Program { program, why })?;
+        out.truncate(ran.data_size_out as usize);
+        Ok((ran.return_value, out))
     }
 
     /// Puts programs at the sockets of all processes of a control group.

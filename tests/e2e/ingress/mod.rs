@@ -2,4 +2,6 @@
 //! namespaces of theirs, and a client at the switch that knows of neither.
 
 mod carried;
+mod packets;
 mod stage;
+mod vectors;

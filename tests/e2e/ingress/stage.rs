@@ -170,6 +170,17 @@ impl Stage {
         });
     }
 
+    /// What a host's program says of a packet, and makes of it.
+    pub(super) fn run(&self, id: u8, role: Role, link: u32, packet: &[u8]) -> (u32, Vec<u8>) {
+        let packet = packet.to_vec();
+        self.hosts[&id].work(move |it| it.run(role, link, &packet).unwrap())
+    }
+
+    /// The number of the link to a host's container.
+    pub(super) fn link(&self, id: u8) -> u32 {
+        self.hosts[&id].work(move |_| index(&format!("fz{id}")))
+    }
+
     /// Whom a host has taken out.
     pub(super) fn down(&self, id: u8) -> Vec<Down> {
         self.hosts[&id].work(|it| it.down().unwrap()).into_iter().map(|it| it.0).collect()
