@@ -13,6 +13,9 @@ use network::Micros;
 
 const SECOND: Micros = 1_000_000;
 
+/// How long answers, of a member and of those that help, and then a second accuser are waited for.
+const ACCUSED: Micros = 1_700_000;
+
 /// A story for every size and seed.
 fn each(sizes: &[usize], seeds: u64, story: impl Fn(&mut Cluster, usize)) {
     for &size in sizes {
@@ -55,6 +58,22 @@ fn a_crashed_member_is_unreachable_within_seconds_and_then_dead_to_all() {
         assert!(dead.unwrap() - crashed < 12 * SECOND, "{dead:?}");
         cluster.pass(60 * SECOND);
         assert!(cluster.changes.iter().all(|it| it.about == size - 1), "{:?}", cluster.changes);
+    });
+}
+
+#[test]
+fn a_doubted_member_is_asked_at_once_and_not_missed_if_it_lives() {
+    each(&[8, 64, 256], 3, |cluster, size| {
+        cluster.doubt(0, size - 1);
+        cluster.pass(10 * SECOND);
+        assert!(cluster.changes.is_empty(), "{:?}", cluster.changes);
+        cluster.crash(size - 1);
+        let crashed = cluster.network.now;
+        cluster.doubt(0, size - 1);
+        cluster.until(10 * SECOND, |it| it.all_see(size - 1, S::Suspicious)).unwrap();
+        let missed = cluster.first_seen(size - 1, S::Suspicious, crashed);
+        // Not its turn, which is a second later at most.
+        assert!(missed[0] < ACCUSED, "{missed:?}");
     });
 }
 

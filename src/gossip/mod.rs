@@ -71,6 +71,8 @@ pub enum Input {
     FetchEnded(NodeId, Option<Fetched>),
     /// Ask these members now whether they are there.
     Try(Vec<NodeId>),
+    /// Something else was not answered by this member: ask it at once.
+    Doubt(NodeId),
     /// This member leaves.
     Leave,
     /// Time has passed.
@@ -197,6 +199,7 @@ impl Gossip {
                 self.left = true;
             }
             Input::Try(nodes) => self.swim(swim::Input::Try(nodes), now),
+            Input::Doubt(node) => self.swim(swim::Input::Doubt(node), now),
             Input::Tick => self.swim(swim::Input::Tick, now),
         }
         self.prepare(state, now);

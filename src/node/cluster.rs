@@ -315,6 +315,7 @@ impl Node {
             | Event::Unwrapped(..)
             | Event::Underlay(_)
             | Event::Seek(_)
+            | Event::Reception(..)
             | Event::Tick => false,
         };
         waits && !self.may_write()

@@ -51,8 +51,21 @@ pub enum Event {
     Underlay(Box<Underlay>),
     /// Somebody wants to know which members answer: ask these now.
     Seek(Vec<NodeId>),
+    /// How a container takes the connections that this node leads to it, as that changed.
+    Reception(ContainerId, Reception),
     /// Time has passed.
     Tick,
+}
+
+/// How a container takes connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reception {
+    /// It takes them.
+    Open,
+    /// It refused one: it is left out.
+    Refused,
+    /// It left one unanswered: it is left out.
+    Silent,
 }
 
 /// This node's place in the network under the mesh, as it is now.

@@ -45,7 +45,7 @@ use std::{
 pub use crate::model::Now;
 pub use cluster::{MeshSeat, NO_RUNTIME, Seat};
 pub use effect::{Activity, Effect, Fetch, Launch, Notice, Subject};
-pub use event::{Event, Failure, ProbeResult, Sight, Underlay};
+pub use event::{Event, Failure, ProbeResult, Reception, Sight, Underlay};
 pub use membership::{AdmitRequest, Rotation};
 pub use placement::Places;
 pub use request::{
@@ -230,6 +230,7 @@ impl Node {
             Event::Unwrapped(epoch, key) => self.unwrapped(epoch, key),
             Event::Underlay(it) => self.moved(*it),
             Event::Seek(nodes) => return self.converse(Input::Try(nodes), now),
+            Event::Reception(container, how) => return self.received_so(container, how, now),
             Event::Tick if self.cluster.is_some() => return self.converse(Input::Tick, now),
             Event::Tick => {}
             Event::Asked(id, request) => {
@@ -277,6 +278,7 @@ impl Node {
             | Event::Unwrapped(..)
             | Event::Underlay(_)
             | Event::Seek(_)
+            | Event::Reception(..)
             | Event::Tick => {}
         }
     }

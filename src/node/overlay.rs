@@ -12,8 +12,9 @@ use std::{
 
 use ipnet::Ipv4Net;
 
-use super::{Activity, Effect, Node, Now, Underlay, local::Local};
+use super::{Activity, Effect, Node, Now, Reception, Underlay, local::Local};
 use crate::{
+    gossip::Input,
     model::{
         ContainerId, Millis, Moment, NodeId, ObservedPort, Random, Slot,
         spec::{ContainerSpec, NetworkMode, PortSpec, ProjectSpec, PublishedPorts},
@@ -108,6 +109,21 @@ impl Node {
             self.take_back(now);
             self.renumber(now);
         }
+    }
+
+    /// How a container takes what this node leads to it. One that says nothing may be on a node that does not: that
+    /// node is asked at once, and not only when its turn comes. Whether anything is to be settled.
+    pub(super) fn received_so(&mut self, id: ContainerId, how: Reception, now: Now) -> bool {
+        let Some(node) = self.state.container(id).map(|it| it.node) else { return false };
+        let (state, reason) = match how {
+            Reception::Open => ("open", None),
+            Reception::Refused => ("refused", Some("it refused a connection")),
+            Reception::Silent => ("silent", Some("it left a connection unanswered")),
+        };
+        if let Some(subject) = self.subject(id) {
+            self.notify("ingress.state", subject, Some(state.to_owned()), reason.map(Into::into));
+        }
+        how == Reception::Silent && node != self.me && self.converse(Input::Doubt(node), now)
     }
 
     /// The network under the mesh is now like this.

@@ -48,6 +48,8 @@ pub enum Input {
     Rumoured(Vec<Rumour>),
     /// Ask these now whether they are there.
     Try(Vec<NodeId>),
+    /// Something else was not answered by this one: it is its turn now.
+    Doubt(NodeId),
     /// This member leaves.
     Leave,
     /// Time has passed.
@@ -131,6 +133,7 @@ impl Swim {
                 self.take_in(rumours, now);
             }
             Input::Try(nodes) => nodes.into_iter().for_each(|it| self.try_unless_asked(it, now)),
+            Input::Doubt(node) => self.doubt(node, now),
             Input::Leave => self.leave(),
             Input::Tick => {}
         }

@@ -142,6 +142,17 @@ impl Swim {
         self.schedule.next_turn(&self.config, 0, now);
     }
 
+    /// Has a member's turn come now, unless it is under way: what else was not answered is no reason to miss it, and
+    /// reason enough to ask.
+    pub(super) fn doubt(&mut self, target: NodeId, now: Now) {
+        let state = self.members.get(target).map(|it| it.state);
+        let is_asked =
+            |it: &Probe| it.target == target && matches!(it.purpose, Purpose::Turn { .. });
+        if state == Some(NodeState::Alive) && !self.probes.iter().any(|(_, it)| is_asked(it)) {
+            self.probe(target, Purpose::Turn { asked: 0 }, now);
+        }
+    }
+
     /// Tries a member that is missed or dead.
     pub(super) fn try_again(&mut self, target: NodeId, now: Now) {
         self.probe(target, Purpose::Hope, now);

@@ -107,6 +107,12 @@ impl Cluster {
         self.machines[node] = None;
     }
 
+    /// A node was not answered by another in something else.
+    pub(crate) fn doubt(&mut self, by: usize, about: usize) {
+        let about = self.ids[about];
+        self.input(by, Input::Doubt(about));
+    }
+
     /// A node leaves.
     pub(crate) fn leave(&mut self, node: usize) {
         self.input(node, Input::Leave);
