@@ -126,6 +126,12 @@ pub trait Doctor: Send + Sync {
     fn sight(&self, of: NodeId) -> BoxFuture<'_, Result<wire::Sight, String>>;
 }
 
+/// Carries what comes to this node's published ports.
+pub trait Ingress: Send + Sync {
+    /// The ports, who takes what comes there, and what came.
+    fn carried(&self) -> BoxFuture<'_, wire::NodeIngress>;
+}
+
 /// Everything that the routes use. Cheap to clone.
 #[derive(Clone)]
 pub struct Backend {
@@ -147,6 +153,8 @@ pub struct Backend {
     pub metrics: Arc<Metrics>,
     /// What is wrong here.
     pub doctor: Arc<dyn Doctor>,
+    /// What comes to the published ports.
+    pub ingress: Arc<dyn Ingress>,
     /// Which of a service's addresses its DNS server has first.
     pub order: Order,
 }

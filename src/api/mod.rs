@@ -14,6 +14,7 @@
 //! | `DELETE /v1/nodes/{id}?force=&rotate=` | puts a node out of the cluster |
 //! | `POST /v1/nodes/{id}/labels` | labels to give, and with null to take, to [`wire::Node`] |
 //! | `POST /v1/nodes/{id}/availability` | [`wire::Availability`] to [`wire::Node`] |
+//! | `GET /v1/ingress` | [`wire::NodeIngress`] of each node |
 //! | `GET /v1/doctor`, `/v1/nodes/{id}/doctor` | [`wire::Examination`] |
 //! | `GET /v1/nodes/{id}/sight?of=` | [`wire::Sight`], for a member that examines itself |
 //! | `GET /v1/names/{name}?record=&from=&project=` | [`wire::NameAnswer`] |
@@ -74,7 +75,8 @@ pub mod wire;
 
 pub use app::Limits;
 pub use backend::{
-    Ask, Backend, Clock, Cluster, Doctor, MemberStream, NewToken, Sealer, Stream, TokenStanding,
+    Ask, Backend, Clock, Cluster, Doctor, Ingress, MemberStream, NewToken, Sealer, Stream,
+    TokenStanding,
 };
 pub use events::EventLog;
 pub use member::{ask_member, get_of_member};

@@ -9,7 +9,7 @@ use clap::{Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcom
 
 use super::{
     actions, cluster, completion, containers, cp, deployments, dns, doctor, down, drain, events,
-    exec, explain, history, images, lab, logs, network, nodes,
+    exec, explain, history, images, ingress, lab, logs, network, nodes,
     output::{Ansi, ProgressMode},
     rebalance, rollout, run, stats, tokens, up, version, volumes,
 };
@@ -130,6 +130,9 @@ pub(super) enum Command<D: Args> {
     /// Look names up, as containers do
     #[command(subcommand)]
     Dns(dns::DnsCommand),
+    /// Look into what comes to published ports
+    #[command(subcommand)]
+    Ingress(ingress::IngressCommand),
     /// Manage networks
     #[command(subcommand)]
     Network(network::NetworkCommand),

@@ -31,6 +31,7 @@ mod foreground;
 mod format;
 mod history;
 mod images;
+mod ingress;
 mod lab;
 mod logs;
 mod network;
@@ -182,6 +183,7 @@ async fn dispatch<D: clap::Args>(
         Command::Cp(args) => cp::cp(it, args).await,
         Command::Explain(args) => explain::explain(it, args).await,
         Command::Dns(command) => dns::dns(it, command).await,
+        Command::Ingress(command) => ingress::ingress(it, command).await,
         Command::History(args) => history::history(it, args).await,
         Command::Network(command) => network::network(it, command).await,
         Command::Rollback(args) => rollout::rollback(it, args).await,

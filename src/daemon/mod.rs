@@ -9,6 +9,7 @@
 //! start only, and a restart costs no container anything.
 
 pub mod args;
+mod carrier;
 pub mod clock;
 mod commands;
 mod commits;
@@ -33,7 +34,7 @@ pub mod stream;
 mod systemd;
 pub mod tasks;
 
-use std::{io::Write as _, process::ExitCode, sync::Arc, time::Duration};
+use std::{io::Write as _, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use rand_core::{OsRng, RngCore};
 use tokio::{
@@ -51,6 +52,7 @@ use crate::{
     state::ClusterState,
 };
 use args::DaemonArgs;
+use carrier::Carrier;
 use clock::Clock;
 use commits::Commits;
 use config::{Config, ConfigError, RuntimeKind};
@@ -59,7 +61,7 @@ use doctor::{Doctor, Inside};
 use executor::{Executor, Means};
 use fabric::Fabric;
 use identity::{Identity, IdentityError, MEMBER_KEY_FILE, SECRETS_KEY_FILE};
-use members::{Line, Listener, MembersError, Office};
+use members::{Line, Listener, Members, MembersError, Office};
 use observer::Observer;
 use prober::Prober;
 use sight::Eyes;
@@ -268,6 +270,26 @@ fn node_of(
     Ok(node.seated(Seat { keys, life, config, mesh }, now))
 }
 
+/// The way to the other members and from them, if this node is in a cluster.
+async fn open_members(
+    config: &Config,
+    home: &Home,
+    line: Line,
+    datagrams: mpsc::Sender<(SocketAddr, Vec<u8>)>,
+    tasks: &Tasks,
+) -> Result<Option<(Members, Listener)>, DaemonError> {
+    if home.credentials.is_none() {
+        return Ok(None);
+    }
+    let mesh = line.fabric.as_ref().map(|it| it.way_to(home.identity.id()).0);
+    Ok(Some(members::open(config, mesh, line, datagrams, tasks).await?))
+}
+
+fn sealer(vault: &Arc<Vault>) -> Sealer {
+    let vault = Arc::clone(vault);
+    Arc::new(move |path, value| vault.seal(path, value).map_err(|error| error.to_string()))
+}
+
 /// Joins the node, what carries out its decisions, and what it hears, by bounded queues.
 async fn assemble(
     config: &Config,
@@ -277,7 +299,6 @@ async fn assemble(
     tasks: &Tasks,
 ) -> Result<Assembly, DaemonError> {
     let (me, now, runtime) = (home.identity.id(), clock.now(), runtime(config));
-    let name = config.node.name.clone();
     let fabric = open_fabric(config, home).await?;
     let node = node_of(config, home, state, fabric.as_ref(), now)?;
     let (view, picture) = watch::channel(Arc::new(node.view()));
@@ -288,10 +309,13 @@ async fn assemble(
     let log = Arc::new(EventLog::new(now.wall.0.saturating_mul(1000)));
     let metrics = Arc::new(Metrics::new());
     let eyes = Arc::new(Eyes::new(Arc::clone(&runtime)));
+    let office = Arc::new(Office::new(config, home, picture.clone(), asks.clone(), clock, tasks));
+    let line = Line { office: Arc::clone(&office), events: events.clone(), fabric: fabric.clone() };
     let means = Means {
         node: me,
         runtime: Arc::clone(&runtime),
         fabric: fabric.clone(),
+        line: line.clone(),
         eyes: Arc::clone(&eyes),
         vault: Arc::clone(&home.vault),
         view: picture.clone(),
@@ -302,19 +326,10 @@ async fn assemble(
         data_dir: config.data_dir.clone(),
         run_dir: config.run_dir.clone(),
     };
-    let office = Arc::new(Office::new(config, home, picture.clone(), asks.clone(), clock, tasks));
-    let (members, listener) = match &home.credentials {
-        Some(_) => {
-            let mesh = fabric.as_ref().map(|it| it.way_to(me).0);
-            let line = Line { office: Arc::clone(&office), events: events.clone() };
-            let (members, listener) = members::open(config, mesh, line, datagrams, tasks).await?;
-            (Some(members), Some(listener))
-        }
-        None => (None, None),
-    };
+    let (members, listener) = open_members(config, home, line, datagrams, tasks).await?.unzip();
     let core = Core {
         node,
-        name,
+        name: config.node.name.clone(),
         commits: Commits::new(Arc::clone(&home.store), Arc::clone(&metrics)),
         members,
         executor: Executor::new(means, tasks),
@@ -328,19 +343,27 @@ async fn assemble(
         datagrams: arriving,
         watchdog: systemd::watchdog_interval(),
     };
-    let vault = Arc::clone(&home.vault);
-    let seal: Sealer =
-        Arc::new(move |path, value| vault.seal(path, value).map_err(|error| error.to_string()));
     let inside = Inside::new(me, &office, fabric.clone(), events.clone(), clock);
     let doctor = Arc::new(Doctor::inside(config.clone(), Arc::clone(&runtime), inside));
     let observer =
         Observer { node: me, runtime: Arc::clone(&runtime), eyes, events: events.clone() };
-    let cluster: Arc<dyn api::Cluster> = Arc::clone(&office) as _;
+    let ingress = Arc::new(Carrier::new(picture.clone(), fabric.clone()));
     let (view, seen) = (picture.clone(), picture);
     let order = config.network.dns_order.into();
     let clock: api::Clock = Arc::new(move || clock.now());
-    let backend =
-        Backend { asks, view, events: log, runtime, seal, cluster, clock, metrics, doctor, order };
+    let backend = Backend {
+        asks,
+        view,
+        events: log,
+        runtime,
+        seal: sealer(&home.vault),
+        cluster: Arc::clone(&office) as _,
+        clock,
+        metrics,
+        doctor,
+        ingress,
+        order,
+    };
     Ok(Assembly { core, backend, observer, office, listener, fabric, events, view: seen })
 }
 

@@ -21,6 +21,8 @@ pub struct BpfFacts {
     pub pins: bool,
     /// How far the kernel is locked down (`none`, `integrity`, `confidentiality`), where it can be.
     pub lockdown: Option<String>,
+    /// Why the firewall carries this node's published ports, though programs were to.
+    pub degraded: Option<String>,
 }
 
 pub(super) fn check(facts: &BpfFacts) -> Check {
@@ -31,6 +33,14 @@ pub(super) fn check(facts: &BpfFacts) -> Check {
     let mut findings = vec![];
     if let Err(why) = made {
         findings.push(refused(why));
+    }
+    if let Some(why) = &facts.degraded {
+        let found = Finding::warning(
+            "programs in the kernel do not carry this node's published ports",
+        )
+        .seen(why)
+        .cure("mend what it says, and restart fizz; `fizz ingress ls` names the nodes that are so");
+        findings.push(costs(found));
     }
     if facts.lockdown.as_deref() == Some("confidentiality") {
         let found = Finding::warning("the kernel is locked down: programs may not read its memory")
@@ -93,14 +103,19 @@ mod tests {
             types: true,
             pins: true,
             lockdown: Some("none".to_owned()),
+            degraded: None,
         }
     }
 
     #[test]
     fn each_thing_that_is_missing_is_told_and_none_is_a_failure() {
         assert_eq!(check(&facts()).summary, "Linux 6.18.5 has BPF, with types and pins; hook: tcx");
-        let cases: [(Change, &str); 4] = [
+        let cases: [(Change, &str); 5] = [
             (|it| it.map = Ok(Err("EPERM".to_owned())), "the kernel takes no BPF programs"),
+            (
+                |it| it.degraded = Some("EPERM".to_owned()),
+                "programs in the kernel do not carry this node's published ports",
+            ),
             (|it| it.types = false, "the kernel does not describe its types (BTF)"),
             (|it| it.pins = false, "/sys/fs/bpf is not mounted"),
             (

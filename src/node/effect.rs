@@ -33,7 +33,7 @@ pub enum Effect {
     Launch(Box<Launch>),
     /// Start a container that is there: files, start, hooks.
     Start(Box<Launch>),
-    /// Run the hooks, ask it to stop, kill it after the grace period.
+    /// Let go of it, run the hooks, ask it to stop, kill it after the grace period.
     Halt {
         /// Which.
         container: ContainerId,
@@ -43,6 +43,9 @@ pub enum Effect {
         hooks: Vec<HookSpec>,
         /// How long it may take.
         grace: Option<Millis>,
+        /// Others go on for it: no node is to lead anybody to it any more before it stops, and who is connected has
+        /// so long to end that. `None`: it stops at once.
+        drain: Option<Millis>,
     },
     /// Send it a signal, at once, whatever else is under way for it: a stop that hangs is what it is
     /// for. Not answered: what comes of it is seen.

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use super::{Activity, Effect, Launch, Node, Now, definition, local::Operation};
 use crate::{
     model::{
-        ContainerId, ContainerState, Revision, ServiceKey, Slot,
+        ContainerId, ContainerState, Millis, Revision, ServiceKey, Slot,
         spec::{ContainerSpec, ProjectSpec, PullPolicy, ServiceSpec},
     },
     reconcile::{Cause, Step, Which},
     state::{Change, ContainerRecord, Intent, ServiceRecord, Template},
 };
+
+/// How long the connections of a container that stops may go on, where its file does not say.
+const DRAIN: Millis = Millis::from_secs(10);
 
 impl Node {
     pub(super) fn perform(&mut self, key: &ServiceKey, step: Step, now: Now) {
@@ -137,8 +140,25 @@ impl Node {
         let spec = self.spec_from(&record.service, record.revision).map(|it| &it.container);
         let grace = asked.or(going).or_else(|| spec?.stop_grace);
         let hooks = spec.map(|it| it.pre_stop.clone()).unwrap_or_default();
-        let effect = Effect::Halt { container, runtime_id, hooks, grace };
+        let drain = self.drain_of(container);
+        let effect = Effect::Halt { container, runtime_id, hooks, grace, drain };
         self.begin(container, Operation::Halt, effect);
+    }
+
+    /// How long a container's connections may go on, if it stops while others of its service go on.
+    fn drain_of(&self, container: ContainerId) -> Option<Millis> {
+        let record = self.state.container(container)?;
+        let intent = self.state.services().get(&record.service).map(|it| it.intent);
+        let is_well = match record.state {
+            ContainerState::Running | ContainerState::Healthy => true,
+            ContainerState::Pending
+            | ContainerState::Unhealthy
+            | ContainerState::Stopped
+            | ContainerState::Failed => false,
+        };
+        let spec = self.spec_from(&record.service, record.revision)?;
+        let drain = spec.extension.ingress.as_ref().and_then(|it| it.drain).unwrap_or(DRAIN);
+        (intent == Some(Intent::Run) && is_well).then_some(drain)
     }
 
     pub(super) fn discard(&mut self, container: ContainerId, volumes: bool) {

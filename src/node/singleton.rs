@@ -199,7 +199,8 @@ impl Node {
         // As with any that is stopped to start again: it has followed no request to start yet.
         // And that it ended by itself is not to be said of it: a job would be done.
         self.amend(container, now, |record| (record.starts, record.held) = (0, true));
-        let effect = Effect::Halt { container, runtime_id, hooks: vec![], grace: Some(grace) };
+        let (hooks, grace, drain) = (vec![], Some(grace), None);
+        let effect = Effect::Halt { container, runtime_id, hooks, grace, drain };
         self.begin(container, Operation::Halt, effect);
     }
 

@@ -313,6 +313,13 @@ impl ServiceRecord {
 }
 
 impl ContainerRecord {
+    /// It runs, and is to stop although its service goes on: it gets no new connections, and no name leads to it.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        // What is to start again has followed no request to start yet.
+        self.state.is_up() && self.starts == 0 && self.one_off.is_none()
+    }
+
     /// One that was recorded, and of which nothing else is known: nobody has begun to make it.
     #[must_use]
     pub fn unmade(

@@ -15,7 +15,7 @@ use super::{
     known::is_well,
     maglev::{self, Share},
 };
-use crate::model::{ContainerId, NodeId, ServiceKey, mix, spec::Protocol};
+use crate::model::{ContainerId, NodeId, ObservedPort, ServiceKey, mix, spec::Protocol};
 
 /// A port of every node, and where what comes there goes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,6 +26,16 @@ pub struct Published {
     pub port: u16,
     /// The node's address; all where not set.
     pub host_ip: Option<IpAddr>,
+}
+
+impl Published {
+    /// As a container's record has it.
+    #[must_use]
+    pub fn of(port: &ObservedPort) -> Self {
+        let protocol = Protocol::named(&port.protocol).unwrap_or_default();
+        let host_ip = port.host_ip.parse().ok().filter(|it: &IpAddr| !it.is_unspecified());
+        Self { protocol, port: port.published, host_ip }
+    }
 }
 
 /// A replica's port.
@@ -100,17 +110,18 @@ impl Known<'_> {
             let ingress = spec.and_then(|it| it.extension.ingress.clone()).unwrap_or_default();
             let well = is_well(record) && self.reaches(record.node);
             for port in &record.ports {
-                let protocol = Protocol::named(&port.protocol).unwrap_or_default();
-                let host_ip = port.host_ip.parse().ok().filter(|it: &IpAddr| !it.is_unspecified());
-                let key = Published { protocol, port: port.published, host_ip };
-                let (pool, unwell) = found.entry(key).or_default();
+                let (pool, unwell) = found.entry(Published::of(port)).or_default();
                 let backend = Backend {
                     container: *id,
                     address: *address,
                     port: port.target,
                     node: record.node,
                 };
-                if well { &mut pool.open } else { unwell }.insert(backend);
+                match (well, record.is_leaving()) {
+                    (_, true) => pool.closed.insert(backend),
+                    (true, false) => pool.open.insert(backend),
+                    (false, false) => unwell.insert(backend),
+                };
                 pool.services.insert(record.service.clone());
                 pool.local_first |= ingress.local_first;
                 pool.affinity |= ingress.affinity;
@@ -119,7 +130,7 @@ impl Known<'_> {
         }
         let choose = |(mut pool, unwell): (Pool, BTreeSet<Backend>)| {
             // Where none is well, one that is not is better than nobody.
-            *if pool.open.is_empty() { &mut pool.open } else { &mut pool.closed } = unwell;
+            if pool.open.is_empty() { &mut pool.open } else { &mut pool.closed }.extend(unwell);
             pool
         };
         found.into_iter().map(|(key, both)| (key, choose(both))).collect()

@@ -306,9 +306,10 @@ fn networks_of(record: &ContainerRecord) -> impl Iterator<Item = NetworkName> + 
     record.addresses.keys().map(|it| NetworkName(it.as_str().into()))
 }
 
-/// Whether it runs, and its health check, if there is one, says that it is well.
+/// Whether it runs and goes on, and its health check, if there is one, says that it is well.
 pub(super) fn is_well(record: &ContainerRecord) -> bool {
     match record.state {
+        _ if record.is_leaving() => false,
         ContainerState::Running => !record.checked,
         ContainerState::Healthy => true,
         ContainerState::Pending

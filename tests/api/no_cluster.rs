@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use fizz::{
-    api::{Cluster, MemberStream, NewToken, TokenStanding},
+    api::{Cluster, Ingress, MemberStream, NewToken, TokenStanding, wire},
     daemon::{args::DaemonArgs, config::Config, doctor::Doctor},
     gossip::Epoch,
     model::{ClusterId, Millis, NodeId, TokenId},
@@ -32,6 +32,16 @@ type Answer<'a, T> = BoxFuture<'a, Result<T, Refusal>>;
 fn refused<'a, T: Send + 'a>() -> Answer<'a, T> {
     let why = Refusal::Conflict("this node is in no cluster".to_owned());
     async { Err(why) }.boxed()
+}
+
+impl Ingress for NoCluster {
+    fn carried(&self) -> BoxFuture<'_, wire::NodeIngress> {
+        let (node, carried_by) = (NodeId(7).to_string(), "runtime".to_owned());
+        let (node_name, degraded) = ("here".to_owned(), None);
+        let (ports, dropped) = <_>::default();
+        let told = wire::NodeIngress { node, node_name, carried_by, degraded, ports, dropped };
+        async { told }.boxed()
+    }
 }
 
 impl Cluster for NoCluster {

@@ -82,6 +82,7 @@ impl World {
             clock: Arc::new(|| Now { moment: Moment(2_000_000), wall: WallTime(2_000_000) }),
             metrics: Arc::clone(&metrics),
             doctor: Arc::new(doctor(&directory)),
+            ingress: Arc::new(NoCluster),
             order: fizz::topology::zone::Order::default(),
         };
         let (stop, stopped) = oneshot::channel::<()>();

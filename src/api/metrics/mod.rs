@@ -4,6 +4,7 @@
 //! tells (containers, services, deployments, the cluster) is read from it when somebody asks.
 
 mod cluster;
+mod ingress;
 
 use std::{sync::atomic::AtomicU64, time::Duration};
 
@@ -14,10 +15,12 @@ use prometheus_client::{
 };
 
 use crate::{
+    api::wire::NodeIngress,
     model::ContainerState,
     node::{Now, RuntimeStatus, View},
 };
 use cluster::ClusterMetrics;
+use ingress::IngressMetrics;
 
 /// What the answer says that it is.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -48,6 +51,7 @@ pub struct Metrics {
     streams: Gauge,
     events_last: Gauge<u64, AtomicU64>,
     cluster: ClusterMetrics,
+    ingress: IngressMetrics,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -99,6 +103,7 @@ impl Metrics {
             streams: Gauge::default(),
             events_last: Gauge::default(),
             cluster: ClusterMetrics::default(),
+            ingress: IngressMetrics::default(),
         };
         metrics.register();
         metrics
@@ -130,6 +135,7 @@ impl Metrics {
         let help = "The number of the last event in the event log";
         it.register("event_last_id", help, self.events_last.clone());
         self.cluster.register(it);
+        self.ingress.register(it);
     }
 
     /// The node's loop has taken a turn in which it handled so many events.
@@ -155,12 +161,14 @@ impl Metrics {
     pub(super) fn text(
         &self,
         view: &View,
+        ingress: &NodeIngress,
         now: Now,
         streams: usize,
         event: u64,
     ) -> Result<String, String> {
         self.read(view);
         self.cluster.read(view, now);
+        self.ingress.read(ingress);
         self.streams.set(i64::try_from(streams).unwrap_or(i64::MAX));
         self.events_last.set(event);
         let mut text = String::new();

@@ -44,8 +44,8 @@ pub(super) async fn document(State(app): State<App>) -> Response {
 
 pub(super) async fn metrics(State(app): State<App>) -> Answer<Response> {
     let (backend, streams) = (&app.backend, app.streams_open());
-    let text =
-        backend.metrics.text(&backend.now(), (backend.clock)(), streams, backend.events.last());
+    let (ingress, view, now) = (backend.ingress.carried().await, backend.now(), (backend.clock)());
+    let text = backend.metrics.text(&view, &ingress, now, streams, backend.events.last());
     let text = text.map_err(Failure::Render)?;
     Ok(([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response())
 }

@@ -7,6 +7,7 @@ mod deployments;
 mod doctor;
 mod events;
 mod images;
+mod ingress;
 mod logs;
 mod meta;
 mod names;
@@ -79,6 +80,9 @@ fn members() -> Vec<Route> {
             .says("Looks a name up, or an address, as the node's DNS server answers it")
             .query::<names::Asked>()
             .answers::<wire::NameAnswer>("200", "What it leads to"),
+        Route::get("/v1/ingress", ingress::list)
+            .says("Lists the published ports of all nodes, who takes what comes there, and what came")
+            .lists::<wire::NodeIngress>("A node's each"),
         Route::delete("/v1/nodes/{id}", nodes::remove)
             .says("Puts a node out of the cluster")
             .query::<wire::RemoveNode>()

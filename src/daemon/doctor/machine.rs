@@ -39,7 +39,7 @@ const BPF_MAP_CREATE: libc::c_long = 0;
 const BPF_MAP_TYPE_ARRAY: u32 = 2;
 
 /// What the kernel has for programs in it.
-pub(super) fn bpf() -> BpfFacts {
+pub(super) fn bpf(degraded: Option<String>) -> BpfFacts {
     let release = nix::sys::utsname::uname().ok();
     let release = release.map(|it| it.release().to_string_lossy().into_owned());
     let lockdown = fs::read_to_string("/sys/kernel/security/lockdown").ok();
@@ -55,6 +55,7 @@ pub(super) fn bpf() -> BpfFacts {
         types: Path::new("/sys/kernel/btf/vmlinux").exists(),
         pins,
         lockdown,
+        degraded,
     }
 }
 

@@ -111,13 +111,17 @@ impl Doctor {
             addresses::range(config),
             addresses::forwarding(fabric.is_some()),
         );
+        let degraded = match fabric {
+            Some(fabric) => fabric.degraded().await,
+            None => None,
+        };
         let ahead_ms = self.node.as_ref().and_then(Inside::clock_error_ms);
         Facts {
             ports: ports::look(config, self.mesh()),
             peers,
             mtu,
             wireguard,
-            bpf: machine::bpf(),
+            bpf: machine::bpf(degraded),
             clock: doctor::ClockFacts { kept: machine::clock_is_kept(), ahead_ms },
             range,
             identity: doctor::IdentityFacts { machine: machine::id() },

@@ -5,6 +5,7 @@
 //! [`Event::Finished`], unless the daemon stops.
 
 mod clear;
+mod farewell;
 mod files;
 mod launch;
 mod locks;
@@ -16,7 +17,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use super::{clock::Clock, fabric::Fabric, sight::Eyes, store::Store, tasks::Tasks};
+use super::{clock::Clock, fabric::Fabric, members::Line, sight::Eyes, store::Store, tasks::Tasks};
 use crate::{
     api::EventLog,
     model::{ContainerId, Millis, NodeId, RuntimeId, spec::HookSpec},
@@ -43,6 +44,8 @@ pub(super) struct Means {
     pub(super) runtime: Arc<dyn Runtime>,
     /// The mesh, if this node is in one.
     pub(super) fabric: Option<Fabric>,
+    /// Asks the other members.
+    pub(super) line: Line,
     /// Looks at containers.
     pub(super) eyes: Arc<Eyes>,
     /// Opens secrets.
@@ -83,7 +86,7 @@ struct Inner {
 enum Operation {
     Launch(Box<crate::node::Launch>),
     Start(Box<crate::node::Launch>),
-    Halt { id: RuntimeId, hooks: Vec<HookSpec>, grace: Option<Millis> },
+    Halt { id: RuntimeId, hooks: Vec<HookSpec>, grace: Option<Millis>, drain: Option<Millis> },
     Discard { id: Option<RuntimeId>, volumes: bool },
 }
 
@@ -106,8 +109,8 @@ impl Executor {
         match effect {
             Effect::Launch(launch) => self.operate(launch.container, Operation::Launch(launch)),
             Effect::Start(launch) => self.operate(launch.container, Operation::Start(launch)),
-            Effect::Halt { container, runtime_id: id, hooks, grace } => {
-                self.operate(container, Operation::Halt { id, hooks, grace });
+            Effect::Halt { container, runtime_id: id, hooks, grace, drain } => {
+                self.operate(container, Operation::Halt { id, hooks, grace, drain });
             }
             Effect::Signal { container, runtime_id: id, signal } => {
                 let inner = Arc::clone(&self.0);
@@ -192,7 +195,10 @@ impl Inner {
                 };
                 (launch.runtime_id.clone(), result)
             }
-            Operation::Halt { id, hooks, grace } => {
+            Operation::Halt { id, hooks, grace, drain } => {
+                if let Some(drain) = drain {
+                    self.let_go(container, drain).await;
+                }
                 self.pre_stop(&id, &hooks, grace).await;
                 let result = runtime.stop(&id, grace).await.or_else(gone_is_fine).map_err(failure);
                 (Some(id), result)

@@ -8,7 +8,7 @@ use crate::{
     model::{ContainerId, spec::NetworkMode},
     network::Namespace,
     node::{Failure, Launch},
-    runtime::{CreateContainer, Sandbox, SandboxRequest, labels},
+    runtime::{CreateContainer, RuntimeError, Sandbox, SandboxRequest, labels},
 };
 
 /// What a resolver's `options` say of names: each is asked for as it is before a domain is added to it, as the
@@ -93,11 +93,14 @@ impl Inner {
         address: Ipv4Addr,
     ) -> Result<(), String> {
         let Some(fabric) = &self.means.fabric else { return Ok(()) };
-        let held = self.means.runtime.held_sandbox(container).await;
-        let held = held.map_err(|error| error.to_string())?;
-        let namespace =
-            held.map_or_else(|| Namespace::path_of(&name_of(container)), |it| it.namespace);
+        let namespace = self.network_of(container).await.map_err(|error| error.to_string())?;
         fabric.place(container, address, &namespace).await
+    }
+
+    /// Where the network of a container that runs is.
+    pub(super) async fn network_of(&self, container: ContainerId) -> Result<PathBuf, RuntimeError> {
+        let held = self.means.runtime.held_sandbox(container).await?;
+        Ok(held.map_or_else(|| Namespace::path_of(&name_of(container)), |it| it.namespace))
     }
 
     /// Lets go of a container's network, if it has one of its own.

@@ -20,9 +20,9 @@ use crate::{
     network::{
         NetworkError,
         host::{self, HostLink},
-        ingress::{Down, Ingress, IngressError, Place, Role, Wanted},
+        ingress::{Down, Ingress, IngressError, Place, Role, Seen, Standing, Wanted},
     },
-    node::View,
+    node::{Reception, View},
     topology::{Known, Pool, Published},
 };
 
@@ -45,6 +45,10 @@ pub(super) struct Steering {
     network: u64,
     /// The ports of which it is known whether anybody else has them.
     looked_at: BTreeSet<Published>,
+    /// Those that the programs have left out, as far as it was told.
+    out: BTreeMap<SocketAddr, Standing>,
+    /// Why there are no programs, where there could be.
+    why_none: Option<String>,
     /// The sockets of the host's own processes have none: what they send to a published port is the firewall's.
     past_sockets: bool,
 }
@@ -56,8 +60,7 @@ impl Steering {
         match opened {
             Ok(Ok((programs, network, past_sockets))) => {
                 info!("published ports are carried by programs in the kernel");
-                let looked_at = BTreeSet::new();
-                Self { programs: Some(programs), network, looked_at, past_sockets }
+                Self { programs: Some(programs), network, past_sockets, ..Self::default() }
             }
             Ok(Err(why)) => {
                 // Those of a daemon before this one would go on with what was true then.
@@ -72,7 +75,26 @@ impl Steering {
 
     fn without(why: &str) -> Self {
         warn!(%why, "published ports are carried by the firewall, slower and without the clients' addresses");
-        Self::default()
+        Self { why_none: Some(why.to_owned()), ..Self::default() }
+    }
+
+    /// Why there are no programs, though there could be.
+    pub(super) fn degraded(&self) -> Option<String> {
+        self.why_none.clone()
+    }
+
+    /// What carries these ports, and what came there.
+    pub(super) fn carried(&self, pools: BTreeMap<Published, Pool>) -> Carried {
+        let Some(programs) = &self.programs else {
+            let degraded = self.degraded();
+            return Carried { pools, degraded, ..Carried::default() };
+        };
+        let found = programs.seen().and_then(|seen| Ok((seen, programs.dropped()?)));
+        let (seen, dropped) = found.unwrap_or_else(|why| {
+            warn!(%why, "what came to the published ports is not known");
+            <_>::default()
+        });
+        Carried { pools, by_programs: true, degraded: None, seen, dropped }
     }
 
     /// What of the published ports is the firewall's.
@@ -148,25 +170,54 @@ impl Steering {
     }
 
     /// Asks those that the programs have taken out whether they are well, and has those that are take connections
-    /// again: a packet that was lost is no reason to do without a replica.
-    pub(super) async fn ask(&mut self) -> Result<(), IngressError> {
-        let Some(programs) = &mut self.programs else { return Ok(()) };
+    /// again: a packet that was lost is no reason to do without a replica. What has changed since the last time.
+    pub(super) async fn ask(&mut self) -> Result<Vec<(SocketAddr, Reception)>, IngressError> {
+        let Some(programs) = &mut self.programs else { return Ok(vec![]) };
         let ask = async |(it, patience): (Down, Duration)| {
             let answer = timeout(patience + PATIENCE, TcpStream::connect(it.at)).await;
             matches!(answer, Ok(Ok(_))).then_some(it)
         };
-        let down = programs.down()?.into_iter().take(ASKED_MAX).map(ask);
-        for it in join_all(down).await.into_iter().flatten() {
-            info!(replica = %it.at, "a replica that had not answered does again");
-            programs.take_back(&it)?;
+        let down = programs.down()?;
+        let mut out: BTreeMap<SocketAddr, Standing> =
+            down.iter().map(|(it, _)| (it.at, it.standing)).collect();
+        let mut changes = vec![];
+        for (at, standing) in out.iter().filter(|(at, it)| self.out.get(*at) != Some(*it)) {
+            changes.push((*at, reception(*standing)));
         }
-        Ok(())
+        for it in join_all(down.into_iter().take(ASKED_MAX).map(ask)).await.into_iter().flatten() {
+            programs.take_back(&it)?;
+            out.remove(&it.at);
+            changes.push((it.at, Reception::Open));
+        }
+        let back = self.out.keys().filter(|it| !out.contains_key(*it));
+        let back: Vec<SocketAddr> = back.copied().collect();
+        let told: BTreeSet<SocketAddr> = changes.iter().map(|it| it.0).collect();
+        changes.extend(
+            back.into_iter().filter(|it| !told.contains(it)).map(|it| (it, Reception::Open)),
+        );
+        self.out = out;
+        Ok(changes)
     }
 
     /// Takes the programs and all that they hold away.
     pub(super) fn close() -> Result<(), IngressError> {
         Ingress::remove()
     }
+}
+
+/// The published ports, and what carries them and came there.
+#[derive(Default)]
+pub(in crate::daemon) struct Carried {
+    /// Who takes what comes.
+    pub(in crate::daemon) pools: BTreeMap<Published, Pool>,
+    /// Programs in the kernel carry them; else the firewall.
+    pub(in crate::daemon) by_programs: bool,
+    /// Why it is the firewall.
+    pub(in crate::daemon) degraded: Option<String>,
+    /// What the programs found out about each replica.
+    pub(in crate::daemon) seen: BTreeMap<(Protocol, SocketAddr), Seen>,
+    /// How many packets they let go no further, by why.
+    pub(in crate::daemon) dropped: BTreeMap<&'static str, u64>,
 }
 
 /// Why ports are not as they should be.
@@ -178,6 +229,14 @@ pub enum SteeringError {
     /// The programs do not know.
     #[error(transparent)]
     Ingress(#[from] IngressError),
+}
+
+fn reception(standing: Standing) -> Reception {
+    match standing {
+        Standing::Well => Reception::Open,
+        Standing::Refused => Reception::Refused,
+        Standing::Silent => Reception::Silent,
+    }
 }
 
 /// The program that has a port of this host.

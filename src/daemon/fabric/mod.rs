@@ -48,6 +48,7 @@ use crate::{
         zone::Order,
     },
 };
+pub(super) use ingress::Carried;
 use ingress::{Steering, SteeringError};
 use names::Names;
 pub(super) use names::{Answering, RESOLV_CONF};
@@ -130,6 +131,10 @@ struct Inner {
     members: BTreeSet<u16>,
     /// The containers that have their place: what is set up knows them.
     placed: watch::Sender<BTreeSet<Ipv4Addr>>,
+    /// What carries the published ports.
+    steering: tokio::sync::Mutex<Steering>,
+    /// What is agreed, as far as this node does as it says.
+    followed: watch::Sender<Option<Arc<ClusterState>>>,
     /// Where names are answered, and which resolvers ask there in turn.
     answering: Mutex<Answering>,
 }
@@ -172,7 +177,7 @@ impl Fabric {
         let port = config.network.port;
         let members = [config.cluster.listen.port(), port].into();
         let placed = watch::Sender::new(BTreeSet::new());
-        let answering = Mutex::default();
+        let (followed, answering) = (watch::Sender::new(None), Mutex::default());
         let inner = Inner {
             me,
             plan,
@@ -187,6 +192,8 @@ impl Fabric {
             port,
             members,
             placed,
+            steering: tokio::sync::Mutex::default(),
+            followed,
             answering,
         };
         Ok(Some(Self(Arc::new(inner))))
@@ -227,6 +234,29 @@ impl Fabric {
         port.ensure(&self.0.host, &inside).await.map_err(|error| error.to_string())
     }
 
+    /// The published ports, and what carries them and came there.
+    pub(super) async fn carried(&self, view: &View) -> Carried {
+        let unreachable: BTreeSet<NodeId> = view.unreachable().collect();
+        let known = Known::new(self.0.plan, self.0.me, &view.state, &view.projects, &unreachable);
+        self.0.steering.lock().await.carried(known.ingress())
+    }
+
+    /// Why the firewall carries the published ports, though programs were to.
+    pub(super) async fn degraded(&self) -> Option<String> {
+        self.0.steering.lock().await.degraded()
+    }
+
+    /// Waits until this node leads nobody to a container any more: neither by its names nor by its ports.
+    pub(super) async fn let_go(&self, container: ContainerId) {
+        let leads = |state: &ClusterState| {
+            state.container(container).is_some_and(|it| it.state.is_up() && !it.is_leaving())
+        };
+        let mut followed = self.0.followed.subscribe();
+        let is_so = |it: &Option<Arc<ClusterState>>| it.as_ref().is_some_and(|it| !leads(it));
+        // It lives as long as this does.
+        let _ = followed.wait_for(is_so).await;
+    }
+
     fn port_of(&self, container: ContainerId, address: Ipv4Addr) -> Port {
         let (plan, way_out) = (self.0.plan, self.gateway_of(address));
         Port {
@@ -249,7 +279,6 @@ impl Fabric {
         let mut made = Made::default();
         let mut names = Names::new(tasks, self.0.order);
         // The kernel takes its time to look at the programs: the mesh is there first.
-        let mut steering = Steering::default();
         let mut opened = false;
         let mut watch = Watch::new(&self.0.host);
         let mut mend = every(MEND_INTERVAL);
@@ -257,7 +286,7 @@ impl Fabric {
         loop {
             let seen = view.borrow_and_update().clone();
             self.renew_key(&seen, &mut made).await;
-            match self.follow(&seen, &mut made, &mut names, &mut steering).await {
+            match self.follow(&seen, &mut made, &mut names).await {
                 Ok(()) => made.complaint = None,
                 Err(why) => {
                     made.known = None;
@@ -270,7 +299,8 @@ impl Fabric {
                 }
             }
             if !opened {
-                (steering, opened, made.known) = (Steering::open().await, true, None);
+                *self.0.steering.lock().await = Steering::open().await;
+                (opened, made.known) = (true, None);
                 continue;
             }
             if made.next_look.is_none_or(|at| at <= Instant::now()) {
@@ -288,14 +318,28 @@ impl Fabric {
                 }
                 () = tokio::time::sleep_until(next_look) => {}
                 () = watch.moved() => made.next_look = None,
-                _ = ask.tick() => if let Err(why) = steering.ask().await {
-                    warn!(%why, "replicas that did not answer are not asked");
-                },
+                _ = ask.tick() => self.ask(&seen, &events).await,
                 _ = mend.tick() => {
                     let Made { complaint, next_look, .. } = made;
                     made = Made { complaint, next_look, ..Made::default() };
                 }
             }
+        }
+    }
+
+    /// Asks replicas that did not take connections, and tells the node how they take them now.
+    async fn ask(&self, view: &View, events: &mpsc::Sender<Event>) {
+        let changes = self.0.steering.lock().await.ask().await.unwrap_or_else(|why| {
+            warn!(%why, "replicas that did not answer are not asked");
+            vec![]
+        });
+        for (at, how) in changes {
+            let mut given = view.state.ip_allocations();
+            let Some(found) = given.find(|it| it.v4().map(IpAddr::V4) == Some(at.ip())) else {
+                continue;
+            };
+            // A node that is gone needs to be told nothing.
+            let _ = events.send(Event::Reception(found.container, how)).await;
         }
     }
 
@@ -343,7 +387,6 @@ impl Fabric {
         view: &View,
         made: &mut Made,
         names: &mut Names,
-        steering: &mut Steering,
     ) -> Result<(), FabricError> {
         let inner = &*self.0;
         let unreachable: BTreeSet<NodeId> = view.unreachable().collect();
@@ -363,6 +406,7 @@ impl Fabric {
             (made.mesh, made.next_look) = (Some(known.mesh().clone()), None);
         }
         let pools = known.ingress();
+        let mut steering = inner.steering.lock().await;
         let rules = self.rules(&known, steering.rest(&pools));
         let here: BTreeSet<Ipv4Addr> = rules.isolation.here.keys().copied().collect();
         for (id, address) in known.addresses().iter().filter(|it| anew && here.contains(it.1)) {
@@ -376,6 +420,7 @@ impl Fabric {
             made.rules = Some(rules);
         }
         let steered = steering.follow(inner, view, &known, pools).await;
+        drop(steering);
         let named = names.follow(&known).await;
         *inner.answering.lock().unwrap_or_else(PoisonError::into_inner) = names.answering();
         // One that finds no names is better than none.
@@ -386,6 +431,7 @@ impl Fabric {
         });
         named?;
         steered?;
+        inner.followed.send_replace(Some(Arc::clone(&view.state)));
         made.known = Some((Arc::clone(&view.state), unreachable));
         Ok(())
     }

@@ -4,6 +4,7 @@
 //! what matters is found again by anti-entropy.
 
 mod join;
+mod letting_go;
 mod office;
 mod sync;
 
@@ -25,6 +26,7 @@ pub(super) use office::Office;
 
 use super::{
     config::{ClusterSettings, Config},
+    fabric::Fabric,
     stream::{self, Purpose},
     tasks::Tasks,
 };
@@ -72,6 +74,8 @@ pub(super) struct Line {
     pub(super) office: Arc<Office>,
     /// The node's ear.
     pub(super) events: mpsc::Sender<Event>,
+    /// Where this node leads its clients, if it is in a mesh.
+    pub(super) fabric: Option<Fabric>,
 }
 
 /// The way out.
@@ -250,7 +254,8 @@ async fn serve(
             let stream: MemberStream = Box::new(secure);
             api.send((stream, peer.id)).await.map_err(|_| "the daemon is stopping".to_owned())
         }
-        Purpose::Sync | Purpose::Api => Err("it is no member".to_owned()),
+        Purpose::LetGo if office.knows(peer.id) => letting_go::serve(&line, secure).await,
+        Purpose::Sync | Purpose::Api | Purpose::LetGo => Err("it is no member".to_owned()),
     };
     if let Err(error) = done {
         debug!(node = %peer.id, %error, "a stream ended early");

@@ -31,6 +31,8 @@ pub enum Purpose {
     Sync,
     /// To ask the node's API.
     Api,
+    /// To hear that the node leads nobody to a container any more.
+    LetGo,
 }
 
 /// Which secret who opens a stream knows.
@@ -177,6 +179,7 @@ impl Purpose {
             Self::Join => 0,
             Self::Sync => 1,
             Self::Api => 2,
+            Self::LetGo => 3,
         }
     }
 
@@ -185,6 +188,7 @@ impl Purpose {
             0 => Some(Self::Join),
             1 => Some(Self::Sync),
             2 => Some(Self::Api),
+            3 => Some(Self::LetGo),
             _ => None,
         }
     }
@@ -196,6 +200,7 @@ impl fmt::Display for Purpose {
             Self::Join => "join",
             Self::Sync => "sync",
             Self::Api => "api",
+            Self::LetGo => "let go",
         })
     }
 }
@@ -320,7 +325,7 @@ mod tests {
         };
         assert_eq!(with(3, b'y'), PreludeError::Foreign);
         assert_eq!(with(4, 2), PreludeError::Version(2));
-        assert_eq!(with(5, 3), PreludeError::Purpose(3));
+        assert_eq!(with(5, 4), PreludeError::Purpose(4));
         assert_eq!(with(6, 3), PreludeError::Credential(3));
         assert_eq!(with(right.len() - 1, 4), PreludeError::Role(4));
     }

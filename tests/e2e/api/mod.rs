@@ -83,6 +83,7 @@ impl Front {
             clock: Arc::new(|| Now { moment: Moment(1), wall: WallTime(1) }),
             metrics: Arc::new(Metrics::new()),
             doctor: Arc::new(doctor(&directory)),
+            ingress: Arc::new(NoCluster),
             order: fizz::topology::zone::Order::default(),
         };
         // Nobody else is there.

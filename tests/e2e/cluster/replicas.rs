@@ -37,7 +37,7 @@ services:
     image: busybox
     command: ["sh", "-c", "{first}; exec sleep 1000"]
     environment: {{VERSION: "{version}"}}
-    healthcheck: {{test: ["CMD", "test", "-e", "/ok"], interval: 300ms, retries: 2, start_period: 5s}}
+    healthcheck: {{test: ["CMD", "test", "-e", "/ok"], interval: 1s, start_interval: 300ms, retries: 2, start_period: 5s}}
     stop_signal: SIGKILL
     restart: unless-stopped
     deploy:

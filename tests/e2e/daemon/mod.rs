@@ -15,7 +15,7 @@ services:
     command: ["sh", "-c", "mkdir /www && cp /etc/shop.conf /www/ && exec httpd -f -p 80 -h /www"]
     configs: [{source: conf, target: /etc/shop.conf}]
     secrets: [{source: password, mode: 0400, uid: "33"}]
-    healthcheck: {test: ["CMD", "wget", "-q", "-O-", "http://127.0.0.1/shop.conf"], interval: 300ms, start_period: 30s}
+    healthcheck: {test: ["CMD", "wget", "-q", "-O-", "http://127.0.0.1/shop.conf"], interval: 3s, start_interval: 300ms, start_period: 30s}
     depends_on: {db: {condition: service_healthy}}
     deploy: {replicas: 2}
     stop_grace_period: 300ms
@@ -24,7 +24,7 @@ services:
     command: ["sleep", "3600"]
     volumes: ["data:/data"]
     stop_grace_period: 300ms
-    healthcheck: {test: "touch /data/alive", interval: 300ms}
+    healthcheck: {test: "touch /data/alive", interval: 3s, start_interval: 300ms, start_period: 30s}
 volumes: {data: {}}
 configs: {conf: {content: "open all day"}}
 secrets: {password: {environment: SHOP_PASSWORD}}

@@ -318,7 +318,7 @@ impl Office {
     }
 
     async fn ask_to_be_removed(&self, peer: NodeId) -> Result<(), String> {
-        let stream = self.dial_member(peer).await?;
+        let stream = self.api_of(peer).await?;
         let path = format!("/v1/nodes/{}?force=true&rotate=false", self.identity.id());
         api::ask_member(stream, "DELETE", &path).await
     }
@@ -397,7 +397,16 @@ impl Office {
         Ok(Box::new(self.open_to(node, address, Purpose::Api).await?))
     }
 
-    async fn dial_member(&self, node: NodeId) -> Result<MemberStream, String> {
+    async fn api_of(&self, node: NodeId) -> Result<MemberStream, String> {
+        Ok(Box::new(self.open_to_member(node, Purpose::Api).await?))
+    }
+
+    /// Opens a stream to a member, wherever it is.
+    pub(in crate::daemon) async fn open_to_member(
+        &self,
+        node: NodeId,
+        purpose: Purpose,
+    ) -> Result<SecureStream, String> {
         let (address, known) = {
             let view = self.view.borrow();
             let seen = view.cluster.as_ref().and_then(|it| it.endpoints.get(&node).copied());
@@ -409,8 +418,7 @@ impl Office {
         if !known {
             return Err(format!("{node} is no member of this cluster"));
         }
-        let stream = self.open_to_any(node, address, Purpose::Api).await?;
-        Ok(Box::new(stream))
+        self.open_to_any(node, address, purpose).await
     }
 }
 
@@ -481,6 +489,6 @@ impl api::Cluster for Office {
     }
 
     fn dial(&self, node: NodeId) -> BoxFuture<'_, Result<MemberStream, String>> {
-        Box::pin(self.dial_member(node))
+        Box::pin(self.api_of(node))
     }
 }

@@ -25,7 +25,7 @@ services:
 "#;
 
 /// Three nodes in a cluster, and `d`, a client outside it.
-fn site(engine: Kind) -> Nodes {
+pub(super) fn site(engine: Kind) -> Nodes {
     let nodes = Nodes::apart_with(4, engine);
     nodes.give_busybox(&THREE.map(str::to_owned));
     nodes.ok("a", &["init"]);

@@ -3,6 +3,7 @@
 //! them, `FIZZ_E2E_RUNTIME` says.
 
 mod away;
+mod draining;
 mod five;
 mod ingress;
 mod nat;
